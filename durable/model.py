@@ -1,0 +1,144 @@
+"""The nouns that every part shares: an instance, its status, a task, a worker.
+
+Moments are integers here: microseconds since 1970 by the store's clock.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from enum import StrEnum
+
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_MICROSECOND = timedelta(microseconds=1)
+
+DEFAULT_QUEUE = "default"
+
+
+def moment(at: int) -> datetime:
+    """Microseconds since 1970 as an aware UTC datetime."""
+    return EPOCH + timedelta(microseconds=at)
+
+
+def micros(at: datetime) -> int:
+    """An aware datetime as microseconds since 1970."""
+    return (at - EPOCH) // _MICROSECOND
+
+
+class Status(StrEnum):
+    """Where an instance is in its life."""
+
+    PENDING = "pending"
+    RUNNING = "running"
+    BLOCKED = "blocked"
+    COMPLETED = "completed"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+    TERMINATED = "terminated"
+
+    @property
+    def finished(self) -> bool:
+        return self in FINISHED
+
+
+FINISHED = frozenset({Status.COMPLETED, Status.FAILED, Status.CANCELLED, Status.TERMINATED})
+
+
+@dataclass(frozen=True, slots=True)
+class Instance:
+    """One started workflow, as the store has it.
+
+    uid: 16 bytes, the identity; ``id`` is the user's name for it.
+    version: None until the first worker chooses it.
+    wake_at: when somebody must look at it, or None.
+    blocked_by: fingerprint of the code that refused it, or empty.
+    crashes: takeovers since the last commit. args, kwargs, vars, result, memo: payloads;
+    failure: stored failure data.
+    """
+
+    uid: bytes
+    id: str
+    workflow: str
+    version: int | None
+    queue: str
+    run: int
+    status: Status
+    owner: str
+    epoch: int
+    wake_at: int | None
+    history_length: int
+    crashes: int
+    blocked_by: str
+    reason: str
+    args: bytes
+    kwargs: bytes | None
+    vars: bytes | None
+    result: bytes | None
+    failure: bytes | None
+    memo: bytes | None
+    tags: tuple[str, ...]
+    created_at: int
+    started_at: int | None
+    finished_at: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Task:
+    """A scheduled activity, as the store has it.
+
+    epoch: + 1 at each claim, the fence of an attempt. attempt: from 1.
+    crashes: workers lost while they held it. deadline: no attempt starts after it.
+    last_error: stored failure data of the last attempt, or None.
+    """
+
+    uid: bytes
+    run: int
+    command: int
+    instance_id: str
+    name: str
+    queue: str
+    args: bytes
+    kwargs: bytes | None
+    options: bytes
+    owner: str
+    epoch: int
+    wake_at: int
+    attempt: int
+    crashes: int
+    cancel_requested: bool
+    deadline: int | None
+    last_error: bytes | None
+    scheduled_at: int
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerInfo:
+    """One worker incarnation: a process from one registration to the next.
+
+    machine: names the host and its process space, so that a dead pid can be told;
+    build: fingerprint of its code; workflows: names and ``name@version`` it knows.
+    """
+
+    id: str
+    host: str
+    machine: str
+    pid: int
+    build: str
+    queues: tuple[str, ...]
+    slots: int
+    workflows: tuple[str, ...]
+    activities: tuple[str, ...]
+    started_at: int
+    expires_at: int
+
+
+@dataclass(frozen=True, slots=True)
+class Stats:
+    """Counts: instances by status, tasks by state, messages not yet taken, workers."""
+
+    instances: dict[str, int]
+    tasks_waiting: int
+    tasks_running: int
+    messages: int
+    workers: int
+    oldest_wake_at: int | None
