@@ -28,7 +28,6 @@ __all__ = [
     "PermanentError",
     "ResultTimeout",
     "SideEffectError",
-    "StepBudgetExceeded",
     "StoreError",
     "TaskCancelled",
     "TimeoutExpired",
@@ -99,10 +98,6 @@ class ActivityCrashed(DurableError):
 
 class NonDeterminismError(DurableError):
     """The code of a workflow does not issue the commands that its history has."""
-
-
-class StepBudgetExceeded(DurableError):
-    """One step of a workflow did not end: too many yields, or too much time."""
 
 
 class TimeoutExpired(DurableError):

@@ -1,0 +1,282 @@
+"""Commands: what a workflow yields to ask for something.
+
+A command is a plain frozen value.  Compared with ``==`` it compares by value, and each
+time it is yielded or given to a combinator it is issued anew.  What is to be waited for
+twice or cancelled has identity: a `Task`.
+
+Every command can be yielded in two ways: ``x = yield command`` and
+``x = yield from command`` (which type checkers understand better).
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Generator, Mapping
+from dataclasses import dataclass, field, fields
+from datetime import datetime
+from functools import cached_property
+from inspect import isclass
+from types import CoroutineType, GeneratorType
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, NoReturn, TypeVar
+
+import msgpack
+
+from durable.current import running
+from durable.retry import ONCE, Retry
+
+T = TypeVar("T")
+T_co = TypeVar("T_co", covariant=True)
+
+MISSING: Any = type("MISSING", (), {"__repr__": lambda self: "MISSING"})()
+
+if TYPE_CHECKING:
+
+    class _Base(Generator["Command[Any]", Any, T_co]):
+        """For type checkers only: ``yield from command`` has the type of its result."""
+
+else:
+
+    class _Base(Generic[T_co]):
+        __slots__ = ()
+
+
+class Command(_Base[T_co]):
+    """The base of everything that a workflow may yield."""
+
+    __slots__ = ()
+    __durable_command__: ClassVar[bool] = True
+    if TYPE_CHECKING:
+
+        def __await__(self) -> Generator[Any, Any, T_co]:
+            """Declared, not defined: mypy's ``unused-awaitable`` finds a forgotten yield."""
+
+        def send(self, value: Any, /) -> Command[Any]: ...
+        def throw(self, *args: Any) -> Command[Any]: ...
+
+    def __iter__(self) -> Generator[Command[Any], Any, T_co]:
+        value = yield self
+        if value is None:  # a result, or somebody who iterates: list(command)
+            coroutine = running.get()
+            if coroutine is not None and not coroutine.resumed_by(self):
+                raise TypeError(f"{self} cannot be iterated: write `yield {self}`")
+        return value  # type: ignore[no-any-return]
+
+    def __bool__(self) -> NoReturn:
+        raise TypeError(f"{self} has no truth value: it was not yielded; write (yield {self})")
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, Command):
+            if running.get() is not None:
+                raise TypeError(
+                    f"{self} is compared with {other!r}: it was not yielded; write (yield {self})"
+                )
+            return NotImplemented
+        return type(self) is type(other) and self._key() == other._key()
+
+    __hash__ = None  # type: ignore[assignment]
+
+    def _key(self) -> Any:
+        return [getattr(self, f.name) for f in fields(self) if f.compare]  # type: ignore[arg-type]
+
+    def __str__(self) -> str:
+        return repr(self)
+
+
+def made(command: T, depth: int = 2) -> T:
+    """Tell the coroutine that runs that a command was created, so that a forgotten one can
+    be reported with its line; ``depth`` is how far up the user's frame is."""
+    coroutine = running.get()
+    if coroutine is not None:
+        coroutine.made(command, sys._getframe(depth))
+    return command
+
+
+@dataclass(frozen=True)
+class ActivityOptions:
+    """How an activity is run. queue: None means the definition's, else the instance's."""
+
+    retry: Retry | None = field(default_factory=Retry)
+    timeout: float | None = None
+    queue: str | None = None
+    max_crashes: int = 5
+
+    @cached_property
+    def data(self) -> bytes:
+        """What stands in the task's row: the retry policy, the timeout, max_crashes."""
+        retry = (self.retry or ONCE).to_data()
+        packed: bytes = msgpack.packb([retry, self.timeout, self.max_crashes])
+        return packed
+
+    @classmethod
+    def from_data(cls, data: bytes) -> ActivityOptions:
+        retry, timeout, max_crashes = msgpack.unpackb(data)
+        return cls(Retry.from_data(retry), timeout, None, max_crashes)
+
+
+@dataclass(frozen=True, eq=False, slots=True, repr=False)
+class ActivityCall(Command[T_co]):
+    """Run an activity; made by ``activity.call(...)``. Gives its result."""
+
+    name: str
+    args: tuple[Any, ...] = ()
+    kwargs: Mapping[str, Any] = field(default_factory=dict)
+    options: ActivityOptions = field(default_factory=ActivityOptions)
+    returns: Any = field(default=Any, compare=False)
+
+    def __repr__(self) -> str:
+        parts = [repr(a) for a in self.args] + [f"{k}={v!r}" for k, v in self.kwargs.items()]
+        return f"{self.name}.call({', '.join(parts)})"
+
+
+@dataclass(frozen=True, eq=False, slots=True, repr=False)
+class Sleep(Command[None]):
+    """Wait; ``microseconds`` from the moment of the yield."""
+
+    microseconds: int
+
+    def __repr__(self) -> str:
+        return f"sleep({self.microseconds / 1_000_000:g})"
+
+
+@dataclass(frozen=True, eq=False, slots=True, repr=False)
+class SleepUntil(Command[None]):
+    """Wait until a moment."""
+
+    due_at: datetime
+
+    def __repr__(self) -> str:
+        return f"sleep_until({self.due_at.isoformat()})"
+
+
+@dataclass(frozen=True, eq=False, slots=True, repr=False)
+class WaitSignal(Command[T_co]):
+    """Wait for the next signal of a name; gives its value."""
+
+    name: str
+    type: Any = field(default=Any, compare=False)
+
+    def __repr__(self) -> str:
+        return f"wait_signal({self.name!r})"
+
+
+@dataclass(frozen=True, eq=False, slots=True, repr=False)
+class SendSignal(Command[None]):
+    """Send a signal to another instance."""
+
+    instance_id: str
+    name: str
+    value: Any = None
+
+    def __repr__(self) -> str:
+        return f"send_signal({self.instance_id!r}, {self.name!r})"
+
+
+@dataclass(frozen=True, eq=False, slots=True, repr=False)
+class SideEffect(Command[T_co]):
+    """Run a function once and record its value."""
+
+    fn: Callable[..., Any]
+    args: tuple[Any, ...] = ()
+    kwargs: Mapping[str, Any] = field(default_factory=dict)
+    type: Any = field(default=Any, compare=False)
+
+    def __repr__(self) -> str:
+        return f"side_effect({getattr(self.fn, '__qualname__', self.fn)})"
+
+
+@dataclass(frozen=True, eq=False, slots=True, repr=False)
+class Gather(Command[T_co]):
+    """Wait for all; gives a list of results, or a dict if ``names`` are given."""
+
+    commands: tuple[Command[Any], ...]
+    names: tuple[str, ...] | None = None
+    return_exceptions: bool = False
+
+    def __repr__(self) -> str:
+        return f"gather({_few(self.commands)})"
+
+
+@dataclass(frozen=True, eq=False, slots=True, repr=False)
+class Race(Command[T_co]):
+    """Wait for the first; gives a `Winner`. ``names`` has None for unnamed ones."""
+
+    commands: tuple[Command[Any], ...]
+    names: tuple[str | None, ...] = ()
+    default: Any = MISSING
+    return_exceptions: bool = False
+
+    def __repr__(self) -> str:
+        return f"race({_few(self.commands)})"
+
+
+@dataclass(frozen=True, slots=True)
+class Winner(Generic[T_co]):
+    """Who finished first in a `race`: its place, its name (or None) and its value."""
+
+    index: int
+    name: str | None
+    value: T_co
+
+
+class Task(Command[T_co]):
+    """A coroutine of this workflow, made by `spawn`. Yield it to wait for its result."""
+
+    __slots__ = ("_coroutine",)
+
+    def __init__(self, coroutine: Any) -> None:
+        self._coroutine = coroutine
+
+    @property
+    def name(self) -> str:
+        """The name given to `spawn`, or its number."""
+        return str(self._coroutine.name)
+
+    @property
+    def done(self) -> bool:
+        """Whether it has ended."""
+        return bool(self._coroutine.ended)
+
+    def result(self) -> T_co:
+        """Its result; raises what it raised, or `UsageError` if it has not ended."""
+        return self._coroutine.result()  # type: ignore[no-any-return]
+
+    def cancel(self) -> None:
+        """Raise `Cancelled` at its waiting yield; nothing if it has ended."""
+        self._coroutine.cancel()
+
+    def __eq__(self, other: object) -> bool:
+        if isinstance(other, Command):
+            return self is other
+        return super().__eq__(other)
+
+    __hash__ = object.__hash__  # type: ignore[assignment]
+
+    def __repr__(self) -> str:
+        return f"<Task {self.name}>"
+
+
+def mistake(value: object) -> str:
+    """What the author probably meant by using this value as a command."""
+    if value is None:
+        return "a bare `yield` (None): yield a command, such as `yield sleep(1)`"
+    if isinstance(value, (list, tuple)):
+        return "a list of things: write `yield gather(*commands)`"
+    if isinstance(value, dict):
+        return "a dict: write `yield gather(**commands)`"
+    if isinstance(value, CoroutineType):
+        value.close()  # else Python warns, as well, that it was never awaited
+        return "an asyncio coroutine: workflows are plain generators, without async and await"
+    if isinstance(value, GeneratorType):
+        name = value.__qualname__
+        return f"the generator {name}(…): write `yield from {name}(…)`, or `spawn({name}(…))`"
+    name = getattr(value, "__name__", type(value).__name__)
+    if hasattr(value, "__durable_definition__"):
+        return f"the definition {name} itself: write `yield {name}.call(…)`"
+    if callable(value) and not isclass(value):
+        return f"the function {name}: decorate it with @activity and write `yield {name}.call(…)`"
+    return f"{value!r} ({type(value).__name__}), which is no command"
+
+
+def _few(commands: tuple[Command[Any], ...], limit: int = 4) -> str:
+    shown = ", ".join(repr(c) for c in commands[:limit])
+    return shown + (f", … {len(commands) - limit} more" if len(commands) > limit else "")

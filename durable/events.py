@@ -1,0 +1,299 @@
+"""Events: immutable facts in a history, and how they are stored.
+
+Stored form: msgpack ``[1, kind, at, fields]`` where 1 is the format version, ``kind`` the
+number in `KINDS`, ``at`` microseconds since 1970 and ``fields`` the event's own fields in
+the order of its class.  Names, numbers and orders are for ever; a new field goes to the
+end, with a default.
+
+Fields that users filled hold payloads (bytes, see `durable.codec`) and errors hold stored
+failure data, in the store and in the interpreter; ``history()`` gives them decoded.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, fields, replace
+from datetime import datetime
+from operator import attrgetter
+from typing import Any, ClassVar
+
+import msgpack
+
+from durable.errors import PayloadError
+from durable.failure import Failure
+from durable.model import micros, moment
+
+__all__ = [
+    "ActivityCancelRequested",
+    "ActivityCancelled",
+    "ActivityCompleted",
+    "ActivityFailed",
+    "ActivityScheduled",
+    "CancelRequested",
+    "Event",
+    "SideEffectRecorded",
+    "SignalDelivered",
+    "SignalFailed",
+    "SignalReceived",
+    "SignalSent",
+    "TimerCancelled",
+    "TimerFired",
+    "TimerStarted",
+    "WorkflowCancelled",
+    "WorkflowCompleted",
+    "WorkflowFailed",
+    "WorkflowStarted",
+    "WorkflowTerminated",
+]
+
+FORMAT = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """A fact. ``seq`` is its place in the history (from 0), ``at`` an aware UTC moment."""
+
+    seq: int
+    at: datetime
+
+    issued: ClassVar[bool] = False  # asked for by the workflow; else it happened to it
+    payloads: ClassVar[tuple[str, ...]] = ()
+    moments: ClassVar[tuple[str, ...]] = ()
+
+
+# -- issued by the workflow -------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class ActivityScheduled(Event):
+    command: int
+    name: str
+    args: Any
+    kwargs: Any
+    queue: str
+    context: Any = None
+    issued = True
+    payloads = ("args", "kwargs")
+
+
+@dataclass(frozen=True, slots=True)
+class ActivityCancelRequested(Event):
+    command: int
+    issued = True
+
+
+@dataclass(frozen=True, slots=True)
+class TimerStarted(Event):
+    command: int
+    due_at: datetime
+    issued = True
+    moments = ("due_at",)
+
+
+@dataclass(frozen=True, slots=True)
+class TimerCancelled(Event):
+    command: int
+    issued = True
+
+
+@dataclass(frozen=True, slots=True)
+class SignalSent(Event):
+    command: int
+    instance_id: str
+    name: str
+    value: Any
+    issued = True
+    payloads = ("value",)
+
+
+@dataclass(frozen=True, slots=True)
+class SideEffectRecorded(Event):
+    """``value``, or ``error`` if the function raised."""
+
+    command: int
+    value: Any
+    error: Any = None
+    issued = True
+    payloads = ("value",)
+
+
+@dataclass(frozen=True, slots=True)
+class WorkflowCompleted(Event):
+    value: Any
+    issued = True
+    payloads = ("value",)
+
+
+@dataclass(frozen=True, slots=True)
+class WorkflowFailed(Event):
+    error: Any
+    issued = True
+
+
+@dataclass(frozen=True, slots=True)
+class WorkflowCancelled(Event):
+    reason: str
+    issued = True
+
+
+# -- happened to the workflow -----------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class WorkflowStarted(Event):
+    """The first event of a run, written by the first worker.
+
+    seed: 16 random bytes from which ``uuid4()`` and ``random()`` derive.
+    python: version of the Python that ran the first step.
+    """
+
+    workflow: str
+    version: int
+    args: Any
+    kwargs: Any
+    parent: Any
+    tags: Any
+    memo: Any
+    queue: str
+    seed: bytes
+    context: Any = None
+    python: str = ""
+    attempt: int = 1
+    payloads = ("args", "kwargs", "memo")
+
+
+@dataclass(frozen=True, slots=True)
+class ActivityCompleted(Event):
+    command: int
+    value: Any
+    attempt: int
+    payloads = ("value",)
+
+
+@dataclass(frozen=True, slots=True)
+class ActivityFailed(Event):
+    command: int
+    error: Any
+    attempt: int
+
+
+@dataclass(frozen=True, slots=True)
+class ActivityCancelled(Event):
+    command: int
+
+
+@dataclass(frozen=True, slots=True)
+class TimerFired(Event):
+    command: int
+
+
+@dataclass(frozen=True, slots=True)
+class SignalReceived(Event):
+    name: str
+    value: Any
+    message_id: str
+    payloads = ("value",)
+
+
+@dataclass(frozen=True, slots=True)
+class SignalDelivered(Event):
+    command: int
+
+
+@dataclass(frozen=True, slots=True)
+class SignalFailed(Event):
+    command: int
+    error: Any
+
+
+@dataclass(frozen=True, slots=True)
+class CancelRequested(Event):
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class WorkflowTerminated(Event):
+    reason: str
+
+
+KINDS: dict[int, type[Event]] = {
+    1: WorkflowStarted,
+    2: ActivityScheduled,
+    3: ActivityCompleted,
+    4: ActivityFailed,
+    5: ActivityCancelRequested,
+    6: ActivityCancelled,
+    7: TimerStarted,
+    8: TimerFired,
+    9: TimerCancelled,
+    10: SignalReceived,
+    11: SignalSent,
+    12: SignalDelivered,
+    13: SignalFailed,
+    14: SideEffectRecorded,
+    15: CancelRequested,
+    16: WorkflowCompleted,
+    17: WorkflowFailed,
+    18: WorkflowCancelled,
+    19: WorkflowTerminated,
+}
+
+
+def _getter(cls: type[Event]) -> Callable[[Event], Any]:
+    names = [f.name for f in fields(cls)][2:]
+    if len(names) == 1:
+        return lambda event, get=attrgetter(names[0]): (get(event),)  # type: ignore[misc]
+    return attrgetter(*names)
+
+
+_NUMBERS = {cls: number for number, cls in KINDS.items()}
+_GETTERS = {cls: _getter(cls) for cls in KINDS.values()}
+
+
+def dump(event: Event, at: int | None = None) -> bytes:
+    """The stored form of an event; ``at`` saves the conversion of its moment."""
+    kind = type(event)
+    own = _GETTERS[kind](event)
+    if kind.moments:
+        own = [micros(v) if isinstance(v, datetime) else v for v in own]
+    if at is None:
+        at = micros(event.at)
+    data: bytes = msgpack.packb([FORMAT, _NUMBERS[kind], at, own])
+    return data
+
+
+def load(data: bytes, seq: int, at: datetime | None = None) -> Event:
+    """The event that was stored. ``at`` overrides its moment: a message becomes an event
+    when it is taken, not when it was sent.
+
+    Raises `PayloadError` for what this version cannot read.
+    """
+    try:
+        version, number, stored_at, own = msgpack.unpackb(data, strict_map_key=False)
+        cls = KINDS[number] if version == FORMAT else None
+    except Exception as error:
+        raise PayloadError(f"event {seq} cannot be read: {error!r}") from error
+    if cls is None:
+        raise PayloadError(f"event {seq} has format {version}; this version reads {FORMAT}")
+    try:
+        if cls is TimerStarted:
+            own[1] = moment(own[1])
+        return cls(seq, at or moment(stored_at), *own)
+    except Exception as error:
+        raise PayloadError(f"event {seq} ({cls.__name__}) cannot be read: {error!r}") from error
+
+
+def decoded(event: Event, decode: Callable[[bytes], Any]) -> Event:
+    """The event with plain values and `Failure` objects, for people to read."""
+    changes: dict[str, Any] = {}
+    for name in event.payloads:
+        value = getattr(event, name)
+        if isinstance(value, bytes):
+            changes[name] = decode(value)
+    if isinstance(event, WorkflowStarted | ActivityScheduled):
+        changes["args"] = tuple(changes.get("args") or ())
+        changes["kwargs"] = changes.get("kwargs") or {}
+    error = getattr(event, "error", None)
+    if isinstance(error, list):
+        changes["error"] = Failure.from_data(error, decode)
+    return replace(event, **changes) if changes else event
