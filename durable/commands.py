@@ -121,7 +121,7 @@ class ActivityCall(Command[T_co]):
     args: tuple[Any, ...] = ()
     kwargs: Mapping[str, Any] = field(default_factory=dict)
     options: ActivityOptions = field(default_factory=ActivityOptions)
-    returns: Any = field(default=Any, compare=False)
+    definition: Any = field(default=None, compare=False)
 
     def __repr__(self) -> str:
         parts = [repr(a) for a in self.args] + [f"{k}={v!r}" for k, v in self.kwargs.items()]

@@ -16,6 +16,7 @@ from datetime import datetime
 from functools import cached_property, update_wrapper
 from typing import Any, ClassVar, Generic, ParamSpec, TypeVar, overload
 
+from durable.codec import Codec
 from durable.commands import ActivityCall, ActivityOptions, Command, made
 from durable.current import running
 from durable.errors import UsageError
@@ -67,20 +68,33 @@ class Definition(Generic[P, T]):
         except Exception:
             return {}
 
-    def bind(self, args: Sequence[Any], kwargs: dict[str, Any]) -> Iterable[tuple[Any, Any]]:
-        """(place, type hint) of each argument: an index or a name."""
+    def unpack_call(
+        self, codec: Codec, args: bytes, kwargs: bytes | None
+    ) -> tuple[list[Any], dict[str, Any]]:
+        """The arguments from their payloads, rebuilt by the type hints of the function."""
+        values: list[Any] = codec.decode(args)
+        named: dict[str, Any] = {} if kwargs is None else codec.decode(kwargs)
         hints = self.hints
-        if not hints:
-            return
-        names = [p for p in self.signature.parameters.values() if p.kind in _POSITIONAL]
-        rest = next((p for p in self.signature.parameters.values() if p.kind is _REST), None)
-        for index in range(len(args)):
-            parameter = names[index] if index < len(names) else rest
-            if parameter is not None and parameter.name in hints:
-                yield index, hints[parameter.name]
-        for name in kwargs:
-            if name in hints:
-                yield name, hints[name]
+        if hints:
+            names, rest, keywords = self._places
+            for index, value in enumerate(values):
+                name = names[index] if index < len(names) else rest
+                if name in hints:
+                    values[index] = codec.rebuild(value, hints[name], f"args[{index}]")
+            for name, value in named.items():
+                hint = hints.get(name, hints.get(keywords))
+                if hint is not None:
+                    named[name] = codec.rebuild(value, hint, name)
+        return values, named
+
+    @cached_property
+    def _places(self) -> tuple[list[str], str, str]:
+        """Names of the positional parameters, of ``*args`` and of ``**kwargs``."""
+        parameters = self.signature.parameters.values()
+        names = [p.name for p in parameters if p.kind in _POSITIONAL]
+        rest = next((p.name for p in parameters if p.kind is p.VAR_POSITIONAL), "")
+        keywords = next((p.name for p in parameters if p.kind is p.VAR_KEYWORD), "")
+        return names, rest, keywords
 
     @property
     def where(self) -> str:
@@ -121,7 +135,7 @@ class ActivityDefinition(Definition[P, T]):
         Raises `TypeError` if the function cannot be called like this.
         """
         self.check_call(args, kwargs)
-        return made(ActivityCall(self.name, args, kwargs, self.defaults, self.returns))
+        return made(ActivityCall(self.name, args, kwargs, self.defaults, self))
 
     @cached_property
     def returns(self) -> Any:
@@ -146,10 +160,8 @@ class ConfiguredActivity(Generic[P, T]):
     def call(self, *args: P.args, **kwargs: P.kwargs) -> ActivityCall[T]:
         """As `ActivityDefinition.call`."""
         self.definition.check_call(args, kwargs)
-        definition = self.definition
-        return made(
-            ActivityCall(definition.name, args, kwargs, self.settings, definition.returns)
-        )
+        name = self.definition.name
+        return made(ActivityCall(name, args, kwargs, self.settings, self.definition))
 
 
 class WorkflowDefinition(Definition[P, T]):

@@ -13,6 +13,9 @@ from typing import Any
 
 from durable.retry import type_name
 
+PACKAGE = __file__.rpartition("/")[0] + "/"
+"""Where this library is: its own frames are left out of what users are shown."""
+
 MAX_MESSAGE = 10_000
 MAX_TRACEBACK = 20_000
 MAX_CAUSES = 10
@@ -61,7 +64,7 @@ class Failure:
             type=type_name(type(error)),
             message=_text(error)[:MAX_MESSAGE],
             types=tuple(type_name(t) for t in type(error).__mro__ if t is not object),
-            traceback=_clean("".join(traceback.format_tb(error.__traceback__)))[-MAX_TRACEBACK:],
+            traceback=_clean(_traceback(error))[-MAX_TRACEBACK:],
             cause=inner,
             details=getattr(error, "details", None),
         )
@@ -99,6 +102,14 @@ class RemoteError(Exception):
 
     def __str__(self) -> str:
         return f"{self.failure}\n{self.failure.traceback}".rstrip()
+
+
+def _traceback(error: BaseException) -> str:
+    """The traceback as text, from the first frame that is not this library's."""
+    tb = error.__traceback__
+    while tb is not None and tb.tb_frame.f_code.co_filename.startswith(PACKAGE):
+        tb = tb.tb_next
+    return "".join(traceback.format_tb(tb))
 
 
 def _text(error: BaseException) -> str:

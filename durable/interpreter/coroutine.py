@@ -1,0 +1,228 @@
+"""One coroutine of a workflow: a generator that is driven, ended and closed here.
+
+Rules
+-----
+* Each coroutine has a `contextvars.Context` of its own; sending, throwing and closing run
+  in it.
+* A suspended generator is never left to the garbage collector, which would run its
+  ``finally`` blocks inside somebody else's step: `close` throws `GeneratorExit` until it has
+  ended, and meanwhile every verb and command raises `GeneratorExit`, so that clean-up code
+  that uses them leaves at once.  After `MAX_RAISES` of these verbs return again (code that
+  swallows them must reach a yield), and after `MAX_THROWS` the generator is kept for ever.
+* A command that was created and never used is reported when its coroutine ends normally.
+"""
+
+from __future__ import annotations
+
+import logging
+import warnings
+from collections.abc import Generator
+from contextvars import Context, copy_context
+from types import CodeType, FrameType
+from typing import TYPE_CHECKING, Any
+
+from durable.commands import Command, Task
+from durable.current import running
+from durable.failure import PACKAGE
+from durable.errors import Cancelled, ForgottenYield, TaskCancelled, UsageError
+
+if TYPE_CHECKING:
+    from durable.interpreter.core import Interpreter
+    from durable.interpreter.waits import Wait
+
+logger = logging.getLogger("durable.workflow")
+
+MAX_RAISES = 50
+MAX_THROWS = 100
+_UNCLOSABLE: list[Any] = []
+
+
+class StepAborted(BaseException):
+    """A step that must not go on: it used up its budget of yields, or its time.
+
+    A `BaseException`, so that workflow code does not swallow it by accident.
+    """
+
+
+class Coroutine:
+    """The root of a workflow, or a task that it has spawned."""
+
+    __slots__ = (
+        "calls", "cancel_due", "cancelled", "context", "ended", "ended_at", "error", "gen", "interpreter",
+        "joined", "joiners", "last", "name", "path", "raises", "spawned", "task", "turns",
+        "value", "waiting",
+    )  # fmt: skip
+
+    def __init__(self, interpreter: Interpreter, path: str, name: str) -> None:
+        self.interpreter = interpreter
+        self.path = path
+        self.name = name
+        self.gen: Any = None
+        self.context = _context()
+        self.context.run(running.set, self)
+        self.turns = 0  # yields so far
+        self.calls = 0  # derived values since the last yield
+        self.spawned = 0
+        self.last: Any = None  # the command whose result it is resumed with
+        self.waiting: Wait | None = None
+        self.task: Task[Any] | None = None
+        self.joiners: dict[Wait, None] | None = None
+        self.ended = self.joined = self.cancelled = self.cancel_due = False
+        self.ended_at = 0
+        self.value: Any = None
+        self.error: BaseException | None = None
+        self.raises = 0
+
+    # -- driving ------------------------------------------------------------------------
+
+    def resume(self, value: Any, error: BaseException | None) -> None:
+        """Run to the next yield, which is issued, or to the end."""
+        self.turns += 1
+        self.calls = 0
+        try:
+            if error is None:
+                command = self.context.run(self.gen.send, value)
+            else:
+                command = self.context.run(self.gen.throw, error)
+        except StopIteration as stop:
+            self.end(stop.value, None)
+        except StepAborted:
+            raise
+        except BaseException as raised:
+            self.end(None, raised)
+        else:
+            self.last = command
+            self.interpreter.issue(self, command)
+
+    def child_settled(self, wait: Wait, value: Any, error: BaseException | None) -> None:
+        """What it waits for has ended: it is ready to run."""
+        self.waiting = None
+        self.interpreter.ready.append((self, value, error))
+
+    def cancel(self) -> None:
+        """Raise `Cancelled` at its waiting yield. Nothing if it has ended or was asked."""
+        if self.ended or self.cancelled:
+            return
+        self.cancelled = True
+        if self.waiting is None:  # ready to run: its next yield raises
+            self.cancel_due = True
+            return
+        wait, self.waiting = self.waiting, None
+        wait.withdraw(drain=False)
+        self.interpreter.ready.append((self, None, Cancelled()))
+
+    def end(self, value: Any, error: BaseException | None) -> None:
+        """Its generator has returned or raised."""
+        self.ended = True
+        self.ended_at = self.interpreter.seq
+        self.value, self.error = value, error
+        self.gen = None
+        if error is None:
+            self.interpreter.report_forgotten(self)
+        self.interpreter.coroutine_ended(self)
+        joiners, self.joiners = self.joiners, None
+        for wait in list(joiners or ()):
+            if not wait.settled:
+                wait.settle(*self.outcome())
+
+    def derive(self) -> tuple[bytes, str, int, int]:
+        """What the next derived value derives from."""
+        self.calls += 1
+        return self.interpreter.seed, self.path, self.turns, self.calls
+
+    # -- results ------------------------------------------------------------------------
+
+    def outcome(self) -> tuple[Any, BaseException | None]:
+        """(value, error) for somebody who joins; the error is a fresh copy each time."""
+        self.joined = True
+        if self.error is None:
+            return self.value, None
+        if isinstance(self.error, Cancelled):
+            return None, TaskCancelled(f"task {self.name} was cancelled")
+        return None, _copy(self.error)
+
+    def result(self) -> Any:
+        if not self.ended:
+            raise UsageError(f"task {self.name} has not ended: `yield` it to wait for it")
+        value, error = self.outcome()
+        if error is not None:
+            raise error
+        return value
+
+    # -- what verbs and commands ask ----------------------------------------------------
+
+    def check_open(self) -> None:
+        """Raise `GeneratorExit` while it is being closed."""
+        if self.interpreter.closing:
+            self.raises += 1
+            if self.raises <= MAX_RAISES:
+                raise GeneratorExit
+
+    def made(self, command: Any, frame: FrameType) -> None:
+        self.check_open()
+        self.interpreter.unused[id(command)] = (command, frame.f_code, frame.f_lineno, self)
+
+    def resumed_by(self, command: Any) -> bool:
+        return self.last is command
+
+    # -- looking and closing ------------------------------------------------------------
+
+    def frames(self) -> list[FrameType]:
+        """The suspended frames of its generators, outermost first, users' ones only."""
+        frames = []
+        gen = self.gen
+        while isinstance(gen, Generator) and not isinstance(gen, Command):
+            frame = getattr(gen, "gi_frame", None)
+            if frame is not None and not frame.f_code.co_filename.startswith(PACKAGE):
+                frames.append(frame)
+            gen = getattr(gen, "gi_yieldfrom", None)
+        return frames
+
+    def line(self) -> str:
+        """file:line, in function — where it waits."""
+        frames = self.frames()
+        if not frames:
+            return self.interpreter.definition.where
+        frame = frames[-1]
+        return f"{frame.f_code.co_filename}:{frame.f_lineno}, in {frame.f_code.co_name}"
+
+    def close(self) -> None:
+        """Drop its generator without effect; see the rules above."""
+        gen, self.gen = self.gen, None
+        for _ in range(MAX_THROWS):
+            if gen is None:
+                return
+            try:
+                self.context.run(gen.throw, GeneratorExit)
+            except BaseException:  # it has ended, however: that is all that is wanted
+                return
+        _UNCLOSABLE.append(gen)
+        logger.warning("%s swallows GeneratorExit: it is kept in memory", gen)
+
+
+def warn_forgotten(command: Any, code: CodeType, line: int) -> None:
+    """Report a command that was never yielded, at the line that made it."""
+    text = f"{command!r} was created and never yielded: nothing was done; write `yield …`"
+    try:
+        warnings.warn_explicit(text, ForgottenYield, code.co_filename, line)
+    except ForgottenYield:  # warnings are errors here: the workflow has ended all the same
+        logger.warning("%s:%s: %s", code.co_filename, line, text)
+
+
+def _context() -> Context:
+    """A context like the present one, which has no coroutine unless one spawns another."""
+    return copy_context()
+
+
+def _copy(error: BaseException) -> BaseException:
+    """A copy to raise: a shared exception would grow its traceback at each raise."""
+    try:
+        fresh = type(error).__new__(type(error), *error.args)
+        fresh.__dict__.update(error.__dict__)
+    except Exception:
+        return error
+    fresh.args = error.args
+    fresh.__cause__ = error.__cause__
+    fresh.__context__ = error.__context__
+    fresh.__suppress_context__ = error.__suppress_context__
+    return fresh.with_traceback(error.__traceback__)
