@@ -14,7 +14,7 @@ import sys
 from collections.abc import Callable, Generator, Mapping
 from dataclasses import dataclass, field, fields
 from datetime import datetime
-from functools import cached_property
+from functools import cached_property, lru_cache
 from inspect import isclass
 from types import CoroutineType, GeneratorType
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, NoReturn, TypeVar
@@ -108,7 +108,9 @@ class ActivityOptions:
         return packed
 
     @classmethod
+    @lru_cache(maxsize=1024)
     def from_data(cls, data: bytes) -> ActivityOptions:
+        """The options that stand in a task's row."""
         retry, timeout, max_crashes = msgpack.unpackb(data)
         return cls(Retry.from_data(retry), timeout, None, max_crashes)
 

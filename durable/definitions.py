@@ -19,7 +19,8 @@ from typing import Any, ClassVar, Generic, ParamSpec, TypeVar, overload
 from durable.codec import Codec
 from durable.commands import ActivityCall, ActivityOptions, Command, made
 from durable.current import running
-from durable.errors import UsageError
+from durable.errors import PayloadError, UsageError
+from durable.hints import rebuild
 from durable.model import DEFAULT_QUEUE
 from durable.retry import Duration, Retry, seconds
 
@@ -80,11 +81,11 @@ class Definition(Generic[P, T]):
             for index, value in enumerate(values):
                 name = names[index] if index < len(names) else rest
                 if name in hints:
-                    values[index] = codec.rebuild(value, hints[name], f"args[{index}]")
+                    values[index] = _rebuilt(value, hints[name], f"args[{index}]")
             for name, value in named.items():
                 hint = hints.get(name, hints.get(keywords))
                 if hint is not None:
-                    named[name] = codec.rebuild(value, hint, name)
+                    named[name] = _rebuilt(value, hint, name)
         return values, named
 
     @cached_property
@@ -191,6 +192,14 @@ class WorkflowDefinition(Definition[P, T]):
 
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> Workflow[T]:
         return self.fn(*args, **kwargs)  # type: ignore[no-any-return]
+
+    @cached_property
+    def returns(self) -> Any:
+        """The hint by which results are rebuilt: T of ``Workflow[T]``."""
+        hint = self.hints.get("return", Any)
+        arguments = typing.get_args(hint)
+        is_generator = typing.get_origin(hint) is not None and len(arguments) == 3
+        return arguments[2] if is_generator else hint
 
     def options(self, **options: Any) -> ConfiguredWorkflow[P, T]:
         """The workflow with options for a start: ``client.start(order.options(id="o-1"), …)``.
@@ -315,6 +324,13 @@ def start_options(**options: Any) -> StartOptions:
         raise TypeError("tags= takes a list of strings")
     options["tags"] = tuple(options.get("tags") or ())
     return StartOptions(**options)
+
+
+def _rebuilt(value: Any, hint: Any, place: str) -> Any:
+    try:
+        return rebuild(value, hint)
+    except PayloadError as error:
+        raise PayloadError(f"{place}: {error}") from error
 
 
 def check_names(given: Iterable[str], known: Sequence[str], what: str) -> None:

@@ -281,7 +281,8 @@ class Completion:
 @dataclass(frozen=True, slots=True)
 class Postponed:
     """A task to be tried again at ``wake_at``. If its cancel was requested meanwhile, the
-    task is deleted and ``answer`` put in the inbox instead."""
+    task is deleted and ``answer`` put in the inbox instead. ``crashed``: the process that
+    ran it died, so its crashes + 1."""
 
     uid: bytes
     run: int
@@ -292,6 +293,7 @@ class Postponed:
     last_error: bytes | None
     message_id: str
     answer: bytes
+    crashed: bool = False
 
 
 @dataclass(frozen=True, slots=True)

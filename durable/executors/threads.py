@@ -1,0 +1,91 @@
+"""Attempts in threads of this process.
+
+Threads are started as they are needed: a few quick activities never have more than a few
+threads, however many slots there are.  A thread cannot be killed: an attempt that overruns
+its timeout keeps its thread, and so its slot, until it returns.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable
+from queue import SimpleQueue
+from time import monotonic
+
+from durable.codec import Codec
+from durable.registry import Registry
+from durable.runner import Attempt, Outcome, run_attempt
+
+logger = logging.getLogger("durable.worker")
+
+
+class ThreadExecutor:
+    """Runs attempts in at most ``slots`` threads (daemons: they never keep a process)."""
+
+    def __init__(
+        self, slots: int, registry: Registry, codec: Codec, done: Callable[[Outcome], None]
+    ) -> None:
+        self.slots = slots
+        self._registry = registry
+        self._codec = codec
+        self._done = done
+        self._queue: SimpleQueue[Attempt | None] = SimpleQueue()
+        self._lock = threading.Lock()
+        self._threads = 0
+        self._idle = 0
+        self._overdue = 0
+
+    @property
+    def occupied(self) -> int:
+        return self._overdue
+
+    def submit(self, attempt: Attempt) -> None:
+        self._queue.put(attempt)
+        if not self._threads:
+            self._add()
+
+    def grow(self) -> bool:
+        """Start threads for what has been waiting since the last call; True if something
+        still waits, so that this should be called again soon."""
+        waiting = self._queue.qsize() - self._idle
+        if waiting <= 0:
+            return False
+        for _ in range(min(waiting, self.slots + self._overdue - self._threads)):
+            self._add()
+        return True
+
+    def overrun(self, attempt: Attempt) -> None:
+        with self._lock:
+            attempt.overdue = True
+            self._overdue += 1
+        logger.warning(
+            "%s of %s takes longer than its timeout of %g s: its thread is still busy",
+            attempt.name, attempt.instance_id, attempt.timeout,
+        )  # fmt: skip
+
+    def stop(self) -> None:
+        """Let the threads end when they have nothing more to do."""
+        for _ in range(self._threads):
+            self._queue.put(None)
+
+    def _add(self) -> None:
+        self._threads += 1
+        threading.Thread(target=self._work, name="durable-activity", daemon=True).start()
+
+    def _work(self) -> None:
+        activities = self._registry.activities
+        while True:
+            self._idle += 1
+            attempt = self._queue.get()
+            self._idle -= 1
+            if attempt is None:
+                self._threads -= 1
+                return
+            if attempt.timeout is not None:
+                attempt.expires_at = monotonic() + attempt.timeout
+            outcome = run_attempt(attempt, activities[attempt.name], self._codec)
+            with self._lock:
+                if attempt.overdue:
+                    self._overdue -= 1
+            self._done(outcome)

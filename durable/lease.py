@@ -1,0 +1,187 @@
+"""A worker's lease: registration, heartbeats, and taking over from the dead.
+
+Rules
+-----
+* A worker incarnation is registered under a random id, and its lease is renewed from a
+  thread of its own, so that a long step does not lose it.
+* Trust counts from *before* the heartbeat was sent.  One that finds itself expired drops
+  everything and registers under a new id.
+* A worker whose process is gone from this machine is taken over at once; any other when its
+  lease has expired.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import os
+import socket
+import threading
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from pathlib import Path
+from types import ModuleType
+
+from durable.errors import DurableError
+from durable.model import WorkerInfo
+from durable.store import Store, TaskKey
+
+logger = logging.getLogger("durable.worker")
+
+TICK = 1.0
+"""Seconds between looks for dead workers and unknown workflows."""
+
+
+def machine() -> str:
+    """Names this machine and its space of process ids, as far as that can be told."""
+    parts = [socket.gethostname()]
+    for path in ("/proc/sys/kernel/random/boot_id", "/proc/self/ns/pid"):
+        try:
+            parts.append(os.readlink(path) if "/ns/" in path else Path(path).read_text().strip())
+        except OSError:
+            parts.append("")
+    return ":".join(parts)
+
+
+def fingerprint(modules: Sequence[ModuleType]) -> str:
+    """A digest of the sources of the modules' top packages: which code a worker runs."""
+    digest = hashlib.blake2b(digest_size=8)
+    tops = {m.__name__.partition(".")[0]: m for m in modules}
+    for name in sorted(tops):
+        origin = getattr(tops[name], "__file__", None)
+        if origin is None:
+            continue
+        file = Path(origin)
+        whole = file.name == "__init__.py" or "." in tops[name].__name__
+        sources = sorted(file.parent.rglob("*.py")) if whole else [file]
+        for source in sources:
+            digest.update(str(source.relative_to(file.parent)).encode())
+            try:
+                digest.update(source.read_bytes())
+            except OSError:
+                continue
+    return digest.hexdigest()
+
+
+def dead_neighbours(workers: Sequence[WorkerInfo], here: str) -> list[str]:
+    """Ids of workers of this machine whose process is gone."""
+    dead = []
+    for worker in workers:
+        if worker.machine == here and worker.pid != os.getpid():
+            try:
+                os.kill(worker.pid, 0)
+            except ProcessLookupError:
+                dead.append(worker.id)
+            except PermissionError:
+                continue
+    return dead
+
+
+class Lease:
+    """Keeps one worker registered.
+
+    lease: seconds. on_cancel: called with the keys of tasks whose cancel was requested.
+    on_beat: called after each heartbeat (the loop then reconciles). watch: called at every
+    tick. unknown_after: seconds until an instance that nobody knows is blocked.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        template: WorkerInfo,
+        lease: float,
+        *,
+        unknown_after: float,
+        on_cancel: Callable[[list[TaskKey]], None],
+        on_beat: Callable[[], None],
+        watch: Callable[[], None],
+    ) -> None:
+        self._store = store
+        self._template = template
+        self._lease = lease
+        self._unknown_after = int(unknown_after * 1_000_000)
+        self._on_cancel = on_cancel
+        self._on_beat = on_beat
+        self._watch = watch
+        self._stop = threading.Event()
+        self._thread: threading.Thread | None = None
+        self._trusted_until = 0.0
+        self.info = template
+        self.given_up = False
+
+    def register(self) -> WorkerInfo:
+        """Register a new incarnation; what dead processes of this machine held is free."""
+        store = self._store
+        sent = time.monotonic()
+        now = store.now()
+        info = replace(
+            self._template,
+            id=os.urandom(8).hex(),
+            pid=os.getpid(),
+            started_at=now,
+            expires_at=now + int(self._lease * 1_000_000),
+        )
+        store.register(info)
+        self._trusted_until = sent + self._lease
+        self.info = info
+        dead = dead_neighbours(store.workers(), info.machine)
+        if dead:
+            logger.info("taking over from %s dead workers of this machine", len(dead))
+            store.take_over(dead)
+        return info
+
+    @property
+    def expired(self) -> bool:
+        """Whether it may have been taken over."""
+        return time.monotonic() >= self._trusted_until
+
+    def start(self) -> None:
+        self._stop.clear()
+        self._thread = threading.Thread(target=self._beat, name="durable-lease", daemon=True)
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Stop renewing, and release all that is owned."""
+        self._stop.set()
+        if self._thread is not None:
+            self._thread.join()
+        self._store.unregister(self.info.id)
+
+    def give_up(self) -> None:
+        """This process cannot go on: let others take over at once, as after a crash."""
+        self.given_up = True
+        self._stop.set()
+        self._trusted_until = 0.0
+        self._store.take_over([self.info.id])
+
+    def _beat(self) -> None:
+        pause = min(TICK, self._lease / 6)
+        next_beat = time.monotonic() + self._lease / 3
+        while not self._stop.wait(pause):
+            try:
+                self._watch()
+                if time.monotonic() >= next_beat:
+                    self._renew()
+                    next_beat = time.monotonic() + self._lease / 3
+                if self._store.take_over(None):
+                    logger.info("took over from workers whose lease has expired")
+                self._store.block_unknown(self.info, self._unknown_after)
+            except DurableError as error:
+                logger.warning("the store does not answer the heartbeat: %s", error)
+            except Exception:
+                logger.exception("the heartbeat failed")
+
+    def _renew(self) -> None:
+        info, sent = self.info, time.monotonic()
+        cancelled = self._store.heartbeat(info.id, int(self._lease * 1_000_000))
+        if info is not self.info:
+            return
+        if cancelled is None:
+            self._trusted_until = 0.0
+            logger.warning("the lease of worker %s has expired", info.id)
+        else:
+            self._trusted_until = sent + self._lease
+            if cancelled:
+                self._on_cancel(cancelled)
+        self._on_beat()

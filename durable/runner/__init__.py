@@ -1,0 +1,13 @@
+"""The runner: claimed work → one batch of decisions → commit. No loop, no threads."""
+
+from durable.runner.attempt import ActivityContext, Attempt, Outcome, current_activity, run_attempt
+from durable.runner.runner import Runner
+
+__all__ = [
+    "ActivityContext",
+    "Attempt",
+    "Outcome",
+    "Runner",
+    "current_activity",
+    "run_attempt",
+]

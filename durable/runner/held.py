@@ -1,0 +1,139 @@
+"""An instance that this worker holds, and what waits to be applied to it."""
+
+from __future__ import annotations
+
+import os
+import platform
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+from durable.codec import Codec
+from durable.definitions import WorkflowDefinition
+from durable.errors import PayloadError
+from durable.events import (
+    ActivityCancelled,
+    ActivityCompleted,
+    ActivityFailed,
+    Event,
+    SignalReceived,
+    TimerFired,
+    WorkflowStarted,
+    load,
+)
+from durable.interpreter import Interpreter
+from durable.model import Instance, moment
+from durable.runner.attempt import Outcome
+from durable.runner.steps import unpack_vars
+from durable.store import Message
+
+
+@dataclass(slots=True, eq=False)
+class Held:
+    """One owned instance.
+
+    interpreter: None until its history is read. messages: its whole inbox. outcomes: of
+    local attempts, with the moment when they came. running: commands that run here.
+    messages_first: apply the inbox before anything else, because its end had not seen it.
+    """
+
+    instance: Instance
+    epoch: int
+    length: int
+    messages: list[Message]
+    interpreter: Interpreter | None = None
+    outcomes: list[tuple[int, Outcome]] = field(default_factory=list)
+    running: set[int] = field(default_factory=set)
+    messages_first: bool = False
+
+    @property
+    def uid(self) -> bytes:
+        return self.instance.uid
+
+    def due(self, now: int) -> list[Message | Outcome | int]:
+        """What is to be applied, in order: by the moment when it came or fell due; at the
+        same moment messages first, then timers (their numbers) in order."""
+        assert self.interpreter is not None
+        timers = self.interpreter.timers
+        if not self.messages and not timers:
+            return [outcome for _, outcome in self.outcomes]
+        early = 0 if self.messages_first else 1
+        rows: list[tuple[int, int, int, Any]] = [
+            (m.arrived_at * early, 0, m.id, m) for m in self.messages
+        ]
+        rows += [(at, 1, i, outcome) for i, (at, outcome) in enumerate(self.outcomes)]
+        if timers:
+            rows += [(at, 2, number, number) for at, number in self.interpreter.due(now)]
+        rows.sort(key=lambda row: row[:3])
+        return [row[3] for row in rows]
+
+
+def as_event(thing: Message | Outcome | int, seq: int, at: datetime) -> Event:
+    """The event that a message, an outcome or a timer's number becomes when it is applied."""
+    if isinstance(thing, Message):
+        return load(thing.event, seq, at)
+    if isinstance(thing, int):
+        return TimerFired(seq, at, thing)
+    attempt = thing.attempt
+    command = attempt.key[2]
+    if thing.value is not None:
+        return ActivityCompleted(seq, at, command, thing.value, attempt.number)
+    if thing.failure is not None:
+        return ActivityFailed(seq, at, command, thing.failure, attempt.number)
+    return ActivityCancelled(seq, at, command)
+
+
+def started(instance: Instance, version: int, now: int) -> WorkflowStarted:
+    """The first event of a run."""
+    return WorkflowStarted(
+        0,
+        moment(now),
+        instance.workflow,
+        version,
+        instance.args,
+        instance.kwargs,
+        None,
+        list(instance.tags),
+        instance.memo,
+        instance.queue,
+        os.urandom(16),
+        None,
+        platform.python_version(),
+    )
+
+
+def revive(
+    instance: Instance,
+    definition: WorkflowDefinition[..., object],
+    history: list[tuple[int, bytes]],
+    codec: Codec,
+) -> Interpreter:
+    """A live interpreter from a stored history (which may be empty).
+
+    Raises `PayloadError` for a history that is damaged, `NonDeterminismError` for code
+    that does not match it.
+    """
+    if len(history) != instance.history_length:
+        raise PayloadError(
+            f"the history has {len(history)} events where {instance.history_length} must be"
+        )
+    events = []
+    for place, (seq, data) in enumerate(history):
+        if seq != place:
+            raise PayloadError(f"the history has event {seq} where {place} must be")
+        events.append(load(data, seq))
+    interpreter = Interpreter(
+        definition, codec, instance.id, instance.run, unpack_vars(instance.vars)
+    )
+    try:
+        interpreter.replay(events)
+    except BaseException:
+        interpreter.close()
+        raise
+    return interpreter
+
+
+def signal_name(message: Message) -> str | None:
+    """The name of the signal that a message is, or None if it is something else."""
+    event = load(message.event, 0)
+    return event.name if isinstance(event, SignalReceived) else None

@@ -1,0 +1,511 @@
+"""The runner: claimed work → one batch of decisions → commit → activities to start.
+
+Rules
+-----
+* Everything that is ready at one moment goes into one commit (group commit).
+* An activity starts only after the commit that schedules it.
+* The result of an activity that ran here, for an instance that is held here, is applied to
+  the live generator and committed with the step that it causes; for one held elsewhere it
+  goes to the inbox.
+* A step that was not committed leaves no trace in memory: its generator is closed and read
+  again from the history.
+* After an unknown outcome nothing local is trusted: what the store says this worker owns is
+  adopted under new epochs, and held results are applied only if their task is still there.
+* An instance that may have taken workers down (`SUSPECT_CRASHES`) is stepped alone; after
+  `MAX_CRASHES` it is blocked.
+
+Not thread-safe: one loop calls it.
+"""
+
+from __future__ import annotations
+
+import logging
+import random
+from collections.abc import Callable, Iterable
+
+from durable.codec import Codec
+from durable.commands import ActivityOptions
+from durable.errors import DurableError, OutcomeUnknown
+from durable.events import dump
+from durable.interpreter import StepAborted
+from durable.model import EPOCH, Instance, Task, WorkerInfo
+from durable.registry import Registry
+from durable.runner.attempt import Attempt, Outcome, crashed_too_often
+from durable.runner.cache import Cache
+from durable.runner.decide import Decider, Proposal, UnseenMessages
+from durable.runner.held import Held, as_event, revive
+from durable.runner.steps import cancelled_event, cancelled_id, done_id
+from durable.store import (
+    Claimed,
+    ClaimedInstance,
+    ClaimRequest,
+    Completion,
+    NewTask,
+    Poison,
+    Postponed,
+    Store,
+    TaskKey,
+    Verdict,
+)
+
+logger = logging.getLogger("durable.worker")
+
+SUSPECT_CRASHES = 2
+MAX_CRASHES = 5
+
+
+class Runner:
+    """What one worker incarnation holds, and how it advances it.
+
+    slots: activities that may run here at once. max_held: instances held at once.
+    on_step: called after the commit with the instance, the first seq and the new events.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        registry: Registry,
+        codec: Codec,
+        worker: WorkerInfo,
+        *,
+        slots: int,
+        max_held: int,
+        cache: Cache,
+        on_step: Callable[[Instance, int, list[bytes]], None] | None = None,
+    ) -> None:
+        self.store = store
+        self.registry = registry
+        self.codec = codec
+        self.worker = worker
+        self.slots = slots
+        self.max_held = max_held
+        self.cache = cache
+        self.on_step = on_step
+        self.held: dict[bytes, Held] = {}
+        self.attempts: dict[TaskKey, Attempt] = {}
+        self.stepping: Held | None = None  # read by the watchdog
+        self.steps = 0
+        self.must_reconcile = False
+        self._reserved = 0  # slots for tasks of proposed steps
+        self._todo: dict[bytes, Held] = {}
+        self._proposals: list[Proposal] = []  # proposed and not yet committed
+        self._waiting: list[Proposal] = []  # whose rows were locked elsewhere
+        self._completions: list[Completion] = []
+        self._postponed: list[Postponed] = []
+        self._starting: list[Attempt] = []
+        self._kept: dict[TaskKey, Outcome] = {}  # of steps whose outcome is unknown
+        self._decider = Decider(worker.id, worker.build, codec, self._reserve)
+
+    # -- work comes in ------------------------------------------------------------------
+
+    @property
+    def free_slots(self) -> int:
+        return self.slots - len(self.attempts) - self._reserved
+
+    @property
+    def busy(self) -> bool:
+        """Whether `turn` has something to do."""
+        return bool(
+            self._todo
+            or self._proposals
+            or self._completions
+            or self._postponed
+            or self._starting
+            or self.must_reconcile
+        )
+
+    def claim(self) -> Claimed:
+        """Claim what there is room for."""
+        info = self.worker
+        claimed = self.store.claim(
+            ClaimRequest(
+                info.id,
+                info.queues,
+                info.workflows,
+                info.activities,
+                max(0, self.max_held - len(self.held)),
+                max(0, self.free_slots),
+            )
+        )
+        self.take(claimed)
+        return claimed
+
+    def take(self, claimed: Claimed) -> None:
+        """Hold what was claimed."""
+        for item in claimed.instances:
+            self._take_instance(item)
+        for task in claimed.tasks:
+            self._take_task(task)
+
+    def _take_instance(self, item: ClaimedInstance) -> None:
+        instance = item.instance
+        held = self.held.get(instance.uid)
+        if held is None or held.epoch != instance.epoch:
+            if held is not None:
+                self._forget(held)
+            held = Held(instance, instance.epoch, instance.history_length, item.messages)
+            held.interpreter = self.cache.take(instance.uid, instance.run, held.length)
+            self.held[instance.uid] = held
+        else:
+            held.messages = item.messages
+        self._todo[instance.uid] = held
+
+    def _take_task(self, task: Task) -> None:
+        options = ActivityOptions.from_data(task.options)
+        key = (task.uid, task.run, task.command)
+        attempt = Attempt(
+            key, task.epoch, task.instance_id, task.name, task.args, task.kwargs, task.options,
+            task.attempt, task.crashes, task.deadline, options.timeout,
+            cancelled=task.cancel_requested,
+        )  # fmt: skip
+        self.attempts[key] = attempt
+        held = self.held.get(task.uid)
+        if held is not None and held.instance.run == task.run:
+            held.running.add(task.command)
+        if task.crashes >= options.max_crashes:
+            self.finish(crashed_too_often(attempt, self.codec))
+        else:
+            self._starting.append(attempt)
+
+    def finish(self, outcome: Outcome) -> bool:
+        """An attempt has ended here; False if it came too late and is dropped."""
+        attempt = outcome.attempt
+        if self.attempts.get(attempt.key) is not attempt:
+            return False
+        del self.attempts[attempt.key]
+        uid, run, command = attempt.key
+        held = self.held.get(uid)
+        if held is not None and (held.instance.run != run or command not in held.running):
+            held = None
+        if held is not None:
+            held.running.discard(command)
+        if outcome.failure is not None and self._retry(outcome):
+            if held is not None and not held.running:
+                self._todo[uid] = held  # nothing of it runs here any more: it is given back
+            return True
+        if held is not None:
+            held.outcomes.append((self.store.now(), outcome))
+            self._todo[uid] = held
+        else:
+            self._complete_elsewhere(outcome)
+        return True
+
+    def _retry(self, outcome: Outcome) -> bool:
+        """Postpone the task if it is to be tried again."""
+        attempt = outcome.attempt
+        if attempt.cancelled:
+            outcome.failure = None  # so that it is answered with ActivityCancelled
+            return False
+        if outcome.permanent:
+            return False
+        uid, run, command = attempt.key
+        now = self.store.now()
+        number = attempt.number
+        wake_at = now
+        if not outcome.crashed:
+            retry = ActivityOptions.from_data(attempt.options).retry
+            assert retry is not None
+            delay = retry.delay(number, outcome.types, random.random())
+            if delay is None:
+                return False
+            wake_at = now + int(delay * 1_000_000)
+            number += 1
+        if attempt.deadline is not None and wake_at > attempt.deadline:
+            return False
+        data = dump(as_event(outcome, 0, EPOCH), now)
+        self._postponed.append(
+            Postponed(
+                uid, run, command, attempt.epoch, wake_at, number, data,
+                cancelled_id(run, command), cancelled_event(command), outcome.crashed,
+            )
+        )  # fmt: skip
+        return True
+
+    def _complete_elsewhere(self, outcome: Outcome) -> None:
+        attempt = outcome.attempt
+        uid, run, command = attempt.key
+        event = dump(as_event(outcome, 0, EPOCH), self.store.now())
+        self._completions.append(
+            Completion(uid, run, command, attempt.epoch, done_id(run, command), event)
+        )
+
+    def _reserve(self, name: str, queue: str) -> bool:
+        """Whether a new task can start here at once; takes a slot if so."""
+        if self.free_slots <= 0 or queue not in self.worker.queues:
+            return False
+        if name not in self.registry.activities:
+            return False
+        self._reserved += 1
+        return True
+
+    # -- one turn -----------------------------------------------------------------------
+
+    def turn(self) -> list[Attempt]:
+        """Decide, commit, and give the attempts to start. Raises what the store raises;
+        everything that was not committed is kept for the next turn."""
+        if self.must_reconcile:
+            self.reconcile()
+        if self._completions or self._postponed:
+            self._complete()
+        if self._todo:
+            self._propose()
+        while self._proposals:
+            self._commit(self._next_batch())
+        self._proposals, self._waiting = self._waiting, []
+        starting, self._starting = self._starting, []
+        return starting
+
+    def _complete(self) -> None:
+        completions, postponed = self._completions, self._postponed
+        try:
+            self.store.complete(self.worker.id, completions, postponed)
+        except OutcomeUnknown:
+            self.must_reconcile = True  # what was not stored is still owned, so it is adopted
+            self._completions, self._postponed = [], []
+            raise
+        self._completions, self._postponed = [], []
+
+    def _propose(self) -> None:
+        proposed = {p.held.uid for p in self._proposals}
+        todo = [held for uid, held in self._todo.items() if uid not in proposed]
+        self._todo = {uid: h for uid, h in self._todo.items() if uid in proposed}
+        missing = [held for held in todo if held.interpreter is None]
+        broken = self._load(missing) if missing else {}
+        now = self.store.now()
+        for held in todo:
+            if held.instance.crashes >= MAX_CRASHES:
+                reason = f"it has taken down its worker {held.instance.crashes} times in a row"
+                self._proposals.append(self._block(held, reason))
+            elif held.uid in broken:
+                self._proposals.append(self._block(held, broken[held.uid]))
+            else:
+                self._decide(held, now)
+
+    def _decide(self, held: Held, now: int) -> None:
+        self.stepping = held
+        self.steps += 1
+        try:
+            proposal = self._decider.decide(held, now)
+        except UnseenMessages:
+            self._evict(held)
+            held.messages_first = True
+            self._todo[held.uid] = held
+            return
+        finally:
+            self.stepping = None
+        if held.interpreter is None:  # it was blocked: results go where its next owner sees them
+            self._give_away(held.outcomes)
+        held.outcomes = []
+        held.messages = []
+        self._proposals.append(proposal)
+
+    def _block(self, held: Held, reason: str) -> Proposal:
+        self._give_away(held.outcomes)
+        held.outcomes = []
+        return self._decider.block(held, reason)
+
+    def _give_away(self, outcomes: Iterable[tuple[int, Outcome]]) -> None:
+        for _, outcome in outcomes:
+            self._complete_elsewhere(outcome)
+
+    def _load(self, helds: list[Held]) -> dict[bytes, str]:
+        """Read histories and replay them; gives the reasons of those that cannot be."""
+        broken: dict[bytes, str] = {}
+        old = [h for h in helds if h.length]
+        histories = self.store.history([(h.uid, h.instance.run) for h in old]) if old else []
+        found = dict(zip((h.uid for h in old), histories, strict=True))
+        for held in helds:
+            instance = held.instance
+            definition = self.registry.workflow(instance.workflow, instance.version)
+            if definition is None:
+                broken[held.uid] = f"this worker has no code for workflow {instance.workflow}"
+                continue
+            self.stepping = held
+            self.steps += 1
+            try:
+                history = found.get(held.uid, [])
+                held.interpreter = revive(instance, definition, history, self.codec)
+                if held.interpreter.ending is not None:
+                    broken[held.uid] = "its history has an end, and it is not finished"
+            except (DurableError, StepAborted) as error:
+                broken[held.uid] = f"{type(error).__name__}: {error}"
+            except Exception as error:
+                logger.exception("%s cannot be replayed", instance.id)
+                broken[held.uid] = f"it cannot be replayed: {error!r}"
+            finally:
+                self.stepping = None
+        return broken
+
+    # -- commit -------------------------------------------------------------------------
+
+    def _next_batch(self) -> list[Proposal]:
+        """All that is proposed; a suspect alone, after the others."""
+        plain = [p for p in self._proposals if p.held.instance.crashes < SUSPECT_CRASHES]
+        return plain or self._proposals[:1]
+
+    def _commit(self, batch: list[Proposal]) -> None:
+        try:
+            verdicts = self.store.commit(self.worker.id, [p.step for p in batch])
+        except OutcomeUnknown:
+            self._distrust(batch)
+            raise
+        except Poison as error:
+            self._halve(batch, error)
+            return
+        done = {id(p) for p in batch}
+        self._proposals = [p for p in self._proposals if id(p) not in done]
+        for proposal, verdict in zip(batch, verdicts, strict=True):
+            _VERDICTS[verdict](self, proposal)
+
+    def _halve(self, batch: list[Proposal], error: Poison) -> None:
+        """Find the step that the store refuses: it alone is blocked."""
+        if len(batch) > 1:
+            middle = len(batch) // 2
+            self._commit(batch[:middle])
+            self._commit(batch[middle:])
+            return
+        proposal = batch[0]
+        self._proposals.remove(proposal)
+        held = proposal.held
+        self._reserved -= len(proposal.eager)
+        self._give_away(proposal.outcomes)
+        if proposal.step.end is not None and not proposal.step.events:
+            logger.error("%s cannot even be blocked: %s", held.instance.id, error)
+            self._forget(held)
+        else:
+            self._proposals.append(self._decider.block(held, f"the store refuses it: {error}"))
+
+    def _distrust(self, batch: list[Proposal]) -> None:
+        """The outcome is unknown: forget the batch, keep its results, adopt it anew."""
+        for proposal in batch:
+            self._proposals.remove(proposal)
+            self._reserved -= len(proposal.eager)
+            for _, outcome in proposal.outcomes:
+                self._kept[outcome.attempt.key] = outcome
+            self._forget(proposal.held)
+        self.must_reconcile = True
+
+    def _committed(self, proposal: Proposal) -> None:
+        held, step = proposal.held, proposal.step
+        interpreter = held.interpreter
+        if self.on_step is not None and step.events:
+            self.on_step(held.instance, held.length, step.events)
+        held.length += len(step.events)
+        held.messages_first = False
+        for row in proposal.eager:
+            self._start(held, row)
+        for asked in step.cancels:
+            attempt = self.attempts.get((step.uid, step.run, asked.command))
+            if attempt is not None:
+                attempt.cancelled = True
+        if step.end is not None and step.end.status.finished:
+            self._forget(held)
+        elif step.release:
+            del self.held[step.uid]
+            if interpreter is not None:
+                self.cache.put(step.uid, interpreter)
+
+    def _start(self, held: Held, row: NewTask) -> None:
+        self._reserved -= 1
+        key = (held.uid, held.instance.run, row.command)
+        attempt = _first_attempt(key, held.instance.id, row)
+        held.running.add(key[2])
+        self.attempts[key] = attempt
+        self._starting.append(attempt)
+
+    def _lost(self, proposal: Proposal) -> None:
+        logger.info("%s: its step came too late", proposal.held.instance.id)
+        self._reserved -= len(proposal.eager)
+        self._give_away(proposal.outcomes)
+        self._forget(proposal.held)
+
+    def _busy(self, proposal: Proposal) -> None:
+        self._waiting.append(proposal)
+
+    def _unseen(self, proposal: Proposal) -> None:
+        """It would have ended without a message that has come: the next claim brings it."""
+        held = proposal.held
+        self._reserved -= len(proposal.eager)
+        self._evict(held)
+        held.outcomes = proposal.outcomes
+        held.messages_first = True
+
+    def _evict(self, held: Held) -> None:
+        if held.interpreter is not None:
+            held.interpreter.close()
+            held.interpreter = None
+
+    def _forget(self, held: Held) -> None:
+        self._evict(held)
+        if self.held.get(held.uid) is held:
+            del self.held[held.uid]
+        self._todo.pop(held.uid, None)
+
+    # -- what this worker has lost track of ---------------------------------------------
+
+    def reconcile(self) -> None:
+        """Make memory and store agree on what this worker owns."""
+        owned = self.store.owned(self.worker.id)
+        for held in [h for u, h in self.held.items() if owned.instances.get(u) != h.epoch]:
+            self._forget(held)
+        for key, attempt in list(self.attempts.items()):
+            if owned.tasks.get(key) != attempt.epoch:
+                del self.attempts[key]
+        kept = {k: o for k, o in self._kept.items() if owned.tasks.get(k) == o.attempt.epoch}
+        waiting = {(c.uid, c.run, c.command) for c in (*self._completions, *self._postponed)}
+        for proposal in self._proposals:
+            waiting |= {o.attempt.key for _, o in proposal.outcomes}
+        for held in self.held.values():
+            waiting |= {o.attempt.key for _, o in held.outcomes}
+        uids = [uid for uid in owned.instances if uid not in self.held]
+        known = self.attempts.keys() | kept.keys() | waiting
+        tasks = [key for key in owned.tasks if key not in known]
+        self._kept = kept
+        if uids or tasks:
+            logger.info("adopting %s instances and %s tasks", len(uids), len(tasks))
+            self.take(self.store.adopt(self.worker.id, uids, tasks))
+        for key, outcome in kept.items():
+            self.attempts[key] = outcome.attempt
+            held_again = self.held.get(key[0])
+            if held_again is not None:
+                held_again.running.add(key[2])
+            self.finish(outcome)
+        self._kept = {}
+        self.must_reconcile = False
+
+    def drop_all(self) -> None:
+        """This incarnation has expired: nothing that it holds is its own any more."""
+        for held in list(self.held.values()):
+            self._forget(held)
+        self.attempts.clear()
+        self._todo.clear()
+        self._proposals.clear()
+        self._waiting.clear()
+        self._completions.clear()
+        self._postponed.clear()
+        self._starting.clear()
+        self._kept.clear()
+        self._reserved = 0
+        self.must_reconcile = False
+
+    def become(self, worker: WorkerInfo) -> None:
+        """Go on as another incarnation, after `drop_all`."""
+        self.worker = worker
+        self._decider = Decider(worker.id, worker.build, self.codec, self._reserve)
+
+
+def _first_attempt(key: TaskKey, instance_id: str, row: NewTask) -> Attempt:
+    """The first attempt of a task that was committed as this worker's own."""
+    options = ActivityOptions.from_data(row.options)
+    return Attempt(
+        key, 1, instance_id, row.name, row.args, row.kwargs, row.options,
+        1, 0, row.deadline, options.timeout,
+    )  # fmt: skip
+
+
+_VERDICTS = {
+    Verdict.COMMITTED: Runner._committed,
+    Verdict.LOST: Runner._lost,
+    Verdict.BUSY: Runner._busy,
+    Verdict.UNSEEN: Runner._unseen,
+}

@@ -1,0 +1,318 @@
+"""Promises 2 to 6 under real concurrency: threads on two stores, let go at one moment.
+
+Each race is run over and over, and what must hold is checked however it was decided.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import Counter
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+from durable.errors import InstanceAlreadyExists
+from durable.model import Status
+from durable.store import ClaimedInstance, Sent, Step, Store, Verdict
+from durable.testing.store_contract.base import (
+    COMMITTED,
+    COMPLETED,
+    HOUR,
+    LOST,
+    PATIENCE,
+    SECOND,
+    UNSEEN,
+    Base,
+    FakeWorker,
+    a_completion,
+    a_message,
+    a_step,
+    a_task,
+    an_info,
+    an_instance,
+    events,
+    inbox,
+    look,
+    schedule,
+    send,
+    start,
+    terminate,
+)
+
+ROUNDS = 10
+
+
+def race(*runners: Callable[[], Any]) -> list[Any]:
+    """Run these at once, each in a thread; what they returned, or the first error."""
+    barrier = threading.Barrier(len(runners))
+    results: dict[int, Any] = {}
+    errors: list[BaseException] = []
+
+    def run(n: int, runner: Callable[[], Any]) -> None:
+        try:
+            barrier.wait(PATIENCE)
+            results[n] = runner()
+        except BaseException as error:
+            errors.append(error)
+
+    threads = [
+        threading.Thread(target=run, args=(n, runner), daemon=True)
+        for n, runner in enumerate(runners)
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(PATIENCE)
+    assert not any(thread.is_alive() for thread in threads)
+    for error in errors:
+        raise error
+    return [results[n] for n in range(len(runners))]
+
+
+class Races(Base):
+    def test_claimers_share_what_is_due(self, store: Store, other: Store) -> None:
+        ids = [f"i-{n}" for n in range(200)]
+        start(store, *ids)
+        workers = [FakeWorker((store, other)[n % 2], f"w-{n}") for n in range(4)]
+
+        def claim(worker: FakeWorker) -> list[str]:
+            taken: list[str] = []
+            while some := worker.claim(instances=9).instances:
+                assert all(one.instance.owner == worker.id for one in some)
+                assert all(one.instance.epoch == 1 for one in some)
+                taken += [one.instance.id for one in some]
+            return taken
+
+        taken = race(*(partial(claim, worker) for worker in workers))
+        assert Counter(id for some in taken for id in some) == Counter(ids)
+        for worker, some in zip(workers, taken, strict=True):
+            assert len(store.owned(worker.id).instances) == len(some)
+
+    def test_claimers_share_tasks(self, store: Store, other: Store) -> None:
+        start(store, *(f"i-{n}" for n in range(60)))
+        first, second = FakeWorker(store, "w-1"), FakeWorker(other, "w-2")
+        for claimed in first.claim().instances:
+            first.advance(claimed, tasks=[a_task(store, n) for n in range(3)], release=True)
+
+        def claim(worker: FakeWorker) -> list[object]:
+            taken: list[object] = []
+            while some := worker.claim(tasks=7).tasks:
+                taken += [(task.uid, task.command) for task in some]
+            return taken
+
+        taken = race(partial(claim, first), partial(claim, second))
+        assert len(taken[0] + taken[1]) == len(set(taken[0] + taken[1])) == 180
+
+    def test_one_of_two_creators_wins(self, store: Store, other: Store) -> None:
+        def create(at: Store, id: str) -> bytes | None:
+            try:
+                return at.create([an_instance(at, id)], "raise")[0].uid
+            except InstanceAlreadyExists:
+                return None
+
+        for n in range(ROUNDS):
+            id = f"i-{n}"
+            results = race(partial(create, store, id), partial(create, other, id))
+            assert results.count(None) == 1
+            assert look(store, id).uid in results
+
+    def test_creators_who_share_agree(self, store: Store, other: Store) -> None:
+        def create(at: Store, id: str) -> tuple[bytes, bool]:
+            [created] = at.create([an_instance(at, id)], "use")
+            return created.uid, created.new
+
+        for n in range(ROUNDS):
+            id = f"i-{n}"
+            results = race(partial(create, store, id), partial(create, other, id))
+            assert {uid for uid, _ in results} == {look(store, id).uid}
+            assert sorted(new for _, new in results) == [False, True]
+
+    def test_a_repeated_request_at_the_same_time(self, store: Store, other: Store) -> None:
+        for n in range(ROUNDS):
+            new = [an_instance(store, f"i-{n}-{m}") for m in range(3)]
+            first, second = race(
+                partial(store.create, new, "raise"), partial(other.create, new, "raise")
+            )
+            assert first == second
+            assert [one.uid for one in first] == [one.uid for one in new]
+
+    def test_one_of_two_restarts_wins(self, store: Store, other: Store) -> None:
+        def restart(at: Store) -> int | None:
+            try:
+                return at.create([an_instance(at)], "restart")[0].run
+            except InstanceAlreadyExists:
+                return None
+
+        start(store)
+        worker = FakeWorker(store)
+        for run in range(1, ROUNDS):
+            worker.finish(worker.take())
+            results = race(partial(restart, store), partial(restart, other))
+            assert sorted(results, key=str) == [run + 1, None]
+
+    def test_a_message_meets_an_end(self, store: Store, other: Store) -> None:
+        """Each message that was accepted is in the history; the others were refused."""
+
+        def end(worker: FakeWorker) -> None:
+            verdict = UNSEEN
+            while verdict is UNSEEN:
+                claimed = worker.take()
+                told = [message.event for message in claimed.messages]
+                step = a_step(claimed, events=[*told, b"end"], end=COMPLETED)
+                [verdict] = worker.commit(step)
+            assert verdict is COMMITTED
+
+        def sender(id: str) -> list[Sent]:
+            return [send(other, f"m-{n}", id) for n in range(8)]
+
+        worker = FakeWorker(store)
+        for n in range(ROUNDS):
+            id = f"i-{n}"
+            uid = start(store, id)
+
+            _, outcomes = race(partial(end, worker), partial(sender, id))
+            accepted = [b"m-%d" % m for m, sent in enumerate(outcomes) if sent is Sent.SENT]
+            assert outcomes == [Sent.SENT] * len(accepted) + [Sent.FINISHED] * (8 - len(accepted))
+            assert events(store, uid) == [*accepted, b"end"]
+            assert inbox(store, uid) == []
+
+    def test_a_message_meets_a_release(self, store: Store, other: Store) -> None:
+        """An instance that is parked with a message is due."""
+        worker = FakeWorker(store)
+        for n in range(ROUNDS):
+            id = f"i-{n}"
+            uid = start(store, id)
+            claimed = worker.take()
+            race(
+                partial(worker.commit, a_step(claimed, release=True)),
+                partial(other.send, [a_message(id)]),
+            )
+            again = worker.take()
+            assert (again.instance.uid, len(again.messages)) == (uid, 1)
+            worker.finish(again)
+
+    def test_messages_of_each_sender_keep_their_order(self, store: Store, other: Store) -> None:
+        uid = start(store)
+
+        def sender(at: Store, name: str) -> list[Sent]:
+            return [send(at, f"{name}-{n}") for n in range(25)]
+
+        outcomes = race(
+            partial(sender, store, "a"), partial(sender, other, "b"), partial(sender, store, "c")
+        )
+        assert {sent for some in outcomes for sent in some} == {Sent.SENT}
+        ids = [id for id, _ in inbox(store, uid)]
+        assert len(ids) == 75
+        for name in "abc":
+            assert [id for id in ids if id[0] == name] == [f"{name}-{n}" for n in range(25)]
+
+    def test_a_message_is_delivered_twice_at_the_same_time(
+        self, store: Store, other: Store
+    ) -> None:
+        uid = start(store)
+        for n in range(ROUNDS):
+            id = f"m-{n}"
+            outcomes = race(partial(send, store, id), partial(send, other, id))
+            assert outcomes == [Sent.SENT, Sent.SENT]
+            assert len(inbox(store, uid)) == n + 1
+
+    def test_a_result_is_reported_twice_at_the_same_time(self, store: Store, other: Store) -> None:
+        worker = FakeWorker(store)
+        for n in range(ROUNDS):
+            uid = start(store, f"i-{n}")
+            schedule(worker)
+            done = [a_completion(worker.take_task())]
+            told = race(
+                partial(store.complete, "w-1", done, []), partial(other.complete, "w-1", done, [])
+            )
+            assert told == [[True], [True]]
+            assert len(inbox(store, uid)) == 1
+            worker.finish(worker.take())
+
+    def test_a_commit_meets_a_takeover(self, store: Store, other: Store) -> None:
+        """Either the step came first and is in the history, or it was lost; then the next
+        owner's step stands alone."""
+
+        def take_over(dead: str, quick: FakeWorker) -> list[Verdict]:
+            other.take_over([dead])
+            return quick.commit(a_step(quick.take(), events=[b"quick"], release=True))
+
+        for n in range(ROUNDS):
+            uid = start(store, f"i-{n}")
+            slow = FakeWorker(store, f"slow-{n}")
+            claimed = slow.take()
+            quick = FakeWorker(other, f"quick-{n}")
+
+            slow_step = a_step(claimed, events=[b"slow"])
+            verdicts, quick_verdicts = race(
+                partial(slow.commit, slow_step), partial(take_over, slow.id, quick)
+            )
+            assert quick_verdicts == [COMMITTED]
+            expected = [b"slow", b"quick"] if verdicts == [COMMITTED] else [b"quick"]
+            assert verdicts in ([COMMITTED], [LOST])
+            assert events(store, uid) == expected
+
+    def test_a_commit_meets_a_terminate(self, store: Store, other: Store) -> None:
+        worker = FakeWorker(store)
+        for n in range(ROUNDS):
+            id = f"i-{n}"
+            uid = start(store, id)
+            step = a_step(worker.take(), events=[b"step"], end=COMPLETED)
+            verdicts, sent = race(partial(worker.commit, step), partial(terminate, other, id))
+            if verdicts == [COMMITTED]:
+                assert sent is Sent.FINISHED
+                assert events(store, uid) == [b"step"]
+                assert look(store, id).status is Status.COMPLETED
+            else:
+                assert (verdicts, sent) == ([LOST], Sent.SENT)
+                assert events(store, uid) == [b"terminated"]
+                assert look(store, id).status is Status.TERMINATED
+
+    def test_a_heartbeat_meets_a_takeover(self, store: Store, other: Store) -> None:
+        """What expired is taken over or not, but its heartbeat never says it lives."""
+        for n in range(ROUNDS):
+            store.register(an_info(store, f"w-{n}", lease=-SECOND))
+            beat, taken = race(
+                partial(store.heartbeat, f"w-{n}", HOUR), partial(other.take_over, None)
+            )
+            assert (beat, taken) == (None, 1)
+
+    def test_a_takeover_happens_once(self, store: Store, other: Store) -> None:
+        for n in range(ROUNDS):
+            start(store, f"i-{n}")
+            FakeWorker(store, f"w-{n}", lease=-SECOND).take()
+            taken = race(partial(store.take_over, None), partial(other.take_over, None))
+            assert sorted(taken) == [0, 1]
+            assert look(store, f"i-{n}").crashes == 1
+            worker = FakeWorker(store, f"x-{n}")
+            worker.finish(worker.take())
+
+    def test_a_claim_meets_a_takeover_of_the_claimer(self, store: Store, other: Store) -> None:
+        """Whatever it claims is given back, or it claims nothing: nothing stays with it."""
+        for n in range(ROUNDS):
+            start(store, f"i-{n}")
+            worker = FakeWorker(store, f"w-{n}", lease=-SECOND)
+            race(worker.ids, partial(other.take_over, None))
+            assert look(store, f"i-{n}").owner == ""
+            final = FakeWorker(store, f"x-{n}")
+            final.finish(final.take())
+
+    def test_many_workers_advance_many_instances(self, store: Store, other: Store) -> None:
+        """Every step of every instance is there once, however the claims fell."""
+        uids = [start(store, f"i-{n}") for n in range(20)]
+
+        def work(worker: FakeWorker) -> None:
+            while some := worker.claim(instances=3).instances:
+                steps = [self.sixth_ends(worker.store, claimed) for claimed in some]
+                assert worker.commit(*steps) == [COMMITTED] * len(steps)
+
+        workers = [FakeWorker((store, other)[n % 2], f"w-{n}") for n in range(6)]
+        race(*(partial(work, worker) for worker in workers))
+        work(FakeWorker(store, "last"))
+        for uid in uids:
+            assert events(store, uid) == [b"event-%d" % n for n in range(6)]
+
+    def sixth_ends(self, store: Store, claimed: ClaimedInstance) -> Step:
+        if claimed.instance.history_length < 5:
+            return a_step(claimed, release=True, wake_at=store.now() - SECOND)
+        return a_step(claimed, end=COMPLETED)

@@ -1,0 +1,412 @@
+"""The worker: one loop around the runner, an executor, and a lease.
+
+    while running:
+        take the outcomes of activities     from the executor's queue
+        claim what there is room for        when something may be due
+        turn                                decide, commit; nothing starts before the commit
+        start what the commit made real
+        if nothing happened: wait           until woken, or something falls due
+
+Rules
+-----
+* The loop has one thread; the executor, the lease and signal handlers only set flags and
+  put outcomes into a queue, and then wake it.
+* An error of the store stops nothing: the loop backs off and tries again.
+* Stopping: no more claims; what runs may finish within ``grace``; the rest is released.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import random
+import signal
+import socket
+import threading
+import time
+from collections.abc import Callable, Iterable, Sequence
+from queue import Empty, SimpleQueue
+from types import ModuleType
+from typing import Any
+
+from durable.codec import Codec
+from durable.errors import OutcomeUnknown, StoreError, UsageError
+from durable.events import Event, load
+from durable.executors import ProcessExecutor, ThreadExecutor
+from durable.interpreter import StepAborted
+from durable.lease import Lease, fingerprint, machine
+from durable.model import DEFAULT_QUEUE, Instance, WorkerInfo
+from durable.registry import Registry
+from durable.runner import Outcome, Runner
+from durable.runner.attempt import timed_out
+from durable.runner.cache import Cache
+from durable.store import Claimed, Store, TaskKey, Unavailable
+from durable.watchdog import Watchdog
+
+logger = logging.getLogger("durable.worker")
+
+DEFAULT_SLOTS = 16
+DEFAULT_CACHE = 10_000
+DEFAULT_IN_FLIGHT = 1_000
+DEFAULT_LEASE = 30.0
+DEFAULT_GRACE = 30.0
+DEFAULT_STEP_TIMEOUT = 10.0
+DEFAULT_UNKNOWN_AFTER = 5.0
+
+BUSY_CLAIM_INTERVAL = 0.005
+"""Seconds between claims while there is other work."""
+MAX_WAIT = 5.0
+"""Seconds after which an idle loop looks even if nothing woke it."""
+GROW_INTERVAL = 0.002
+
+
+class Worker:
+    """Runs workflows and activities.
+
+    store: a URL or a `Store`. modules: scanned for definitions; or give lists.
+    queues: which to serve. Defaults to ("default",).
+    activity_slots: activities at one time. Defaults to 16 (processes: the CPUs).
+    max_in_flight: instances held at one time. Defaults to 1,000.
+    instance_cache: live generators kept of instances that wait. Defaults to 10,000.
+    executor: "thread", or "process" for activities that use the CPU.
+    lease: seconds after which others take over from a worker that is silent. Defaults to 30.
+    grace: seconds that running activities have to finish at a stop. Defaults to 30.
+    step_timeout: seconds that one step of a workflow may take. Defaults to 10.
+    unknown_after: seconds until an instance that no worker knows is blocked. Defaults to 5.
+    build: names the version of the code; defaults to a digest of the modules' sources.
+    burst: stop when nothing is due any more.
+    on_event: called with (instance id, event, decoded not) after each commit, in the loop.
+
+    Raises `UsageError` for options that make no sense.
+    """
+
+    def __init__(
+        self,
+        store: Store | str,
+        modules: Iterable[ModuleType] = (),
+        *,
+        workflows: Iterable[Any] = (),
+        activities: Iterable[Any] = (),
+        queues: Sequence[str] = (DEFAULT_QUEUE,),
+        activity_slots: int | None = None,
+        max_in_flight: int = DEFAULT_IN_FLIGHT,
+        instance_cache: int = DEFAULT_CACHE,
+        executor: str = "thread",
+        lease: float = DEFAULT_LEASE,
+        grace: float = DEFAULT_GRACE,
+        step_timeout: float = DEFAULT_STEP_TIMEOUT,
+        unknown_after: float = DEFAULT_UNKNOWN_AFTER,
+        build: str | None = None,
+        burst: bool = False,
+        codec: Codec | None = None,
+        on_event: Callable[[str, Event], None] | None = None,
+    ) -> None:
+        if executor not in EXECUTORS:
+            raise UsageError(f"executor={executor!r} is none of {', '.join(EXECUTORS)}")
+        if isinstance(queues, str):
+            raise TypeError("queues= takes a list of names")
+        slots = activity_slots
+        if slots is None:
+            slots = (os.cpu_count() or 1) if executor == "process" else DEFAULT_SLOTS
+        for name, value in (("activity_slots", slots), ("max_in_flight", max_in_flight)):
+            if value < 1:
+                raise UsageError(f"{name}={value} must be at least 1")
+        if lease <= 0:
+            raise UsageError(f"lease={lease} must be more than 0 seconds")
+        modules = list(modules)
+        self.store = _opened(store)
+        self.codec = codec or Codec()
+        self.registry = Registry(modules, workflows, activities)
+        self.slots = slots
+        self.grace = grace
+        self.burst = burst
+        self._executor_class = EXECUTORS[executor]
+        self._on_event = on_event
+        self._done: SimpleQueue[Outcome] = SimpleQueue()
+        self._idle = False
+        self._stopping = threading.Event()
+        self._stopped = threading.Event()
+        self._reconcile = False
+        self._thread: threading.Thread | None = None
+        self._grace_ends = 0.0
+        self._lease = Lease(
+            self.store,
+            self._template(queues, slots, build or fingerprint(modules)),
+            lease,
+            unknown_after=unknown_after,
+            on_cancel=self._cancel_attempts,
+            on_beat=self._beaten,
+            watch=self._watch,
+        )
+        self._make_runner = lambda info: Runner(
+            self.store, self.registry, self.codec, info,
+            slots=slots, max_held=max_in_flight, cache=Cache(instance_cache),
+            on_step=self._report if on_event else None,
+        )  # fmt: skip
+        self.runner = self._make_runner(self._lease.info)
+        self._watchdog = Watchdog(self._stepping, step_timeout, self._give_up)
+
+    def _template(self, queues: Sequence[str], slots: int, build: str) -> WorkerInfo:
+        return WorkerInfo(
+            "",
+            socket.gethostname(),
+            machine(),
+            os.getpid(),
+            build,
+            tuple(queues),
+            slots,
+            self.registry.needs(),
+            tuple(self.registry.activities),
+            0,
+            0,
+        )
+
+    # -- running ------------------------------------------------------------------------
+
+    def run(self) -> int:
+        """Run until SIGTERM or SIGINT (the second one stops at once), or, with ``burst``,
+        until nothing is due. Gives 0, or 1 if it had to give up."""
+        previous = {}
+        if threading.current_thread() is threading.main_thread():
+            for number in (signal.SIGTERM, signal.SIGINT):
+                previous[number] = signal.signal(number, self._on_signal)
+        try:
+            self.start()
+            while not self._stopped.wait(0.5):
+                pass
+            return self._ended()
+        finally:
+            for number, handler in previous.items():
+                signal.signal(number, handler)
+
+    def start(self) -> None:
+        """Run in a background thread; see `stop`."""
+        if self._thread is not None:
+            raise UsageError("this worker runs already")
+        self._stopping.clear()
+        self._stopped.clear()
+        self.runner = self._make_runner(self._lease.register())
+        self._executor = self._executor_class(self.slots, self.registry, self.codec, self._put)
+        self._lease.start()
+        self._thread = threading.Thread(target=self._loop, name="durable-worker", daemon=True)
+        self._thread.start()
+
+    def stop(self, grace: float | None = None) -> None:
+        """Stop gracefully: nothing more is claimed, what runs may finish within ``grace``
+        seconds (defaults to the worker's), the rest is released to other workers."""
+        if self._thread is None:
+            return
+        self.request_stop(grace)
+        self._stopped.wait()
+        self._ended()
+
+    def request_stop(self, grace: float | None = None) -> None:
+        """As `stop`, without waiting for it."""
+        self._grace_ends = time.monotonic() + (self.grace if grace is None else grace)
+        self._stopping.set()
+        self.store.wake()
+
+    def stats(self) -> dict[str, int]:
+        """What this worker does just now."""
+        return {
+            "instances_held": len(self.runner.held),
+            "instances_cached": len(self.runner.cache),
+            "activities_running": len(self.runner.attempts),
+            "activities_overdue": self._executor.occupied if self._thread else 0,
+            "slots": self.slots,
+        }
+
+    def _ended(self) -> int:
+        thread, self._thread = self._thread, None
+        if thread is not None and not self._lease.given_up:
+            thread.join()
+        return 1 if self._lease.given_up else 0
+
+    def _on_signal(self, number: int, frame: Any) -> None:
+        if self._stopping.is_set():
+            os._exit(1)
+        logger.info("%s: stopping", signal.Signals(number).name)
+        self.request_stop()
+
+    # -- the loop -----------------------------------------------------------------------
+
+    def _loop(self) -> None:
+        self._watchdog.thread_id = threading.get_ident()
+        pause = 0.05
+        try:
+            while not self._finished():
+                try:
+                    self._turn()
+                    pause = 0.05
+                except StepAborted:  # the step had just ended when it was interrupted
+                    continue
+                except (Unavailable, OutcomeUnknown) as error:
+                    logger.warning("the store does not answer: %s", error)
+                    self._stopping.wait(pause * (0.5 + random.random()))
+                    pause = min(pause * 2, 5.0)
+                except StoreError:
+                    logger.exception("the store failed")
+                    self._stopping.wait(pause)
+                    pause = min(pause * 2, 5.0)
+        except Exception:
+            logger.exception("the worker's loop failed: this is a bug")
+        finally:
+            self._end()
+
+    def _turn(self) -> None:
+        runner = self.runner
+        if self._lease.expired and not self._lease.given_up:
+            logger.warning("this worker has expired: it drops all and registers anew")
+            runner.drop_all()
+            runner.become(self._lease.register())
+        mark = self.store.mark()
+        self._drain()
+        self._time_out()
+        if self._reconcile:
+            self._reconcile = False
+            runner.must_reconcile = True
+        claimed = self._claim(mark)
+        if runner.busy:
+            for attempt in runner.turn():
+                self._executor.submit(attempt)
+        elif not (claimed and (claimed.instances or claimed.tasks)):
+            if self.burst and not runner.attempts and self._nothing_due():
+                self._stopping.set()
+            self._wait(mark)
+
+    def _drain(self) -> None:
+        done, finish = self._done, self.runner.finish
+        try:
+            while True:
+                finish(done.get_nowait())
+        except Empty:
+            pass
+
+    _claimed_at = 0.0
+    _claimed_mark = -1
+    _next_wake_at: int | None = None
+    _more = False
+
+    def _claim(self, mark: int) -> Claimed | None:
+        """Claim if something may be due: the store has changed, a moment has come, or (when
+        busy, since then nobody watches the store) some time has passed."""
+        runner = self.runner
+        runner.slots = 0 if self._stopping.is_set() else self.slots - self._executor.occupied
+        if self._stopping.is_set():
+            return None
+        now = time.monotonic()
+        if mark == self._claimed_mark and now - self._claimed_at < BUSY_CLAIM_INTERVAL:
+            room = self._more and len(runner.held) * 10 < runner.max_held * 9
+            due = self._next_wake_at is not None and self._next_wake_at <= self.store.now()
+            if not room and not due:
+                return None
+        claimed = runner.claim()
+        self._claimed_mark, self._claimed_at = mark, now
+        self._next_wake_at, self._more = claimed.next_wake_at, claimed.more
+        return claimed
+
+    def _wait(self, mark: int) -> None:
+        """Until the store changes, an activity ends, or something falls due."""
+        timeout = MAX_WAIT
+        if self._next_wake_at is not None:
+            due = (self._next_wake_at - self.store.now()) / 1_000_000
+            timeout = min(timeout, max(due, 0.0))
+        if self._executor.grow():
+            timeout = min(timeout, GROW_INTERVAL)
+        expires = [a.expires_at for a in self.runner.attempts.values() if a.timeout is not None]
+        if expires:
+            soonest = min((e for e in expires if e is not None), default=None)
+            left = 0.05 if soonest is None else max(0.0, soonest - time.monotonic())
+            timeout = min(timeout, left)
+        if self._stopping.is_set():
+            timeout = min(timeout, max(0.0, self._grace_ends - time.monotonic()))
+        self._idle = True
+        try:
+            if self._done.empty():
+                self.store.wait(mark, timeout)
+        finally:
+            self._idle = False
+
+    def _put(self, outcome: Outcome) -> None:
+        """An attempt has ended (called by the executor's threads)."""
+        self._done.put(outcome)
+        if self._idle:
+            self.store.wake()
+
+    def _time_out(self) -> None:
+        """Attempts that took longer than their timeout."""
+        now = time.monotonic()
+        late = [
+            a for a in self.runner.attempts.values()
+            if a.expires_at is not None and a.expires_at <= now
+        ]  # fmt: skip
+        for attempt in late:
+            self._executor.overrun(attempt)
+            self.runner.finish(timed_out(attempt, self.codec))
+
+    def _nothing_due(self) -> bool:
+        claimed = self.runner.claim()
+        return not claimed.instances and not claimed.tasks and self._done.empty()
+
+    def _finished(self) -> bool:
+        if self._lease.given_up:
+            return True
+        if not self._stopping.is_set():
+            return False
+        if time.monotonic() >= self._grace_ends:
+            return True
+        return not self.runner.attempts and not self.runner.busy and self._done.empty()
+
+    def _end(self) -> None:
+        """Release everything, whatever happened."""
+        try:
+            if not self._lease.given_up:
+                self._lease.stop()
+        except StoreError as error:
+            logger.warning("not released (the lease will expire): %s", error)
+        self.runner.drop_all()
+        self.runner.cache.clear()
+        self._executor.stop()
+        self._stopped.set()
+
+    # -- called by other threads --------------------------------------------------------
+
+    def _cancel_attempts(self, keys: list[TaskKey]) -> None:
+        for key in keys:
+            attempt = self.runner.attempts.get(key)
+            if attempt is not None:
+                attempt.cancelled = True
+
+    def _beaten(self) -> None:
+        self._reconcile = True
+        self.store.wake()
+
+    def _watch(self) -> None:
+        self._watchdog.look()
+
+    def _stepping(self) -> tuple[Any, int]:
+        return self.runner.stepping, self.runner.steps
+
+    def _give_up(self) -> None:
+        self._lease.give_up()
+        self._stopped.set()
+
+    def _report(self, instance: Instance, seq: int, events: list[bytes]) -> None:
+        assert self._on_event is not None
+        for place, data in enumerate(events):
+            try:
+                self._on_event(instance.id, load(data, seq + place))
+            except Exception:
+                logger.exception("on_event failed")
+
+
+EXECUTORS: dict[str, Callable[..., Any]] = {"thread": ThreadExecutor, "process": ProcessExecutor}
+
+
+def _opened(store: Store | str) -> Store:
+    if isinstance(store, str):
+        from durable.stores import open_store
+
+        store = open_store(store)
+        store.open()
+    return store
