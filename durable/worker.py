@@ -40,7 +40,7 @@ from durable.registry import Registry
 from durable.runner import Outcome, Runner
 from durable.runner.attempt import timed_out
 from durable.runner.cache import Cache
-from durable.store import Claimed, Store, TaskKey, Unavailable
+from durable.store import Store, TaskKey, Unavailable
 from durable.watchdog import Watchdog
 
 logger = logging.getLogger("durable.worker")
@@ -127,6 +127,11 @@ class Worker:
         self._stopping = threading.Event()
         self._stopped = threading.Event()
         self._reconcile = False
+        self._claimed_at = 0.0
+        self._claimed_mark = -1
+        self._committed = False  # since the last claim
+        self._next_wake_at: int | None = None
+        self._more = False
         self._thread: threading.Thread | None = None
         self._grace_ends = 0.0
         self._lease = Lease(
@@ -265,11 +270,12 @@ class Worker:
         if self._reconcile:
             self._reconcile = False
             runner.must_reconcile = True
-        claimed = self._claim(mark)
+        self._claim(mark)
         if runner.busy:
+            self._committed = True
             for attempt in runner.turn():
                 self._executor.submit(attempt)
-        elif not (claimed and (claimed.instances or claimed.tasks)):
+        else:
             if self.burst and not runner.attempts and self._nothing_due():
                 self._stopping.set()
             self._wait(mark)
@@ -282,28 +288,26 @@ class Worker:
         except Empty:
             pass
 
-    _claimed_at = 0.0
-    _claimed_mark = -1
-    _next_wake_at: int | None = None
-    _more = False
-
-    def _claim(self, mark: int) -> Claimed | None:
-        """Claim if something may be due: the store has changed, a moment has come, or (when
-        busy, since then nobody watches the store) some time has passed."""
+    def _claim(self, mark: int) -> None:
+        """Claim if something may be due: the store has changed, a moment has come, or this
+        worker has committed since; when busy, only every few milliseconds."""
         runner = self.runner
-        runner.slots = 0 if self._stopping.is_set() else self.slots - self._executor.occupied
-        if self._stopping.is_set():
-            return None
+        stopping = self._stopping.is_set()
+        runner.slots = 0 if stopping else self.slots - self._executor.occupied
+        if stopping:
+            return
         now = time.monotonic()
-        if mark == self._claimed_mark and now - self._claimed_at < BUSY_CLAIM_INTERVAL:
+        if runner.busy:
             room = self._more and len(runner.held) * 10 < runner.max_held * 9
+            if not room and now - self._claimed_at < BUSY_CLAIM_INTERVAL:
+                return
+        elif mark == self._claimed_mark and not self._committed:
             due = self._next_wake_at is not None and self._next_wake_at <= self.store.now()
-            if not room and not due:
-                return None
+            if not due and now - self._claimed_at < MAX_WAIT:
+                return
         claimed = runner.claim()
-        self._claimed_mark, self._claimed_at = mark, now
+        self._claimed_mark, self._claimed_at, self._committed = mark, now, False
         self._next_wake_at, self._more = claimed.next_wake_at, claimed.more
-        return claimed
 
     def _wait(self, mark: int) -> None:
         """Until the store changes, an activity ends, or something falls due."""
