@@ -22,7 +22,6 @@ from durable.model import Status
 from durable.orchestrator import Orchestrator
 from durable.retry import Retry
 from durable.runner import current_activity
-from durable.worker import Worker
 from durable.verbs import (
     Info,
     gather,
@@ -40,6 +39,7 @@ from durable.verbs import (
     uuid4,
     wait_signal,
 )
+from durable.worker import Worker
 
 __version__ = "0.1.0"
 

@@ -87,9 +87,10 @@ class Client:
         if isinstance(store, str):
             from durable.stores import open_store
 
-            store = open_store(store)
-            store.open()
-        self.store = store
+            self.store = open_store(store)
+            self.store.open()
+        else:
+            self.store = store
         self.codec = codec or Codec()
         self.deadline = deadline
 
@@ -331,7 +332,7 @@ class Client:
             "oldest_due_seconds": 0.0 if oldest is None else max(0, now - oldest) / 1_000_000,
         }
 
-    def workers(self) -> list[WorkerInfo]:
+    def workers(self) -> Sequence[WorkerInfo]:
         """The registered workers; those whose ``expires_at`` is past have died."""
         return self.store.workers()
 

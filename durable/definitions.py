@@ -44,7 +44,7 @@ class Definition(Generic[P, T]):
             raise TypeError(f"@{self.kind} decorates a function, not {fn!r}")
         self.fn = fn
         self.name = name or default_name(fn)
-        update_wrapper(self, fn)
+        update_wrapper(self, fn)  # type: ignore[arg-type]  # its __call__ is the subclass's
         try:
             self.signature = inspect.signature(fn)
         except (TypeError, ValueError) as error:

@@ -6,6 +6,7 @@ A failure is stored as names and text: no class is ever looked up from stored da
 
 from __future__ import annotations
 
+import builtins
 import traceback
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -38,7 +39,7 @@ class Failure:
     cause: Failure | None = None
     details: Any = None
 
-    def is_a(self, cls: type[BaseException] | str) -> bool:
+    def is_a(self, cls: builtins.type[BaseException] | str) -> bool:
         """Whether the exception was of this class, or of a subclass of it."""
         name = cls if isinstance(cls, str) else type_name(cls)
         return name == self.type or name in self.types

@@ -116,4 +116,6 @@ ONCE = Retry(max_attempts=1)
 
 def type_name(cls: type) -> str:
     """The name under which a class of exceptions is known in stored failures."""
-    return cls.__qualname__ if cls.__module__ == "builtins" else f"{cls.__module__}.{cls.__qualname__}"
+    return (
+        cls.__qualname__ if cls.__module__ == "builtins" else f"{cls.__module__}.{cls.__qualname__}"
+    )

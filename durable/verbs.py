@@ -89,9 +89,7 @@ def send_signal(instance_id: str, name: str, value: Any = None) -> Command[None]
     return made(SendSignal(instance_id, name, value))
 
 
-def side_effect(
-    fn: Callable[..., T], *args: Any, type: Any = MISSING, **kwargs: Any
-) -> Command[T]:
+def side_effect(fn: Callable[..., T], *args: Any, type: Any = MISSING, **kwargs: Any) -> Command[T]:
     """Call a function once and record its value, which every replay gets.
 
     For what is quick and not deterministic: a clock, a random number, a setting.  What may
@@ -146,7 +144,10 @@ def race(
 ) -> Command[Winner[A | B]]: ...
 @overload
 def race(
-    *commands: Command[Any], default: Any = ..., return_exceptions: bool = ..., **named: Command[Any]
+    *commands: Command[Any],
+    default: Any = ...,
+    return_exceptions: bool = ...,
+    **named: Command[Any],
 ) -> Command[Winner[Any]]: ...
 def race(
     *commands: Any, default: Any = MISSING, return_exceptions: bool = False, **named: Any

@@ -143,13 +143,22 @@ class Worker:
             on_beat=self._beaten,
             watch=self._watch,
         )
-        self._make_runner = lambda info: Runner(
-            self.store, self.registry, self.codec, info,
-            slots=slots, max_held=max_in_flight, cache=Cache(instance_cache),
-            on_step=self._report if on_event else None,
-        )  # fmt: skip
+        self._max_in_flight = max_in_flight
+        self._cache_size = instance_cache
         self.runner = self._make_runner(self._lease.info)
         self._watchdog = Watchdog(self._stepping, step_timeout, self._give_up)
+
+    def _make_runner(self, info: WorkerInfo) -> Runner:
+        return Runner(
+            self.store,
+            self.registry,
+            self.codec,
+            info,
+            slots=self.slots,
+            max_held=self._max_in_flight,
+            cache=Cache(self._cache_size),
+            on_step=self._report if self._on_event else None,
+        )
 
     def _template(self, queues: Sequence[str], slots: int, build: str) -> WorkerInfo:
         return WorkerInfo(
@@ -408,9 +417,10 @@ EXECUTORS: dict[str, Callable[..., Any]] = {"thread": ThreadExecutor, "process":
 
 
 def _opened(store: Store | str) -> Store:
-    if isinstance(store, str):
-        from durable.stores import open_store
+    if not isinstance(store, str):
+        return store
+    from durable.stores import open_store
 
-        store = open_store(store)
-        store.open()
-    return store
+    opened = open_store(store)
+    opened.open()
+    return opened

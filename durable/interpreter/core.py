@@ -371,7 +371,7 @@ class Interpreter:
             raise self.mismatch(event, command)
         self._cursor += 1
         self.seq += 1
-        return event  # type: ignore[return-value]
+        return event
 
     def emit(self, event: Event) -> None:
         """Record an event that was issued."""
@@ -380,7 +380,7 @@ class Interpreter:
 
     def note(self, cls: Callable[[int, datetime, int], Event], number: int, command: Any) -> None:
         """Record, or match, an event that has nothing but a command's number."""
-        if self.expect(cls, number, command) is None:  # type: ignore[type-var, arg-type]
+        if self.expect(cls, number, command) is None:  # type: ignore[arg-type]
             self.emit(cls(self.seq, self.at, number))
 
     def schedule(
@@ -441,7 +441,9 @@ class Interpreter:
             self.outcome = (coroutine.value, coroutine.error)
             if self.coroutines:
                 names = ", ".join(c.name for c in self.coroutines)
-                self.log(logging.INFO, "has returned; tasks that still run are cancelled: %s", names)
+                self.log(
+                    logging.INFO, "has returned; tasks that still run are cancelled: %s", names
+                )
             for other in list(self.coroutines):
                 other.cancel()
         elif coroutine.error is not None and not coroutine.joiners:

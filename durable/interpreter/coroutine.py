@@ -21,10 +21,10 @@ from contextvars import Context, copy_context
 from types import CodeType, FrameType
 from typing import TYPE_CHECKING, Any
 
-from durable.commands import Command, Task
+from durable.commands import Command
 from durable.current import running
-from durable.failure import PACKAGE
 from durable.errors import Cancelled, ForgottenYield, TaskCancelled, UsageError
+from durable.failure import PACKAGE
 
 if TYPE_CHECKING:
     from durable.interpreter.core import Interpreter
@@ -48,9 +48,9 @@ class Coroutine:
     """The root of a workflow, or a task that it has spawned."""
 
     __slots__ = (
-        "calls", "cancel_due", "cancelled", "context", "ended", "ended_at", "error", "gen", "interpreter",
-        "joined", "joiners", "last", "name", "path", "raises", "spawned", "task", "turns",
-        "value", "waiting",
+        "calls", "cancel_due", "cancelled", "context", "ended", "ended_at", "error", "gen",
+        "interpreter", "joined", "joiners", "last", "name", "path", "raises", "spawned",
+        "turns", "value", "waiting",
     )  # fmt: skip
 
     def __init__(self, interpreter: Interpreter, path: str, name: str) -> None:
@@ -65,7 +65,6 @@ class Coroutine:
         self.spawned = 0
         self.last: Any = None  # the command whose result it is resumed with
         self.waiting: Wait | None = None
-        self.task: Task[Any] | None = None
         self.joiners: dict[Wait, None] | None = None
         self.ended = self.joined = self.cancelled = self.cancel_due = False
         self.ended_at = 0

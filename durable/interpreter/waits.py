@@ -85,8 +85,8 @@ class ActivityWait(Wait):
     def __init__(self, interpreter: Interpreter, command: Any, parent: Any, index: int) -> None:
         super().__init__(interpreter, command, parent, index)
         pack = interpreter.codec.pack
-        self.args = pack([*command.args], "args")
-        self.kwargs = pack(dict(command.kwargs), "kwargs") if command.kwargs else None
+        self.args: bytes | None = pack([*command.args], "args")
+        self.kwargs: bytes | None = pack(dict(command.kwargs), "kwargs") if command.kwargs else None
 
     def issue(self) -> None:
         interpreter, command = self.interpreter, self.command

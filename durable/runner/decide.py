@@ -48,7 +48,9 @@ class Decider:
     takes a slot if so. build: the fingerprint written with a block.
     """
 
-    def __init__(self, worker: str, build: str, codec: Codec, eager: Callable[[str, str], bool]) -> None:
+    def __init__(
+        self, worker: str, build: str, codec: Codec, eager: Callable[[str, str], bool]
+    ) -> None:
         self.worker = worker
         self.build = build
         self.codec = codec

@@ -452,7 +452,8 @@ class Runner:
             if owned.tasks.get(key) != attempt.epoch:
                 del self.attempts[key]
         kept = {k: o for k, o in self._kept.items() if owned.tasks.get(k) == o.attempt.epoch}
-        waiting = {(c.uid, c.run, c.command) for c in (*self._completions, *self._postponed)}
+        waiting = {(c.uid, c.run, c.command) for c in self._completions}
+        waiting |= {(p.uid, p.run, p.command) for p in self._postponed}
         for proposal in self._proposals:
             waiting |= {o.attempt.key for _, o in proposal.outcomes}
         for held in self.held.values():
