@@ -4,7 +4,7 @@ See the README for a whole program; `durable.errors` and `durable.events` have t
 the names.
 """
 
-from durable.client import Client, Handle
+from durable.client import Client
 from durable.codec import Codec
 from durable.commands import Command, Task, Winner
 from durable.definitions import Workflow, activity, workflow
@@ -18,6 +18,7 @@ from durable.errors import (
     TimeoutExpired,
 )
 from durable.failure import Failure
+from durable.handle import Handle
 from durable.model import Status
 from durable.orchestrator import Orchestrator
 from durable.retry import Retry

@@ -16,7 +16,7 @@ import random
 import time
 from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime
-from typing import Any, Generic, ParamSpec, TypeVar, overload
+from typing import Any, ParamSpec, TypeVar, overload
 
 from durable.codec import Codec
 from durable.definitions import (
@@ -30,22 +30,16 @@ from durable.errors import (
     InstanceNotFinished,
     InstanceNotFound,
     OutcomeUnknown,
-    ResultTimeout,
     UsageError,
-    WorkflowCancelledError,
-    WorkflowError,
-    WorkflowTerminatedError,
 )
 from durable.events import (
     CancelRequested,
     Event,
     SignalReceived,
     WorkflowTerminated,
-    decoded,
     dump,
-    load,
 )
-from durable.handle import InstancePage, InstanceRow, describe, failure_of, variables
+from durable.handle import Handle
 from durable.model import (
     DEFAULT_QUEUE,
     EPOCH,
@@ -57,6 +51,7 @@ from durable.model import (
     moment,
 )
 from durable.store import Created, Filter, NewInstance, Outgoing, Sent, Store, Unavailable
+from durable.views import InstancePage, InstanceRow
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -350,113 +345,6 @@ class Client:
                     raise
             time.sleep(pause * (0.5 + random.random()))
             pause = min(pause * 2, 1.0)
-
-
-class Handle(Generic[T]):
-    """One instance. It follows the instance that it was made for: when that is deleted and
-    another gets its id, it raises `InstanceNotFound`."""
-
-    def __init__(
-        self,
-        client: Client,
-        id: str,
-        created: Created,
-        definition: WorkflowDefinition[..., T] | None,
-    ) -> None:
-        self.client = client
-        self.id = id
-        self.new = created.new
-        self._uid = created.uid
-        self._definition = definition
-
-    def __repr__(self) -> str:
-        return f"<Handle {self.id}>"
-
-    def _instance(self) -> Instance:
-        instance = self.client.instance(self.id)
-        if instance.uid != self._uid:
-            raise InstanceNotFound(f"instance {self.id!r} was deleted, and started anew")
-        return instance
-
-    def status(self) -> Status:
-        """Where it is in its life."""
-        return self._instance().status
-
-    def result(self, timeout: float | None = None) -> T:
-        """Wait for the end and give the result.
-
-        timeout: seconds; None waits for ever. Raises `WorkflowError` if it failed,
-        `WorkflowCancelledError`, `WorkflowTerminatedError`, or `ResultTimeout`, which names
-        the status.
-        """
-        store = self.client.store
-        end = None if timeout is None else time.monotonic() + timeout
-        while True:
-            mark = store.mark()
-            instance = self._instance()
-            if instance.status.finished:
-                return self._outcome(instance)
-            left = None if end is None else end - time.monotonic()
-            if left is not None and left <= 0:
-                why = f": {instance.reason}" if instance.reason else ""
-                raise ResultTimeout(
-                    f"instance {self.id!r} is {instance.status}{why}; it did not end within "
-                    f"{timeout:g} s"
-                )
-            store.wait(mark, left)
-
-    def _outcome(self, instance: Instance) -> T:
-        codec = self.client.codec
-        if instance.status is Status.COMPLETED:
-            assert instance.result is not None
-            hint = Any if self._definition is None else self._definition.returns
-            value: T = codec.decode(instance.result, hint)
-            return value
-        reason = f": {instance.reason}" if instance.reason else ""
-        text = f"instance {self.id!r} was {instance.status}{reason}"
-        if instance.status is Status.CANCELLED:
-            raise WorkflowCancelledError(text)
-        if instance.status is Status.TERMINATED:
-            raise WorkflowTerminatedError(text)
-        failure = failure_of(instance, codec)
-        text = f"instance {self.id!r} failed: {failure}"
-        raise WorkflowError(text, failure) from (failure.exception() if failure else None)
-
-    def signal(self, name: str, value: Any = None) -> None:
-        """As `Client.signal`."""
-        self.client.signal(self.id, name, value)
-
-    def cancel(self, reason: str = "") -> None:
-        """As `Client.cancel`."""
-        self.client.cancel(self.id, reason)
-
-    def terminate(self, reason: str = "") -> None:
-        """As `Client.terminate`."""
-        self.client.terminate(self.id, reason)
-
-    def delete(self) -> None:
-        """As `Client.delete`."""
-        self.client.delete(self.id)
-
-    def vars(self) -> dict[str, Any]:
-        """What the workflow has set by ``set_var``."""
-        return variables(self._instance(), self.client.codec)
-
-    def history(self, run: int | None = None) -> list[Event]:
-        """The events of a run (the present one, if None), decoded."""
-        instance = self._instance()
-        (rows,) = self.client.store.history([(instance.uid, run or instance.run)])
-        return [decoded(load(data, seq), self.client.codec.decode) for seq, data in rows]
-
-    def describe(self) -> dict[str, Any]:
-        """All that the store knows of it: see `durable.handle.describe` for the keys."""
-        instance = self._instance()
-        store = self.client.store
-        now = store.now()
-        known = {n for w in store.workers() if w.expires_at > now for n in w.activities}
-        unread = store.unread(instance.uid) if instance.status.finished else ()
-        tasks = store.tasks(instance.uid)
-        return describe(instance, tasks, unread, known, self.client.codec)
 
 
 # -- helpers ----------------------------------------------------------------------------

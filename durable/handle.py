@@ -1,137 +1,131 @@
-"""What a client gives back: rows of a list, and what an instance looks like."""
+"""A handle: one instance, as a client sees it."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from datetime import datetime
-from typing import Any
+import time
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
-import msgpack
+from durable.definitions import WorkflowDefinition
+from durable.errors import (
+    InstanceNotFound,
+    ResultTimeout,
+    WorkflowCancelledError,
+    WorkflowError,
+    WorkflowTerminatedError,
+)
+from durable.events import Event, decoded, load
+from durable.model import Instance, Status
+from durable.store import Created
+from durable.views import describe, failure_of, variables
 
-from durable.codec import Codec
-from durable.commands import ActivityOptions
-from durable.errors import PayloadError
-from durable.events import ActivityFailed, load
-from durable.failure import Failure
-from durable.model import Instance, Status, Task, moment
+if TYPE_CHECKING:
+    from durable.client import Client
 
-
-@dataclass(frozen=True, slots=True)
-class InstanceRow:
-    """One line of a list. Moments are aware UTC datetimes."""
-
-    id: str
-    workflow: str
-    version: int | None
-    queue: str
-    status: Status
-    run: int
-    reason: str
-    created_at: datetime
-    started_at: datetime | None
-    finished_at: datetime | None
-    tags: tuple[str, ...]
-
-    @classmethod
-    def of(cls, instance: Instance) -> InstanceRow:
-        return cls(
-            instance.id,
-            instance.workflow,
-            instance.version,
-            instance.queue,
-            instance.status,
-            instance.run,
-            instance.reason,
-            moment(instance.created_at),
-            _moment(instance.started_at),
-            _moment(instance.finished_at),
-            instance.tags,
-        )
+T = TypeVar("T")
 
 
-@dataclass(frozen=True, slots=True)
-class InstancePage:
-    """Instances, newest first; ``cursor`` gives the next page, None at the end."""
+class Handle(Generic[T]):
+    """One instance. It follows the instance that it was made for: when that is deleted and
+    another gets its id, it raises `InstanceNotFound`."""
 
-    rows: list[InstanceRow]
-    cursor: str | None
+    def __init__(
+        self,
+        client: Client,
+        id: str,
+        created: Created,
+        definition: WorkflowDefinition[..., T] | None,
+    ) -> None:
+        self.client = client
+        self.id = id
+        self.new = created.new
+        self._uid = created.uid
+        self._definition = definition
 
+    def __repr__(self) -> str:
+        return f"<Handle {self.id}>"
 
-def describe(
-    instance: Instance, tasks: list[Task], unread: tuple[str, ...], known: set[str], codec: Codec
-) -> dict[str, Any]:
-    """All that the store knows of an instance, decoded. ``known``: names of activities that
-    live workers have."""
-    return {
-        "id": instance.id,
-        "workflow": instance.workflow,
-        "version": instance.version,
-        "queue": instance.queue,
-        "run": instance.run,
-        "status": instance.status,
-        "reason": instance.reason,
-        "blocked_by": instance.blocked_by,
-        "args": shown(instance.args, codec),
-        "kwargs": shown(instance.kwargs, codec) or {},
-        "vars": variables(instance, codec),
-        "result": shown(instance.result, codec),
-        "failure": failure_of(instance, codec),
-        "memo": shown(instance.memo, codec),
-        "tags": list(instance.tags),
-        "created_at": moment(instance.created_at),
-        "started_at": _moment(instance.started_at),
-        "finished_at": _moment(instance.finished_at),
-        "wake_at": _moment(instance.wake_at),
-        "history_length": instance.history_length,
-        "owner": instance.owner,
-        "unread": list(unread),
-        "tasks": [_task(task, known, codec) for task in tasks],
-    }
+    def _instance(self) -> Instance:
+        instance = self.client.instance(self.id)
+        if instance.uid != self._uid:
+            raise InstanceNotFound(f"instance {self.id!r} was deleted, and started anew")
+        return instance
 
+    def status(self) -> Status:
+        """Where it is in its life."""
+        return self._instance().status
 
-def variables(instance: Instance, codec: Codec) -> dict[str, Any]:
-    """What the workflow has set by ``set_var``."""
-    if instance.vars is None:
-        return {}
-    return {name: codec.decode(value) for name, value in msgpack.unpackb(instance.vars).items()}
+    def result(self, timeout: float | None = None) -> T:
+        """Wait for the end and give the result.
 
+        timeout: seconds; None waits for ever. Raises `WorkflowError` if it failed,
+        `WorkflowCancelledError`, `WorkflowTerminatedError`, or `ResultTimeout`, which names
+        the status.
+        """
+        store = self.client.store
+        end = None if timeout is None else time.monotonic() + timeout
+        while True:
+            mark = store.mark()
+            instance = self._instance()
+            if instance.status.finished:
+                return self._outcome(instance)
+            left = None if end is None else end - time.monotonic()
+            if left is not None and left <= 0:
+                why = f": {instance.reason}" if instance.reason else ""
+                raise ResultTimeout(
+                    f"instance {self.id!r} is {instance.status}{why}; it did not end within "
+                    f"{timeout:g} s"
+                )
+            store.wait(mark, left)
 
-def failure_of(instance: Instance, codec: Codec) -> Failure | None:
-    """Why it failed, as data."""
-    if instance.failure is None:
-        return None
-    return Failure.from_data(msgpack.unpackb(instance.failure), codec.decode)
+    def _outcome(self, instance: Instance) -> T:
+        codec = self.client.codec
+        if instance.status is Status.COMPLETED:
+            assert instance.result is not None
+            hint = Any if self._definition is None else self._definition.returns
+            value: T = codec.decode(instance.result, hint)
+            return value
+        reason = f": {instance.reason}" if instance.reason else ""
+        text = f"instance {self.id!r} was {instance.status}{reason}"
+        if instance.status is Status.CANCELLED:
+            raise WorkflowCancelledError(text)
+        if instance.status is Status.TERMINATED:
+            raise WorkflowTerminatedError(text)
+        failure = failure_of(instance, codec)
+        text = f"instance {self.id!r} failed: {failure}"
+        raise WorkflowError(text, failure) from (failure.exception() if failure else None)
 
+    def signal(self, name: str, value: Any = None) -> None:
+        """As `Client.signal`."""
+        self.client.signal(self.id, name, value)
 
-def shown(payload: bytes | None, codec: Codec) -> Any:
-    """A value for people; one that cannot be read says so instead of hiding the rest."""
-    try:
-        return None if payload is None else codec.decode(payload)
-    except PayloadError as error:
-        return f"<unreadable: {error}>"
+    def cancel(self, reason: str = "") -> None:
+        """As `Client.cancel`."""
+        self.client.cancel(self.id, reason)
 
+    def terminate(self, reason: str = "") -> None:
+        """As `Client.terminate`."""
+        self.client.terminate(self.id, reason)
 
-def _task(task: Task, known: set[str], codec: Codec) -> dict[str, Any]:
-    error = None
-    if task.last_error is not None:
-        event = load(task.last_error, 0)
-        if isinstance(event, ActivityFailed):
-            error = str(Failure.from_data(event.error, codec.decode))
-    options = ActivityOptions.from_data(task.options)
-    return {
-        "name": task.name,
-        "command": task.command,
-        "queue": task.queue,
-        "attempt": task.attempt,
-        "max_attempts": options.retry.max_attempts if options.retry else 1,
-        "crashes": task.crashes,
-        "state": "running" if task.owner else "waiting",
-        "wake_at": moment(task.wake_at),
-        "cancel_requested": task.cancel_requested,
-        "last_error": error,
-        "known_by_a_worker": task.name in known,
-    }
+    def delete(self) -> None:
+        """As `Client.delete`."""
+        self.client.delete(self.id)
 
+    def vars(self) -> dict[str, Any]:
+        """What the workflow has set by ``set_var``."""
+        return variables(self._instance(), self.client.codec)
 
-def _moment(at: int | None) -> datetime | None:
-    return None if at is None else moment(at)
+    def history(self, run: int | None = None) -> list[Event]:
+        """The events of a run (the present one, if None), decoded."""
+        instance = self._instance()
+        (rows,) = self.client.store.history([(instance.uid, run or instance.run)])
+        return [decoded(load(data, seq), self.client.codec.decode) for seq, data in rows]
+
+    def describe(self) -> dict[str, Any]:
+        """All that the store knows of it: see `durable.views.describe` for the keys."""
+        instance = self._instance()
+        store = self.client.store
+        now = store.now()
+        known = {n for w in store.workers() if w.expires_at > now for n in w.activities}
+        unread = store.unread(instance.uid) if instance.status.finished else ()
+        tasks = store.tasks(instance.uid)
+        return describe(instance, tasks, unread, known, self.client.codec)

@@ -21,7 +21,6 @@ import inspect
 import logging
 from collections import deque
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, fields
 from datetime import datetime
 from types import CodeType
 from typing import Any, TypeVar
@@ -44,11 +43,12 @@ from durable.events import (
     WorkflowCompleted,
     WorkflowFailed,
     WorkflowStarted,
-    decoded,
     dump,
 )
 from durable.failure import Failure
 from durable.interpreter.coroutine import Coroutine, StepAborted, warn_forgotten
+from durable.interpreter.decision import Decision, Ending, ScheduledTask, SentSignal
+from durable.interpreter.mismatch import mismatch
 from durable.interpreter.table import WAITS
 from durable.interpreter.waits import Signals, Wait
 from durable.model import EPOCH, micros
@@ -58,47 +58,6 @@ logger = logging.getLogger("durable.workflow")
 STEP_BUDGET = 100_000
 
 E = TypeVar("E", bound=Event)
-
-
-@dataclass(slots=True)
-class ScheduledTask:
-    """An activity that was issued, for the store."""
-
-    command: int
-    call: Any
-    queue: str
-    args: bytes
-    kwargs: bytes | None
-
-
-@dataclass(slots=True)
-class SentSignal:
-    """A signal that was sent, for the store."""
-
-    command: int
-    instance_id: str
-    name: str
-    value: bytes
-
-
-@dataclass(slots=True)
-class Ending:
-    """How the workflow ended; ``event`` is the last event."""
-
-    event: Event
-    unread: tuple[str, ...]
-
-
-@dataclass(slots=True)
-class Decision:
-    """What events led to: the encoded events (they and those that were issued), activities
-    to run, activities to stop, signals to send, and whether vars have changed."""
-
-    events: list[bytes] = field(default_factory=list)
-    tasks: dict[int, ScheduledTask] = field(default_factory=dict)
-    cancels: list[int] = field(default_factory=list)
-    sends: list[SentSignal] = field(default_factory=list)
-    vars_changed: bool = False
 
 
 class Interpreter:
@@ -446,10 +405,9 @@ class Interpreter:
                 )
             for other in list(self.coroutines):
                 other.cancel()
-        elif coroutine.error is not None and not coroutine.joiners:
-            if not isinstance(coroutine.error, Cancelled):
-                self.log(logging.WARNING, "task %s failed: %r", coroutine.name, coroutine.error)
-                self.failures.append(coroutine)
+        elif coroutine.failed and not coroutine.joiners:
+            self.log(logging.WARNING, "task %s failed: %r", coroutine.name, coroutine.error)
+            self.failures.append(coroutine)
         if self.outcome is not None and not self.coroutines:
             self._finish(*self.outcome)
 
@@ -504,38 +462,11 @@ class Interpreter:
 
     def mismatch(self, event: Event | None, command: Any) -> NonDeterminismError:
         """The error that shows both sides: what the history has, what the code issued."""
-        recorded = "nothing more" if event is None else _shown(event, self.codec)
-        if isinstance(command, Event):
-            issued = f"ended ({type(command).__name__})"
-            line = self.definition.where
-        elif command is not None:
-            issued = f"issued {command!r}"
-            line = self._issuing.line() if self._issuing else self.definition.where
-        elif self.ending is not None:
-            issued, line = "has ended", self.definition.where
-        else:
-            issued = "issued nothing more and waits"
-            line = "; ".join(c.line() for c in self.coroutines)
-        seq = self.seq if event is None else event.seq
-        return NonDeterminismError(
-            f"{self.definition.name} does not match its history at event {seq}: the history has "
-            f"{recorded}; the code {issued}, at {line}"
-        )
+        return mismatch(self, self._issuing, event, command)
 
 
 def _single(command: Any) -> Any:
     return (yield command)
-
-
-def _shown(event: Event, codec: Codec) -> str:
-    """An event for people: its own fields, decoded."""
-    try:
-        event = decoded(event, codec.decode)
-    except DurableError as error:
-        return f"{type(event).__name__} ({error})"
-    own = [f.name for f in fields(event)][2:]
-    shown = ", ".join(f"{name}={getattr(event, name)!r}" for name in own if name != "context")
-    return f"{type(event).__name__}({shown})"
 
 
 HANDLERS: dict[type[Event], Callable[[Interpreter, Any], None]] = {

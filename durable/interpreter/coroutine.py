@@ -140,6 +140,11 @@ class Coroutine:
             return None, TaskCancelled(f"task {self.name} was cancelled")
         return None, _copy(self.error)
 
+    @property
+    def failed(self) -> bool:
+        """Whether it has ended by an error (a cancel is none)."""
+        return self.error is not None and not isinstance(self.error, Cancelled)
+
     def result(self) -> Any:
         if not self.ended:
             raise UsageError(f"task {self.name} has not ended: `yield` it to wait for it")
@@ -193,7 +198,7 @@ class Coroutine:
                 return
             try:
                 self.context.run(gen.throw, GeneratorExit)
-            except BaseException:  # it has ended, however: that is all that is wanted
+            except BaseException:  # it has ended, and how is of no matter
                 return
         _UNCLOSABLE.append(gen)
         logger.warning("%s swallows GeneratorExit: it is kept in memory", gen)

@@ -85,7 +85,7 @@ class ActivityWait(Wait):
     def __init__(self, interpreter: Interpreter, command: Any, parent: Any, index: int) -> None:
         super().__init__(interpreter, command, parent, index)
         pack = interpreter.codec.pack
-        self.args: bytes | None = pack([*command.args], "args")
+        self.args = pack([*command.args], "args")
         self.kwargs: bytes | None = pack(dict(command.kwargs), "kwargs") if command.kwargs else None
 
     def issue(self) -> None:
@@ -102,7 +102,7 @@ class ActivityWait(Wait):
             interpreter.schedule(number, command, queue, args, kwargs)
         elif event.name != command.name or not self._same_arguments(event):
             raise interpreter.mismatch(event, command)
-        self.args = self.kwargs = None  # it may wait long: keep nothing that is not needed
+        self.args, self.kwargs = b"", None  # it may wait long: keep nothing more
 
     def _same_arguments(self, event: Any) -> bool:
         """Whether the recorded arguments equal these: by bytes, else by value as today's

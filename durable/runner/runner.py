@@ -26,15 +26,14 @@ from collections.abc import Callable, Iterable
 from durable.codec import Codec
 from durable.commands import ActivityOptions
 from durable.errors import DurableError, OutcomeUnknown
-from durable.events import dump
 from durable.interpreter import StepAborted
-from durable.model import EPOCH, Instance, Task, WorkerInfo
+from durable.model import Instance, Task, WorkerInfo
 from durable.registry import Registry
 from durable.runner.attempt import Attempt, Outcome, crashed_too_often
 from durable.runner.cache import Cache
 from durable.runner.decide import Decider, Proposal, UnseenMessages
-from durable.runner.held import Held, as_event, revive
-from durable.runner.steps import cancelled_event, cancelled_id, done_id
+from durable.runner.held import Held, revive
+from durable.runner.results import completion, first_attempt, next_attempt, postponed
 from durable.store import (
     Claimed,
     ClaimedInstance,
@@ -151,18 +150,13 @@ class Runner:
         self._todo[instance.uid] = held
 
     def _take_task(self, task: Task) -> None:
-        options = ActivityOptions.from_data(task.options)
         key = (task.uid, task.run, task.command)
-        attempt = Attempt(
-            key, task.epoch, task.instance_id, task.name, task.args, task.kwargs, task.options,
-            task.attempt, task.crashes, task.deadline, options.timeout,
-            cancelled=task.cancel_requested,
-        )  # fmt: skip
+        attempt = next_attempt(task)
         self.attempts[key] = attempt
         held = self.held.get(task.uid)
         if held is not None and held.instance.run == task.run:
             held.running.add(task.command)
-        if task.crashes >= options.max_crashes:
+        if task.crashes >= ActivityOptions.from_data(task.options).max_crashes:
             self.finish(crashed_too_often(attempt, self.codec))
         else:
             self._starting.append(attempt)
@@ -192,42 +186,13 @@ class Runner:
 
     def _retry(self, outcome: Outcome) -> bool:
         """Postpone the task if it is to be tried again."""
-        attempt = outcome.attempt
-        if attempt.cancelled:
-            outcome.failure = None  # so that it is answered with ActivityCancelled
-            return False
-        if outcome.permanent:
-            return False
-        uid, run, command = attempt.key
-        now = self.store.now()
-        number = attempt.number
-        wake_at = now
-        if not outcome.crashed:
-            retry = ActivityOptions.from_data(attempt.options).retry
-            assert retry is not None
-            delay = retry.delay(number, outcome.types, random.random())
-            if delay is None:
-                return False
-            wake_at = now + int(delay * 1_000_000)
-            number += 1
-        if attempt.deadline is not None and wake_at > attempt.deadline:
-            return False
-        data = dump(as_event(outcome, 0, EPOCH), now)
-        self._postponed.append(
-            Postponed(
-                uid, run, command, attempt.epoch, wake_at, number, data,
-                cancelled_id(run, command), cancelled_event(command), outcome.crashed,
-            )
-        )  # fmt: skip
-        return True
+        again = postponed(outcome, self.store.now(), random.random())
+        if again is not None:
+            self._postponed.append(again)
+        return again is not None
 
     def _complete_elsewhere(self, outcome: Outcome) -> None:
-        attempt = outcome.attempt
-        uid, run, command = attempt.key
-        event = dump(as_event(outcome, 0, EPOCH), self.store.now())
-        self._completions.append(
-            Completion(uid, run, command, attempt.epoch, done_id(run, command), event)
-        )
+        self._completions.append(completion(outcome, self.store.now()))
 
     def _reserve(self, name: str, queue: str) -> bool:
         """Whether a new task can start here at once; takes a slot if so."""
@@ -408,7 +373,7 @@ class Runner:
     def _start(self, held: Held, row: NewTask) -> None:
         self._reserved -= 1
         key = (held.uid, held.instance.run, row.command)
-        attempt = _first_attempt(key, held.instance.id, row)
+        attempt = first_attempt(key, held.instance.id, row)
         held.running.add(key[2])
         self.attempts[key] = attempt
         self._starting.append(attempt)
@@ -493,15 +458,6 @@ class Runner:
         """Go on as another incarnation, after `drop_all`."""
         self.worker = worker
         self._decider = Decider(worker.id, worker.build, self.codec, self._reserve)
-
-
-def _first_attempt(key: TaskKey, instance_id: str, row: NewTask) -> Attempt:
-    """The first attempt of a task that was committed as this worker's own."""
-    options = ActivityOptions.from_data(row.options)
-    return Attempt(
-        key, 1, instance_id, row.name, row.args, row.kwargs, row.options,
-        1, 0, row.deadline, options.timeout,
-    )  # fmt: skip
 
 
 _VERDICTS = {

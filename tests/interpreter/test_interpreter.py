@@ -437,12 +437,15 @@ def test_dropping_a_generator_has_no_effect() -> None:
 
 
 def test_dropping_a_stubborn_generator_ends() -> None:
+    stubborn = [True]
+
     @workflow
     def flow() -> Workflow[None]:
-        while True:
+        while stubborn:
             with contextlib.suppress(BaseException):  # the bad habit that is meant
                 yield sleep(1)
 
     step = Stepper(flow)
     step.interpreter.close()
     assert step.interpreter.take().events == []
+    stubborn.clear()  # so that it can end with the process

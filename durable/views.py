@@ -1,0 +1,137 @@
+"""What a client gives back: rows of a list, and what an instance looks like."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+import msgpack
+
+from durable.codec import Codec
+from durable.commands import ActivityOptions
+from durable.errors import PayloadError
+from durable.events import ActivityFailed, load
+from durable.failure import Failure
+from durable.model import Instance, Status, Task, moment
+
+
+@dataclass(frozen=True, slots=True)
+class InstanceRow:
+    """One line of a list. Moments are aware UTC datetimes."""
+
+    id: str
+    workflow: str
+    version: int | None
+    queue: str
+    status: Status
+    run: int
+    reason: str
+    created_at: datetime
+    started_at: datetime | None
+    finished_at: datetime | None
+    tags: tuple[str, ...]
+
+    @classmethod
+    def of(cls, instance: Instance) -> InstanceRow:
+        return cls(
+            instance.id,
+            instance.workflow,
+            instance.version,
+            instance.queue,
+            instance.status,
+            instance.run,
+            instance.reason,
+            moment(instance.created_at),
+            _moment(instance.started_at),
+            _moment(instance.finished_at),
+            instance.tags,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class InstancePage:
+    """Instances, newest first; ``cursor`` gives the next page, None at the end."""
+
+    rows: list[InstanceRow]
+    cursor: str | None
+
+
+def describe(
+    instance: Instance, tasks: list[Task], unread: tuple[str, ...], known: set[str], codec: Codec
+) -> dict[str, Any]:
+    """All that the store knows of an instance, decoded. ``known``: names of activities that
+    live workers have."""
+    return {
+        "id": instance.id,
+        "workflow": instance.workflow,
+        "version": instance.version,
+        "queue": instance.queue,
+        "run": instance.run,
+        "status": instance.status,
+        "reason": instance.reason,
+        "blocked_by": instance.blocked_by,
+        "args": shown(instance.args, codec),
+        "kwargs": shown(instance.kwargs, codec) or {},
+        "vars": variables(instance, codec),
+        "result": shown(instance.result, codec),
+        "failure": failure_of(instance, codec),
+        "memo": shown(instance.memo, codec),
+        "tags": list(instance.tags),
+        "created_at": moment(instance.created_at),
+        "started_at": _moment(instance.started_at),
+        "finished_at": _moment(instance.finished_at),
+        "wake_at": _moment(instance.wake_at),
+        "history_length": instance.history_length,
+        "owner": instance.owner,
+        "unread": list(unread),
+        "tasks": [_task(task, known, codec) for task in tasks],
+    }
+
+
+def variables(instance: Instance, codec: Codec) -> dict[str, Any]:
+    """What the workflow has set by ``set_var``."""
+    if instance.vars is None:
+        return {}
+    return {name: codec.decode(value) for name, value in msgpack.unpackb(instance.vars).items()}
+
+
+def failure_of(instance: Instance, codec: Codec) -> Failure | None:
+    """Why it failed, as data."""
+    if instance.failure is None:
+        return None
+    return Failure.from_data(msgpack.unpackb(instance.failure), codec.decode)
+
+
+def shown(payload: bytes | None, codec: Codec) -> Any:
+    """A value for people; one that cannot be read says so instead of hiding the rest."""
+    try:
+        return None if payload is None else codec.decode(payload)
+    except PayloadError as error:
+        return f"<unreadable: {error}>"
+
+
+def _task(task: Task, known: set[str], codec: Codec) -> dict[str, Any]:
+    error = None
+    if task.last_error is not None:
+        event = load(task.last_error, 0)
+        if isinstance(event, ActivityFailed):
+            error = str(Failure.from_data(event.error, codec.decode))
+    options = ActivityOptions.from_data(task.options)
+    return {
+        "name": task.name,
+        "command": task.command,
+        "queue": task.queue,
+        "attempt": task.attempt,
+        "max_attempts": options.retry.max_attempts if options.retry else 1,
+        "crashes": task.crashes,
+        "state": "running" if task.owner else "waiting",
+        "wake_at": moment(task.wake_at),
+        "cancel_requested": task.cancel_requested,
+        "last_error": error,
+        "known_by_a_worker": task.name in known,
+    }
+
+
+def _moment(at: int | None) -> datetime | None:
+    return None if at is None else moment(at)
