@@ -101,18 +101,8 @@ class Worker:
         codec: Codec | None = None,
         on_event: Callable[[str, Event], None] | None = None,
     ) -> None:
-        if executor not in EXECUTORS:
-            raise UsageError(f"executor={executor!r} is none of {', '.join(EXECUTORS)}")
-        if isinstance(queues, str):
-            raise TypeError("queues= takes a list of names")
-        slots = activity_slots
-        if slots is None:
-            slots = (os.cpu_count() or 1) if executor == "process" else DEFAULT_SLOTS
-        for name, value in (("activity_slots", slots), ("max_in_flight", max_in_flight)):
-            if value < 1:
-                raise UsageError(f"{name}={value} must be at least 1")
-        if lease <= 0:
-            raise UsageError(f"lease={lease} must be more than 0 seconds")
+        slots = _slots(activity_slots, executor)
+        _check_options(queues, slots, max_in_flight, lease)
         modules = list(modules)
         self.store = _opened(store)
         self.codec = codec or Codec()
@@ -414,6 +404,24 @@ class Worker:
 
 
 EXECUTORS: dict[str, Callable[..., Any]] = {"thread": ThreadExecutor, "process": ProcessExecutor}
+
+
+def _slots(given: int | None, executor: str) -> int:
+    if executor not in EXECUTORS:
+        raise UsageError(f"executor={executor!r} is none of {', '.join(EXECUTORS)}")
+    if given is not None:
+        return given
+    return (os.cpu_count() or 1) if executor == "process" else DEFAULT_SLOTS
+
+
+def _check_options(queues: Sequence[str], slots: int, max_in_flight: int, lease: float) -> None:
+    if isinstance(queues, str):
+        raise TypeError("queues= takes a list of names")
+    for name, value in (("activity_slots", slots), ("max_in_flight", max_in_flight)):
+        if value < 1:
+            raise UsageError(f"{name}={value} must be at least 1")
+    if lease <= 0:
+        raise UsageError(f"lease={lease} must be more than 0 seconds")
 
 
 def _opened(store: Store | str) -> Store:
