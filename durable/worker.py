@@ -33,6 +33,7 @@ from durable.codec import Codec
 from durable.errors import OutcomeUnknown, StoreError, UsageError
 from durable.events import Event, load
 from durable.executors import ProcessExecutor, ThreadExecutor
+from durable.executors.threads import GROW_INTERVAL
 from durable.interpreter import StepAborted
 from durable.lease import Lease, fingerprint, machine
 from durable.model import DEFAULT_QUEUE, Instance, WorkerInfo
@@ -57,7 +58,6 @@ BUSY_CLAIM_INTERVAL = 0.005
 """Seconds between claims while there is other work."""
 MAX_WAIT = 5.0
 """Seconds after which an idle loop looks even if nothing woke it."""
-GROW_INTERVAL = 0.002
 
 
 class Worker:

@@ -1,7 +1,7 @@
 """Attempts in threads of this process.
 
-Threads are started as they are needed: a few quick activities never have more than a few
-threads, however many slots there are.  A thread cannot be killed: an attempt that overruns
+Threads are started as they are needed, at most twice as many every few milliseconds: quick
+activities never have more than a few threads, however many slots there are.  A thread cannot be killed: an attempt that overruns
 its timeout keeps its thread, and so its slot, until it returns.
 """
 
@@ -19,6 +19,9 @@ from durable.runner import Attempt, Outcome, run_attempt
 
 logger = logging.getLogger("durable.worker")
 
+GROW_INTERVAL = 0.005
+"""Seconds between looks at what waits for a thread."""
+
 
 class ThreadExecutor:
     """Runs attempts in at most ``slots`` threads (daemons: they never keep a process)."""
@@ -33,7 +36,9 @@ class ThreadExecutor:
         self._queue: SimpleQueue[Attempt | None] = SimpleQueue()
         self._lock = threading.Lock()
         self._threads = 0
-        self._idle = 0
+        self._submitted = 0
+        self._seen = 0  # what had been submitted at the last look
+        self._grown_at = 0.0
         self._overdue = 0
 
     @property
@@ -41,6 +46,7 @@ class ThreadExecutor:
         return self._overdue
 
     def submit(self, attempt: Attempt) -> None:
+        self._submitted += 1
         self._queue.put(attempt)
         if not self._threads:
             self._add()
@@ -48,12 +54,15 @@ class ThreadExecutor:
     def grow(self) -> bool:
         """Start threads for what has been waiting since the last call; True if something
         still waits, so that this should be called again soon."""
-        waiting = self._queue.qsize() - self._idle
-        if waiting <= 0:
-            return False
-        for _ in range(min(waiting, self.slots + self._overdue - self._threads)):
-            self._add()
-        return True
+        taken = self._submitted - self._queue.qsize()
+        now = monotonic()
+        if now - self._grown_at >= GROW_INTERVAL:
+            stale = self._seen - taken
+            room = self.slots + self._overdue - self._threads
+            for _ in range(min(stale, room, max(4, self._threads))):
+                self._add()
+            self._seen, self._grown_at = self._submitted, now
+        return taken < self._submitted
 
     def overrun(self, attempt: Attempt) -> None:
         with self._lock:
@@ -76,9 +85,7 @@ class ThreadExecutor:
     def _work(self) -> None:
         activities = self._registry.activities
         while True:
-            self._idle += 1
             attempt = self._queue.get()
-            self._idle -= 1
             if attempt is None:
                 self._threads -= 1
                 return

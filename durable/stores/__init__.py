@@ -1,0 +1,187 @@
+"""Stores: `open_store` makes one from an address, loading only what that address needs.
+
+============================  ===========================================================
+``memory://``                 a store of its own, in this process
+``memory://name``             the store of that name in this process
+``sqlite:///orders.db``       a file in the current directory
+``sqlite:////var/orders.db``  a file by its full path
+============================  ===========================================================
+
+Options stand behind a ``?`` or are given by name: see `open_store`.
+"""
+
+from __future__ import annotations
+
+import difflib
+import math
+import re
+import threading
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import parse_qsl, unquote
+
+from durable.errors import UsageError
+from durable.store import Store
+
+__all__ = ["open_store", "redact"]
+
+_PREFIX = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,30}")
+_SECRET = re.compile(r"([?&][^=&]*(?:password|passwd|secret|token)[^=&]*=)[^&]*", re.IGNORECASE)
+
+
+def open_store(url: str, **options: object) -> Store:
+    """The store at an address; `Store.open` makes it ready to use.
+
+    Options, in the address (``?busy_timeout=5``) or by name:
+
+    * ``prefix``: what the names of its tables begin with, so that several applications can
+      share a database. Defaults to ``durable_``.
+    * ``synchronous``: ``full``: what was acknowledged survives a power failure; ``normal``:
+      a power failure may take the last commits. Defaults to ``full``.
+    * ``busy_timeout``: seconds to wait for other writers. Defaults to 10.
+    * ``max_inbox``: how many messages may wait for one instance. Defaults to 100,000.
+
+    Raises `UsageError` if the address is wrong; no message shows a password.
+    """
+    scheme, found, rest = url.partition("://")
+    if not found:
+        raise UsageError(f"{redact(url)!r} is not the address of a store: it begins with {_known()}")
+    backend = _BACKENDS.get(scheme)
+    if backend is None:
+        raise UsageError(
+            f"no store has the scheme {scheme!r}{_did_you_mean(scheme, _BACKENDS)}; there are"
+            f" {_known()}"
+        )
+    place, _, query = rest.partition("?")
+    given: dict[str, object] = dict(parse_qsl(query, keep_blank_values=True))
+    given.update(options)
+    return backend.make(redact(url), place, _checked(given, backend.options))
+
+
+def redact(url: str) -> str:
+    """An address without its password, to be shown."""
+    scheme, found, rest = url.partition("://")
+    if found and not rest.startswith("/"):
+        # A password that was not quoted may have any sign in it: it ends at the last @.
+        authority, query = re.split(r"(?=\?)", rest, maxsplit=1) if "?" in rest else (rest, "")
+        user, at, host = authority.rpartition("@")
+        if not at and "@" in query:
+            user, at, host = rest.rpartition("@")
+            query = ""
+        if at:
+            name, colon, _ = user.partition(":")
+            rest = f"{name}{':***' if colon else ''}@{host}{query}"
+    return _SECRET.sub(r"\1***", f"{scheme}{found}{rest}")
+
+
+# -- options ----------------------------------------------------------------------------
+
+
+def _checked(given: Mapping[str, object], known: Mapping[str, Callable[[str, Any], Any]]) -> Any:
+    for name in given:
+        if name not in known:
+            raise UsageError(
+                f"this store has no option {name!r}{_did_you_mean(name, known)}; it has"
+                f" {', '.join(sorted(known))}"
+            )
+    return {name: known[name](name, value) for name, value in given.items()}
+
+
+def _prefix(name: str, value: object) -> str:
+    if not isinstance(value, str) or not _PREFIX.fullmatch(value):
+        raise UsageError(
+            f"{name}={value!r}: a prefix begins with a letter or _, and has at most 31 letters,"
+            " digits and _"
+        )
+    return value
+
+
+def _synchronous(name: str, value: object) -> str:
+    if value not in ("full", "normal"):
+        raise UsageError(f"{name}={value!r}: it is full or normal")
+    return str(value)
+
+
+def _seconds(name: str, value: Any) -> float:
+    try:
+        seconds = float(value)
+    except (TypeError, ValueError):
+        seconds = -1.0
+    if not 0 <= seconds < math.inf:
+        raise UsageError(f"{name}={value!r}: it is a number of seconds")
+    return seconds
+
+
+def _count(name: str, value: Any) -> int:
+    try:
+        count = int(value)
+    except (TypeError, ValueError):
+        count = 0
+    if count < 1:
+        raise UsageError(f"{name}={value!r}: it is a number from 1 on")
+    return count
+
+
+def _did_you_mean(name: str, known: Mapping[str, object]) -> str:
+    close = difflib.get_close_matches(name, known, n=1)
+    return f" (did you mean {close[0]!r}?)" if close else ""
+
+
+def _known() -> str:
+    return " or ".join(f"{scheme}://" for scheme in sorted(_BACKENDS))
+
+
+# -- backends ---------------------------------------------------------------------------
+
+_named: dict[str, Store] = {}
+_naming = threading.Lock()
+
+
+def _memory(url: str, place: str, options: dict[str, Any]) -> Store:
+    from durable.stores.memory import MemoryStore
+
+    if not place:
+        return MemoryStore(**options)
+    with _naming:
+        if place not in _named:
+            _named[place] = MemoryStore(url=url, **options)
+        return _named[place]
+
+
+def _sqlite(url: str, place: str, options: dict[str, Any]) -> Store:
+    path = unquote(place[1:])
+    if not place.startswith("/") and place:
+        raise UsageError(
+            f"{url}: a file is written with three slashes (sqlite:///{place}), or four if its"
+            " path is absolute"
+        )
+    if not path:
+        raise UsageError(f"{url} names no file: write sqlite:///orders.db")
+    if path == ":memory:":
+        raise UsageError(f"{url}: for a store in memory write memory://")
+    from durable.stores.sqlite import SqliteStore
+
+    return SqliteStore(path, **options)
+
+
+@dataclass(frozen=True, slots=True)
+class _Backend:
+    """How the stores of a scheme are made: from (address to show, place, options)."""
+
+    make: Callable[[str, str, dict[str, Any]], Store]
+    options: Mapping[str, Callable[[str, Any], Any]]
+
+
+_BACKENDS: Mapping[str, _Backend] = {
+    "memory": _Backend(_memory, {"max_inbox": _count}),
+    "sqlite": _Backend(
+        _sqlite,
+        {
+            "prefix": _prefix,
+            "synchronous": _synchronous,
+            "busy_timeout": _seconds,
+            "max_inbox": _count,
+        },
+    ),
+}

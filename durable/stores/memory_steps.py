@@ -165,6 +165,7 @@ class Steps:
                 wake_at=later.wake_at,
                 attempt=later.attempt,
                 last_error=later.last_error,
+                crashes=task.crashes + later.crashed,
             ),
         )
         return True

@@ -18,6 +18,7 @@ Rules of the suite
   ``store.now()``, what is to be expired is born expired.  Nothing sleeps; what waits, waits
   for a signal and has `PATIENCE` seconds for it.
 * What the contract leaves open is not tested.
+* A random walk over all verbs is compared with the memory store, the reference.
 * A change of the contract starts here.
 """
 
@@ -25,22 +26,24 @@ from __future__ import annotations
 
 import pytest
 
-_PARTS = ("base", "claims", "clients", "commits", "messages", "races", "reads", "sends", "tasks")
-pytest.register_assert_rewrite(*(f"{__name__}.{part}" for part in (*_PARTS, "waits", "workers")))
+_PARTS = (
+    "base",
+    "claims",
+    "clients",
+    "commits",
+    "messages",
+    "races",
+    "reads",
+    "sends",
+    "suite",
+    "tasks",
+    "waits",
+    "walks",
+    "workers",
+)
+pytest.register_assert_rewrite(*(f"{__name__}.{part}" for part in _PARTS))
 
-from durable.testing.store_contract.claims import Claims  # noqa: E402 (after the rewriting)
-from durable.testing.store_contract.clients import Clients  # noqa: E402
-from durable.testing.store_contract.commits import Commits  # noqa: E402
-from durable.testing.store_contract.messages import Messages  # noqa: E402
-from durable.testing.store_contract.races import Races  # noqa: E402
-from durable.testing.store_contract.reads import Reads  # noqa: E402
-from durable.testing.store_contract.sends import Sends  # noqa: E402
-from durable.testing.store_contract.tasks import Tasks  # noqa: E402
-from durable.testing.store_contract.waits import Waits  # noqa: E402
-from durable.testing.store_contract.workers import Workers  # noqa: E402
+# Imported after that line, so that a failed assert shows its values.
+from durable.testing.store_contract.suite import StoreContract  # noqa: E402
 
 __all__ = ["StoreContract"]
-
-
-class StoreContract(Clients, Claims, Commits, Sends, Messages, Tasks, Workers, Reads, Waits, Races):
-    """Every promise of the contract; subclass it and give the hooks of `Base`."""

@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from durable.model import Status
-from durable.store import Store
+from durable.store import Filter, Store
 from durable.testing.store_contract.base import (
     COMPLETED,
     DEADLOCK,
@@ -18,6 +18,7 @@ from durable.testing.store_contract.base import (
     SECOND,
     Base,
     FakeWorker,
+    a_message,
     a_step,
     a_task,
     inbox,
@@ -228,6 +229,28 @@ class Claims(Base):
         start(store, "later", start_at=at)
         claimed = FakeWorker(store).claim(instances=1)
         assert (claimed.more, claimed.next_wake_at) == (True, at)
+
+    def test_a_moment_that_was_replaced_is_forgotten(self, store: Store) -> None:
+        now = store.now()
+        start(store, "i-1", "i-2")
+        worker = FakeWorker(store)
+        for hours in (1, 3, 2):
+            for claimed in worker.claim().instances:
+                worker.advance(claimed, release=True, wake_at=now + hours * HOUR)
+            assert worker.claim().next_wake_at == now + hours * HOUR
+            store.send([a_message(id, f"m-{hours}") for id in ("i-1", "i-2")])
+        for left in (1, 0):
+            [claimed] = worker.claim(instances=1).instances
+            worker.advance(claimed, release=True, wake_at=now + 4 * HOUR)
+            again = worker.claim(instances=0)
+            assert (again.instances, again.next_wake_at) == ([], now + 4 * HOUR)
+            assert self.due(store) == left
+        assert worker.ids() == []
+
+    def due(self, store: Store) -> int:
+        now = store.now()
+        moments = [row.wake_at for row in store.instances(Filter()).rows]
+        return sum(at is not None and at <= now for at in moments)
 
     def test_an_own_instance_comes_again_under_its_epoch(self, store: Store) -> None:
         start(store)

@@ -154,7 +154,21 @@ class Reads(Base):
         assert self.listed(store, until=at - 1) == []
 
     def test_filter_by_prefix_is_literal(self, store: Store) -> None:
-        ids = ["a%1", "a%2", "ab1", "a_1", "A%1", "a\\1", "a", "é1", "e1", "a'1", "a*1", "a[b]"]
+        ids = [
+            "a%1",
+            "a%2",
+            "ab1",
+            "a_1",
+            "A%1",
+            "a\\1",
+            "a",
+            "xa",
+            "é1",
+            "e1",
+            "a'1",
+            "a*1",
+            "a[b]",
+        ]
         start(store, *ids)
         for prefix in ("a%", "a_", "A", "a\\", "a'", "a*", "a[", "é", "a", "", "ab1", "ab1x"):
             expected = sorted(id for id in ids if id.startswith(prefix))

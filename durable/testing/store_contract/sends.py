@@ -105,6 +105,13 @@ class Sends(Base):
         assert [event for _, event in inbox(store, sender)] == [b"sent", b"finished"]
         assert inbox(store, uid) == []
 
+    def test_one_message_has_one_answer(self, store: Store) -> None:
+        worker = FakeWorker(store)
+        uid = start(store)
+        instance = worker.advance(worker.take(), sends=[asked("absent")])
+        worker.advance(instance, sends=[asked("absent")])
+        assert inbox(store, uid) == [("answer:m-1", b"not found")]
+
     def test_a_step_may_send_to_its_own_instance(self, store: Store) -> None:
         worker = FakeWorker(store)
         uid = start(store)
@@ -287,6 +294,15 @@ class Sends(Base):
         [task] = store.tasks(uid)
         assert (task.command, task.cancel_requested) == (2, True)
         assert inbox(store, uid) == [("result:1", b"cancelled")]
+
+    def test_a_cancel_is_answered_once(self, store: Store) -> None:
+        """What was answered under this message id before is not answered again."""
+        uid = start(store)
+        worker = FakeWorker(store)
+        send(store, "result:1")
+        instance = worker.advance(worker.take(), tasks=[a_task(store, 1)])
+        worker.advance(instance, cancels=[self.cancel(1)])
+        assert (store.tasks(uid), inbox(store, uid)) == ([], [])
 
     def test_a_task_whose_cancel_was_requested_can_still_end(self, store: Store) -> None:
         uid = start(store)

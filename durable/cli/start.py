@@ -1,0 +1,94 @@
+"""``durable start``: start a workflow by its name; its code need not be here."""
+
+from __future__ import annotations
+
+import difflib
+from datetime import datetime
+from typing import TYPE_CHECKING
+
+import click
+
+from durable.cli.arguments import json_values, named_values
+from durable.cli.connect import client_at
+from durable.cli.errors import say
+from durable.cli.options import (
+    DURATION,
+    MOMENT,
+    output_option,
+    parameter_options,
+    store_option,
+)
+from durable.cli.output import print_value
+
+if TYPE_CHECKING:
+    from durable.client import Client
+
+
+@click.command("start")
+@click.argument("workflow")
+@parameter_options
+@click.option("--id", help="The instance's id; a random one if it is not given.")
+@click.option(
+    "--if-exists", type=click.Choice(["raise", "use", "restart"]), default="raise",
+    show_default=True,
+    help="If the id exists: an error, take that one, or restart it if it has finished.",
+)  # fmt: skip
+@click.option("--delay", type=DURATION, help="Begin after this time.")
+@click.option("--at", type=MOMENT, help="Begin at this moment (ISO-8601).")
+@click.option("--queue", help="Which workers run it.  [default: default]")
+@click.option("--tag", "tags", multiple=True, help="A word to find it by; may be repeated.")
+@click.option("--wait", is_flag=True, help="Wait for the end and print the result as JSON.")
+@click.option("--timeout", type=DURATION, help="With --wait: stop waiting (exit code 5).")
+@store_option
+@output_option
+def start_command(
+    workflow: str,
+    values: tuple[str, ...],
+    params: tuple[str, ...],
+    id: str | None,
+    if_exists: str,
+    delay: float | None,
+    at: datetime | None,
+    queue: str | None,
+    tags: tuple[str, ...],
+    wait: bool,
+    timeout: float | None,
+    url: str,
+    output: str,
+) -> None:
+    """Start a workflow by its name, and print the id of the instance.
+
+    Each ARG is JSON: '"o-1"' is a text, 500 a number. A running `durable worker` that knows
+    the workflow runs it.
+
+    \b
+    durable start process_order '"o-1"' 500 --id order-1
+    durable start process_order -P order_id=o-1 -P cents:=500 --wait
+    """
+    from durable.definitions import start_options
+
+    if timeout is not None and not wait:
+        raise click.UsageError("--timeout is for --wait")
+    args, kwargs = json_values(values), named_values(params)
+    options = start_options(
+        id=id, if_exists=if_exists, delay=delay, start_at=at, queue=queue, tags=tags
+    )
+    with client_at(url, create=True) as client:
+        handle = client.start_named(workflow, args, kwargs, options)
+        _note_unknown(client, workflow)
+        if wait:
+            say(handle.id)
+            print_value(handle.result(timeout), output)
+        else:
+            click.echo(handle.id)
+
+
+def _note_unknown(client: Client, workflow: str) -> None:
+    """Say so if workers are there and none knows the workflow: the name may be misspelt."""
+    now = client.store.now()
+    alive = [worker for worker in client.workers() if worker.expires_at > now]
+    known = sorted({name for worker in alive for name in worker.workflows if "@" not in name})
+    if alive and workflow not in known:
+        close = difflib.get_close_matches(workflow, known, 1)
+        more = f"; did you mean {close[0]!r}?" if close else ""
+        say(f"note: no worker knows a workflow {workflow!r} just now{more}")

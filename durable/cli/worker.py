@@ -1,0 +1,133 @@
+"""``durable worker``: run what the modules define, until told to stop."""
+
+from __future__ import annotations
+
+import logging
+import os
+import socket
+from types import ModuleType
+from typing import Any
+
+import click
+
+from durable.cli.connect import client_at
+from durable.cli.errors import say
+from durable.cli.options import DURATION, store_option
+
+DEFAULT_THREADS = 16
+SLOTS = {"thread": ("thread", "threads"), "process": ("activity process", "activity processes")}
+LEVELS = ("debug", "info", "warning", "error")
+
+
+@click.command("worker")
+@click.argument("modules", nargs=-1, required=True, metavar="MODULE...")
+@click.option(
+    "-q", "--queue", "queues", multiple=True, default=["default"], show_default=True,
+    help="A queue to serve; may be repeated.",
+)  # fmt: skip
+@click.option(
+    "-t", "--threads", type=click.IntRange(1), default=DEFAULT_THREADS, show_default=True,
+    help="Activities at one time, in each process.",
+)  # fmt: skip
+@click.option(
+    "-p", "--processes", type=click.IntRange(1), default=1, show_default=True,
+    help="Worker processes; one that dies is started again.",
+)  # fmt: skip
+@click.option("--burst", is_flag=True, help="Stop when nothing is due any more.")
+@click.option(
+    "--grace", type=DURATION, default=30.0, show_default="30s",
+    help="How long running activities may take to finish at a stop.",
+)  # fmt: skip
+@click.option(
+    "--lease", type=DURATION, default=30.0, show_default="30s",
+    help="Silence after which other workers take over.",
+)  # fmt: skip
+@click.option(
+    "--executor", type=click.Choice(["thread", "process"]), default="thread", show_default=True,
+    help="Where activities run; process is for those that use the CPU.",
+)  # fmt: skip
+@click.option(
+    "--log-level", type=click.Choice(LEVELS), default="info", show_default=True,
+    help="What is logged to stderr.",
+)  # fmt: skip
+@store_option
+def worker_command(
+    modules: tuple[str, ...], processes: int, burst: bool, url: str, log_level: str, **options: Any
+) -> int:
+    """Run the workflows and activities that the modules define.
+
+    MODULE is the name of a module (orders; the current directory is on the path) or a file
+    (shop/orders.py). SIGTERM and SIGINT stop gracefully: nothing more is claimed, what runs
+    may finish, the rest is left to other workers; a second signal stops at once.
+    """
+    from durable.loading import load_module
+
+    if burst and processes > 1:
+        raise click.UsageError("--burst works with one process: leave --processes out")
+    loaded = [load_module(name) for name in modules]
+    logging.basicConfig(
+        level=log_level.upper(), format="%(asctime)s %(levelname)s %(name)s: %(message)s"
+    )
+    if processes > 1:
+        return _supervise(modules, loaded, processes, url, log_level, options)
+    return _work(loaded, url, burst, options)
+
+
+def _work(loaded: list[ModuleType], url: str, burst: bool, options: dict[str, Any]) -> int:
+    from durable.supervisor import stop_with_parent
+    from durable.worker import Worker
+
+    with client_at(url, create=True) as client:
+        worker = Worker(
+            client.store,
+            loaded,
+            queues=options["queues"],
+            activity_slots=options["threads"],
+            executor=options["executor"],
+            lease=options["lease"],
+            grace=options["grace"],
+            burst=burst,
+        )
+        say(_banner(worker.registry, client.store.url, options))
+        stop_with_parent()
+        return worker.run()
+
+
+def _supervise(
+    modules: tuple[str, ...], loaded: list[ModuleType], processes: int, url: str, log_level: str,
+    options: dict[str, Any],
+) -> int:  # fmt: skip
+    """Run children of this command; the store's URL, which may hold a password, goes to them
+    in the environment and not on a command line that everybody can read."""
+    from durable.registry import Registry
+    from durable.supervisor import supervise
+
+    with client_at(url, create=True) as client:
+        options["processes"] = processes
+        say(_banner(Registry(loaded), client.store.url, options))
+    os.environ["DURABLE_STORE"] = url
+    argv = ["worker", "--processes=1", f"--log-level={log_level}"]
+    argv += [f"--queue={name}" for name in options["queues"]]
+    for name in ("threads", "executor", "lease", "grace"):
+        argv.append(f"--{name}={options[name]}")
+    return supervise([*argv, "--", *modules], processes, options["grace"])
+
+
+def _banner(registry: Any, url: str, options: dict[str, Any]) -> str:
+    from durable import __version__
+
+    name = f"{socket.gethostname()}-{os.getpid()}"
+    known = f"{_count(len(registry.workflows), 'workflow', 'workflows')}, "
+    known += _count(len(registry.activities), "activity", "activities")
+    one, many = SLOTS[options["executor"]]
+    slots = _count(options["threads"], one, many)
+    if options.get("processes"):
+        slots = f"{options['processes']} processes with {slots} each"
+    return (
+        f"durable {__version__} worker {name} on {url}: "
+        f"queues {', '.join(options['queues'])}; {known}; {slots}"
+    )
+
+
+def _count(number: int, one: str, many: str) -> str:
+    return f"{number} {one if number == 1 else many}"

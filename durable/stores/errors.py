@@ -1,0 +1,130 @@
+"""What went wrong in a database, and what is done about it: one table, as data.
+
+Rules
+-----
+* A driver's error has *signs*: names from the most to the least specific.  The first sign
+  that stands in the driver's table tells its class; the class alone tells the action.
+* Nobody catches an error inside a transaction.  Any error ends it: the transaction is
+  rolled back, and then the action is taken.
+* Before COMMIT was sent nothing can have been stored; an error of COMMIT itself is
+  *unknown* if the table says so, and then the connection is not used again.
+* What is not in the table is fatal: neither repeated nor blamed on somebody's data.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from enum import Enum
+
+from durable.errors import DurableError, OutcomeUnknown, StoreError
+from durable.store import Poison, Unavailable
+
+__all__ = ["ACTIONS", "SQLITE", "Action", "CommitFailed", "Errors", "Kind", "sqlite_signs"]
+
+
+class Kind(Enum):
+    """The classes of errors."""
+
+    RETRY_TXN = "not applied; the same transaction can succeed at once"
+    UNKNOWN = "the connection cannot be trusted; at COMMIT: applied or not"
+    NOT_SENT = "no connection, nothing was sent"
+    LATER = "not applied; it needs help or time: disk full, read-only"
+    POISON = "not applied; this data will never be accepted"
+    FATAL = "not applied; the database or our SQL is broken"
+
+
+@dataclass(frozen=True, slots=True)
+class Action:
+    """What is done about a class of errors.
+
+    raises: what the caller gets. at_commit: what it gets if COMMIT itself failed.
+    redo: first the transaction is repeated, with jitter, while the busy timeout lasts.
+    drop: the connection is closed; the next verb opens another.
+    """
+
+    raises: type[DurableError]
+    at_commit: type[DurableError]
+    redo: bool = False
+    drop: bool = False
+
+
+ACTIONS: Mapping[Kind, Action] = {
+    Kind.RETRY_TXN: Action(Unavailable, Unavailable, redo=True),
+    Kind.UNKNOWN: Action(Unavailable, OutcomeUnknown, drop=True),
+    Kind.NOT_SENT: Action(Unavailable, OutcomeUnknown, drop=True),
+    Kind.LATER: Action(Unavailable, Unavailable),
+    Kind.POISON: Action(Poison, Poison),
+    Kind.FATAL: Action(StoreError, StoreError, drop=True),
+}
+
+SQLITE: Mapping[str, Kind] = {
+    # Another connection has the lock. LOCKED: one of our own, in the same process.
+    "SQLITE_BUSY": Kind.RETRY_TXN,
+    "SQLITE_LOCKED": Kind.RETRY_TXN,
+    "SQLITE_PROTOCOL": Kind.RETRY_TXN,
+    "SQLITE_SCHEMA": Kind.RETRY_TXN,
+    "SQLITE_ABORT": Kind.RETRY_TXN,
+    # A failed fsync may have written all, or nothing, or anything between.
+    "SQLITE_IOERR": Kind.UNKNOWN,
+    "SQLITE_CANTOPEN": Kind.NOT_SENT,
+    "SQLITE_FULL": Kind.LATER,
+    "SQLITE_READONLY": Kind.LATER,
+    "SQLITE_NOMEM": Kind.LATER,
+    "SQLITE_PERM": Kind.LATER,
+    "SQLITE_INTERRUPT": Kind.LATER,
+    "MemoryError": Kind.LATER,
+    "SQLITE_CONSTRAINT": Kind.POISON,
+    "SQLITE_TOOBIG": Kind.POISON,
+    "SQLITE_MISMATCH": Kind.POISON,
+    # Values that the driver cannot bind: integers over 64 bits, lone surrogates, others.
+    "OverflowError": Kind.POISON,
+    "UnicodeEncodeError": Kind.POISON,
+    "InterfaceError": Kind.POISON,
+    "ProgrammingError": Kind.POISON,
+    "DataError": Kind.POISON,
+    "SQLITE_CORRUPT": Kind.FATAL,
+    "SQLITE_NOTADB": Kind.FATAL,
+    # "no such table" and the like: the fault of the schema, never of a row.
+    "SQLITE_ERROR": Kind.FATAL,
+}
+
+
+def sqlite_signs(error: BaseException) -> Iterable[str]:
+    """``SQLITE_IOERR_WRITE``, ``SQLITE_IOERR``, then the names of the Python classes."""
+    name = getattr(error, "sqlite_errorname", None) or ""
+    while "_" in name:
+        yield name
+        name = name.rpartition("_")[0]
+    for cls in type(error).__mro__:
+        yield cls.__name__
+
+
+@dataclass(frozen=True)
+class Errors:
+    """The errors of one driver.
+
+    caught: the exception classes that are the driver's; all others are left alone.
+    signs: gives the signs of an error; table: from sign to class.
+    """
+
+    caught: tuple[type[BaseException], ...]
+    signs: Callable[[BaseException], Iterable[str]]
+    table: Mapping[str, Kind]
+
+    def kind(self, error: BaseException) -> Kind:
+        """The class of an error."""
+        found = (self.table[sign] for sign in self.signs(error) if sign in self.table)
+        return next(found, Kind.FATAL)
+
+    def action(self, error: BaseException) -> Action:
+        """What is done about it."""
+        return ACTIONS[self.kind(error)]
+
+
+class CommitFailed(Exception):
+    """COMMIT itself raised ``error``; never seen outside of the stores."""
+
+    def __init__(self, error: BaseException) -> None:
+        super().__init__(str(error))
+        self.error = error

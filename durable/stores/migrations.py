@@ -1,0 +1,77 @@
+"""Numbered migrations: how a stored schema gets to the version that this code wants.
+
+Rules
+-----
+* The table ``migration`` has a row for each migration that was applied; the version of a
+  schema is the largest of their numbers, 0 without the table.
+* Migrations run under the write lock, in one transaction where the database can (SQLite,
+  PostgreSQL), and look at the version again when they have the lock: of several processes
+  that start at once, one migrates and the others find it done.
+* A migration that was published is never changed.  Migration 1 makes what the models say;
+  when they change for the first time, it gets the statements of today as text.
+* A schema of a newer version is refused: code that does not know it could break it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from durable.errors import StoreError
+from durable.stores.schema import Schema
+from durable.stores.sql_text import Dialect, Query, Statement
+from durable.stores.sql_tx import Tx
+
+__all__ = ["MIGRATIONS", "WANTED", "Migration", "migrate", "refuse_newer", "stored_version"]
+
+
+@dataclass(frozen=True, slots=True)
+class Migration:
+    """One step of the schema. statements: what to run, for this schema's names."""
+
+    version: int
+    name: str
+    statements: Callable[[Schema], list[str]]
+
+
+MIGRATIONS = (Migration(1, "first schema", Schema.statements),)
+
+WANTED = MIGRATIONS[-1].version
+"""The version that this code wants."""
+
+_VERSION = Query("SELECT max(version) FROM {migration}", kinds="v")
+_APPLIED = Statement("INSERT INTO {migration} (version, name, applied_at) VALUES (?, ?, ?)")
+
+
+def stored_version(tx: Tx, schema: Schema, dialect: Dialect) -> int:
+    """The version of the stored schema, 0 if there is none."""
+    [[tables]] = tx.raw(dialect.has_table, [schema.migration._meta.table_name])
+    if not tables:
+        return 0
+    row = tx.one(_VERSION)
+    return int(row[0] or 0) if row else 0
+
+
+def refuse_newer(stored: int, url: str) -> None:
+    """Raise if the stored schema is of a newer version than this code knows."""
+    if stored > WANTED:
+        raise StoreError(
+            f"{url} has schema version {stored}, of a newer durable; this one knows versions"
+            f" up to {WANTED}: upgrade durable here"
+        )
+
+
+def migrate(tx: Tx, schema: Schema, dialect: Dialect, *, dry_run: bool = False) -> list[str]:
+    """Bring the schema up to date; returns the statements (to be) run."""
+    stored = stored_version(tx, schema, dialect)
+    statements = [] if stored else schema.migration_table()
+    for text in () if dry_run else statements:
+        tx.raw(text)
+    for migration in MIGRATIONS[stored:]:
+        texts = migration.statements(schema)
+        statements += texts
+        if not dry_run:
+            for text in texts:
+                tx.raw(text)
+            tx.run(_APPLIED, migration.version, migration.name, tx.now)
+    return statements

@@ -1,0 +1,279 @@
+"""The SQL store: the verbs of the contract as transactions of functions over `Tx`.
+
+What a verb does stands in ``sql_clients``, ``sql_messages``, ``sql_workers``, ``sql_claim``,
+``sql_commit`` and ``sql_reads``.  This file runs them: it opens transactions, repeats those
+that did not succeed, turns errors into ours by the table in ``errors``, and tells who waits.
+What a database does in its own way is in a `Dialect` and in the methods that a subclass
+gives: see ``sqlite``.
+
+Two strengths of COMMIT
+-----------------------
+What a client or a step wrote is acknowledged, so it must be on the disk (``durable``).  A
+claim, a heartbeat, a registration, a takeover need not be: if the power fails before they
+are, everybody who could dispute them has died as well, and the next commit of a step syncs
+the whole log before it.  They are written, not synced.
+"""
+
+from __future__ import annotations
+
+import random
+import time
+from abc import abstractmethod
+from collections.abc import Callable, Sequence
+from typing import Any, TypeVar
+
+from peewee import Database
+
+from durable.errors import DurableError, OutcomeUnknown
+from durable.model import Instance, Stats, Status, Task, WorkerInfo
+from durable.store import (
+    DEFAULT_MAX_INBOX,
+    Claimed,
+    ClaimRequest,
+    Completion,
+    Created,
+    Filter,
+    Message,
+    NewInstance,
+    Outgoing,
+    Owned,
+    Page,
+    Postponed,
+    Sent,
+    Step,
+    Store,
+    TaskKey,
+    Verdict,
+)
+from durable.stores import (
+    migrations,
+    sql_claim,
+    sql_clients,
+    sql_commit,
+    sql_messages,
+    sql_reads,
+    sql_results,
+    sql_workers,
+)
+from durable.stores.errors import CommitFailed, Kind
+from durable.stores.schema import Schema
+from durable.stores.sql_text import Dialect, Texts
+from durable.stores.sql_tx import Tx
+
+__all__ = ["SqlStore"]
+
+T = TypeVar("T")
+
+FIRST_PAUSE, LONGEST_PAUSE = 0.0005, 0.010
+
+
+class SqlStore(Store):
+    """A store in an SQL database.
+
+    patience: seconds for which a transaction is repeated that could not get its locks.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        database: Database,
+        dialect: Dialect,
+        prefix: str,
+        *,
+        max_inbox: int = DEFAULT_MAX_INBOX,
+        patience: float,
+    ) -> None:
+        self.url = url
+        self.dialect = dialect
+        self.models = Schema(database, prefix, dialect)
+        self.max_inbox = max_inbox
+        self._texts = Texts(dialect, self.models.names)
+        self._patience = patience
+
+    # -- what a database does in its own way --------------------------------------------
+
+    @abstractmethod
+    def _transact(self, work: Callable[[Tx], T], *, durable: bool) -> T:
+        """Run a function in one transaction; if it raises, nothing is stored.
+
+        Errors of COMMIT itself are wrapped in `CommitFailed`.
+        """
+
+    @abstractmethod
+    def _look(self, work: Callable[[Tx], T]) -> T:
+        """Run a function that only reads. Each of its statements sees a state of its own."""
+
+    @abstractmethod
+    def _distrust(self) -> None:
+        """Close this thread's connection."""
+
+    @abstractmethod
+    def _changed(self) -> None:
+        """Tell who waits in this process."""
+
+    # -- running verbs ------------------------------------------------------------------
+
+    def _write(self, work: Callable[[Tx], T], *, durable: bool = True) -> T:
+        told = True
+
+        def noticing(tx: Tx) -> T:
+            nonlocal told
+            result = work(tx)
+            told = tx.tell
+            return result
+
+        result = self._persist(lambda: self._transact(noticing, durable=durable))
+        if told:
+            self._changed()
+        return result
+
+    def _read(self, work: Callable[[Tx], T]) -> T:
+        return self._persist(lambda: self._look(work))
+
+    def _persist(self, attempt: Callable[[], T]) -> T:
+        """Run a transaction, again and again if it is to be repeated, while patience lasts."""
+        give_up: float | None = None
+        pause = FIRST_PAUSE
+        while True:
+            try:
+                return attempt()
+            except CommitFailed as failed:
+                error, at_commit = failed.error, True
+            except self.dialect.errors.caught as raised:
+                error, at_commit = raised, False
+            give_up = give_up or time.monotonic() + self._patience
+            if self._give_up(error, at_commit, time.monotonic() >= give_up):
+                raise self._translated(error, at_commit) from error
+            time.sleep(pause * random.uniform(0.5, 1.5))
+            pause = min(pause * 1.5, LONGEST_PAUSE)
+
+    def _give_up(self, error: BaseException, at_commit: bool, late: bool) -> bool:
+        action = self.dialect.errors.action(error)
+        if action.drop:
+            self._distrust()
+        return late or not action.redo
+
+    def _translated(self, error: BaseException, at_commit: bool) -> DurableError:
+        kind, action = self.dialect.errors.kind(error), self.dialect.errors.action(error)
+        raises = action.at_commit if at_commit else action.raises
+        text = str(error) or type(error).__name__
+        if kind is Kind.RETRY_TXN:
+            text += f" (for {self._patience:g} seconds)"
+        if raises is OutcomeUnknown:
+            text += "; it is not known whether the commit took effect"
+        return raises(f"{self.url}: {text}")
+
+    # -- the schema ---------------------------------------------------------------------
+
+    def open(self) -> None:
+        stored, wanted = self.schema()
+        migrations.refuse_newer(stored, self.url)
+        if stored < wanted:
+            self.migrate()
+
+    def schema(self) -> tuple[int, int]:
+        stored = self._read(lambda tx: migrations.stored_version(tx, self.models, self.dialect))
+        return stored, migrations.WANTED
+
+    def migrate(self, *, dry_run: bool = False) -> list[str]:
+        def work(tx: Tx) -> list[str]:
+            stored = migrations.stored_version(tx, self.models, self.dialect)
+            migrations.refuse_newer(stored, self.url)
+            return migrations.migrate(tx, self.models, self.dialect, dry_run=dry_run)
+
+        return self._read(work) if dry_run else self._write(work)
+
+    # -- clients ------------------------------------------------------------------------
+
+    def create(self, new: Sequence[NewInstance], if_exists: str) -> list[Created]:
+        return self._write(lambda tx: sql_clients.create(tx, new, if_exists))
+
+    def send(self, messages: Sequence[Outgoing]) -> list[Sent]:
+        return self._write(lambda tx: sql_messages.send(tx, messages, self.max_inbox))
+
+    def terminate(self, id: str, message_id: str, event: bytes, reason: str) -> Sent:
+        return self._write(lambda tx: sql_clients.terminate(tx, id, message_id, event, reason))
+
+    def delete(self, id: str) -> Sent | None:
+        return self._write(lambda tx: sql_clients.delete(tx, id))
+
+    def purge(self, finished_before: int, statuses: Sequence[Status], limit: int) -> int:
+        return self._write(lambda tx: sql_clients.purge(tx, finished_before, statuses, limit))
+
+    # -- workers ------------------------------------------------------------------------
+
+    def register(self, worker: WorkerInfo) -> None:
+        self._write(lambda tx: sql_workers.register(tx, worker), durable=False)
+
+    def heartbeat(self, worker: str, lease: int) -> list[TaskKey] | None:
+        return self._write(lambda tx: sql_workers.heartbeat(tx, worker, lease), durable=False)
+
+    def unregister(self, worker: str) -> None:
+        self._write(lambda tx: sql_workers.unregister(tx, worker), durable=False)
+
+    def take_over(self, workers: Sequence[str] | None) -> int:
+        if workers is None and not self._read(sql_workers.expired):
+            return 0
+        return self._write(lambda tx: sql_workers.take_over(tx, workers), durable=False)
+
+    def block_unknown(self, worker: WorkerInfo, after: int) -> int:
+        if not self._read(lambda tx: sql_workers.unknown(tx, worker)):
+            return 0
+        return self._write(
+            lambda tx: sql_workers.block_unknown(tx, worker, after), durable=False
+        )
+
+    def claim(self, request: ClaimRequest) -> Claimed:
+        # Looking takes no lock: a worker that finds nothing stands in nobody's way.
+        due = self._read(lambda tx: sql_claim.look(tx, request))
+        if not due.anything:
+            return Claimed([], [], due.next_wake_at)
+        return self._write(lambda tx: sql_claim.claim(tx, request, due), durable=False)
+
+    def owned(self, worker: str) -> Owned:
+        return self._read(lambda tx: sql_claim.owned(tx, worker))
+
+    def adopt(self, worker: str, uids: Sequence[bytes], tasks: Sequence[TaskKey]) -> Claimed:
+        return self._write(lambda tx: sql_claim.adopt(tx, worker, uids, tasks), durable=False)
+
+    def commit(self, worker: str, steps: Sequence[Step]) -> list[Verdict]:
+        def work(tx: Tx, *, careful: bool = False) -> list[Verdict]:
+            return sql_commit.commit(tx, worker, steps, self.max_inbox, careful=careful)
+
+        if not steps:
+            return []
+        try:
+            return self._write(work)
+        except sql_commit.TaskLost:
+            return self._write(lambda tx: work(tx, careful=True))
+
+    def complete(
+        self, worker: str, completions: Sequence[Completion], postponed: Sequence[Postponed]
+    ) -> list[bool]:
+        return self._write(lambda tx: sql_results.complete(tx, worker, completions, postponed))
+
+    # -- reads --------------------------------------------------------------------------
+
+    def instance(self, id: str) -> Instance | None:
+        return self._read(lambda tx: sql_reads.instance(tx, id))
+
+    def instances(self, where: Filter) -> Page:
+        return self._read(lambda tx: sql_reads.instances(tx, self.models, where))
+
+    def history(self, keys: Sequence[tuple[bytes, int]]) -> list[list[tuple[int, bytes]]]:
+        return self._read(lambda tx: sql_reads.history(tx, keys))
+
+    def inbox(self, uid: bytes) -> list[Message]:
+        return self._read(lambda tx: sql_reads.inbox(tx, uid))
+
+    def unread(self, uid: bytes) -> tuple[str, ...]:
+        return self._read(lambda tx: sql_reads.unread(tx, uid))
+
+    def tasks(self, uid: bytes) -> list[Task]:
+        return self._read(lambda tx: sql_reads.tasks(tx, uid))
+
+    def workers(self) -> list[WorkerInfo]:
+        return self._read(sql_reads.workers)
+
+    def stats(self) -> Stats:
+        return self._read(lambda tx: sql_reads.stats(tx, self.models))

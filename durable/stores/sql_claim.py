@@ -1,0 +1,240 @@
+"""Claims: who gets what is due; and what a worker owns already.
+
+Rules
+-----
+* What is free is found by range: (queue, need) for instances, (queue, name) for tasks.
+  `look` finds the ranges that exist, with their first moments, by jumping through the index
+  from one to the next.  So a claim costs the same beside a million that wait, and beside a
+  backlog that only other workers can run.
+* `look` takes no lock and decides nothing; `claim` reads again what it takes.
+* Only a registered worker claims: one that was taken over while it was stopped would
+  otherwise own things under a name that nobody looks after any more.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from durable.store import Claimed, ClaimedInstance, ClaimRequest, Owned, TaskKey
+from durable.stores.sql_rows import instances_of, messages_of, tasks_of
+from durable.stores.sql_text import Query, Statement
+from durable.stores.sql_tx import Row, Tx
+
+__all__ = ["Due", "adopt", "claim", "look", "owned"]
+
+OWN_AT_ONCE = 1000
+"""How many of its own due instances a claim gives to a worker."""
+
+Range = tuple[str, str]
+"""(queue, need) or (queue, name)."""
+
+
+def _heads(table: str, column: str) -> Query:
+    """The ranges of a queue: (column, first wake_at, first wake_at after now).
+
+    Parameters: the queue, the queue, now, and twice the queue again.
+    """
+    free = "owner = '' AND queue = ? AND wake_at IS NOT NULL"
+    return Query(
+        f"""
+        WITH RECURSIVE ranges (found) AS (
+            SELECT min({column}) FROM {{{table}}} WHERE {free}
+            UNION ALL
+            SELECT (SELECT min({column}) FROM {{{table}}} WHERE {free} AND {column} > found)
+            FROM ranges WHERE found IS NOT NULL
+        )
+        SELECT found,
+            (SELECT min(wake_at) FROM {{{table}}} WHERE {free} AND {column} = found),
+            (SELECT min(wake_at) FROM {{{table}}} WHERE {free} AND {column} = found
+                AND wake_at > ?)
+        FROM ranges WHERE found IS NOT NULL
+        """,
+        kinds="vvv",
+    )
+
+
+INSTANCE_HEADS = _heads("instances", "needs")
+TASK_HEADS = _heads("tasks", "name")
+OWN_HEADS = Query(
+    """
+    SELECT
+        (SELECT min(wake_at) FROM {instances} WHERE owner = ? AND owner <> ''
+            AND wake_at IS NOT NULL),
+        (SELECT min(wake_at) FROM {instances} WHERE owner = ? AND owner <> '' AND wake_at > ?)
+    """,
+    kinds="vv",
+)
+FREE_INSTANCES = Query(
+    """
+    SELECT wake_at, number FROM {instances}
+    WHERE owner = '' AND queue = ? AND needs = ? AND wake_at <= ?
+    ORDER BY wake_at LIMIT ?{skip_locked}
+    """,
+    kinds="vv",
+)
+FREE_TASKS = Query(
+    """
+    SELECT wake_at, id FROM {tasks}
+    WHERE owner = '' AND queue = ? AND name = ? AND wake_at <= ?
+    ORDER BY wake_at LIMIT ?{skip_locked}
+    """,
+    kinds="vv",
+)
+OWN_INSTANCES = Query(
+    """
+    SELECT wake_at, number FROM {instances}
+    WHERE owner = ? AND owner <> '' AND wake_at <= ?
+    ORDER BY wake_at LIMIT ?{skip_locked}
+    """,
+    kinds="vv",
+)
+REGISTERED = Query("SELECT 1 FROM {workers} WHERE id = ?", kinds="v")
+TAKE_INSTANCES = Statement(
+    "UPDATE {instances} SET owner = ?, epoch = epoch + 1, wake_at = NULL WHERE number IN ({list})"
+)
+TAKE_AGAIN = Statement("UPDATE {instances} SET wake_at = NULL WHERE number IN ({list})")
+TAKE_TASKS = Statement(
+    "UPDATE {tasks} SET owner = ?, epoch = epoch + 1 WHERE id IN ({list})"
+)
+
+OWNED_INSTANCES = Query(
+    "SELECT uid, epoch FROM {instances} WHERE owner = ? AND owner <> ''",
+    kinds="xv",
+    unbounded=True,
+)
+OWNED_TASKS = Query(
+    """
+    SELECT i.uid, t.run, t.command, t.epoch
+    FROM {tasks} t JOIN {instances} i ON i.number = t.number
+    WHERE t.owner = ? AND t.owner <> ''
+    """,
+    kinds="xvvv",
+    unbounded=True,
+)
+OWN_NUMBERS = Query(
+    "SELECT uid, number FROM {instances} WHERE uid IN ({list}) AND owner = ? AND owner <> ''",
+    kinds="xv",
+)
+OWN_TASK_IDS = Query(
+    """
+    SELECT t.id FROM {tasks} t JOIN {instances} i ON i.number = t.number
+    WHERE (i.uid, t.run, t.command) IN (SELECT * FROM {values}) AND t.owner = ? AND t.owner <> ''
+    """,
+    item="(?, ?, ?)",
+    kinds="v",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Due:
+    """What `look` found. ``own``: something that the worker owns is due."""
+
+    instances: list[Range]
+    tasks: list[Range]
+    own: bool
+    next_wake_at: int | None
+
+    @property
+    def anything(self) -> bool:
+        return bool(self.instances or self.tasks or self.own)
+
+
+def look(tx: Tx, request: ClaimRequest) -> Due:
+    """Find what could be claimed, and when there will be more."""
+    worker, now = request.worker, tx.now
+    later: list[int | None] = []
+    instances = _ranges(
+        tx, INSTANCE_HEADS, request.queues, request.workflows if request.instances else (), later
+    )
+    tasks = _ranges(
+        tx, TASK_HEADS, request.queues, request.activities if request.tasks else (), later
+    )
+    [[first, after]] = tx.rows(OWN_HEADS, worker, worker, now)
+    later.append(after)
+    return Due(
+        instances,
+        tasks,
+        own=first is not None and first <= now,
+        next_wake_at=min((at for at in later if at is not None), default=None),
+    )
+
+
+def _ranges(
+    tx: Tx, heads: Query, queues: Iterable[str], known: Iterable[str], later: list[int | None]
+) -> list[Range]:
+    """The due ranges with known names; adds the first later moment of each to a list."""
+    names = frozenset(known)
+    found: list[Range] = []
+    for queue in dict.fromkeys(queues):
+        for name, first, after in tx.rows(heads, queue, queue, queue, queue, tx.now):
+            later.append(after)
+            if first <= tx.now and name in names:
+                found.append((queue, name))
+    return found
+
+
+def claim(tx: Tx, request: ClaimRequest, due: Due) -> Claimed:
+    """Take what is due, longest due first."""
+    tx.tell = False  # others have less to do than before
+    worker, now = request.worker, tx.now
+    if not tx.rows(REGISTERED, worker):
+        return Claimed([], [])
+    free, more = _longest_due(tx, FREE_INSTANCES, due.instances, request.instances)
+    own, more_own = _cut(tx.rows(OWN_INSTANCES, worker, now, OWN_AT_ONCE + 1), OWN_AT_ONCE)
+    ready, more_tasks = _longest_due(tx, FREE_TASKS, due.tasks, request.tasks)
+    tx.each(TAKE_INSTANCES, [number for _, number in free], before=(worker,))
+    tx.each(TAKE_AGAIN, [number for _, number in own])
+    tx.each(TAKE_TASKS, [id for _, id in ready], before=(worker,))
+    return Claimed(
+        _claimed(tx, [number for _, number in sorted(free + own)]),
+        tasks_of(tx, [id for _, id in ready]),
+        due.next_wake_at,
+        more or more_own or more_tasks,
+    )
+
+
+def _longest_due(
+    tx: Tx, query: Query, ranges: Sequence[Range], limit: int
+) -> tuple[list[Row], bool]:
+    """(wake_at, key) of at most ``limit`` rows, longest due first, and whether it cut."""
+    if limit <= 0:
+        return [], False
+    found: list[Row] = []
+    for queue, name in ranges:
+        found += tx.rows(query, queue, name, tx.now, limit + 1)
+    return _cut(sorted(found), limit)
+
+
+def _cut(rows: list[Row], limit: int) -> tuple[list[Row], bool]:
+    return rows[:limit], len(rows) > limit
+
+
+def _claimed(tx: Tx, numbers: Sequence[int]) -> list[ClaimedInstance]:
+    instances = instances_of(tx, numbers)
+    messages = messages_of(tx, numbers)
+    return [ClaimedInstance(instances[number], messages.get(number, [])) for number in numbers]
+
+
+# -- what is owned already --------------------------------------------------------------
+
+
+def owned(tx: Tx, worker: str) -> Owned:
+    """All that a worker owns, with the epochs."""
+    return Owned(
+        {uid: epoch for uid, epoch in tx.rows(OWNED_INSTANCES, worker)},
+        {(uid, run, n): epoch for uid, run, n, epoch in tx.rows(OWNED_TASKS, worker)},
+    )
+
+
+def adopt(tx: Tx, worker: str, uids: Sequence[bytes], tasks: Sequence[TaskKey]) -> Claimed:
+    """Give what a worker owns a new epoch each."""
+    tx.tell = False
+    uids = list(dict.fromkeys(uids))
+    found = {uid: number for uid, number in tx.fetch(OWN_NUMBERS, uids, after=(worker,))}
+    numbers = [found[uid] for uid in uids if uid in found]
+    tx.each(TAKE_INSTANCES, numbers, before=(worker,))
+    keys = list(dict.fromkeys(tasks))
+    ids = [id for [id] in tx.fetch(OWN_TASK_IDS, keys, after=(worker,))]
+    tx.each(TAKE_TASKS, ids, before=(worker,))
+    return Claimed(_claimed(tx, numbers), tasks_of(tx, ids))

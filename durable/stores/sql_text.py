@@ -1,0 +1,139 @@
+"""SQL as values: what a statement says, apart from the dialect and the names of tables.
+
+Rules
+-----
+* A statement is a constant beside the function that runs it.  ``{instances}`` is the name
+  of a table, ``?`` a parameter, ``{list}`` a list of any length and ``{values}`` the same as
+  something to select from; everything that comes from outside is a parameter.
+* Its text is made once for each store and each of the `SIZES` of its list.  A shorter list
+  is filled up by repeating its last item, which changes nothing in ``IN (…)`` and in
+  ``FROM (VALUES …)``; rows to insert are cut into these sizes instead.
+* **One step of the database for many rows.**  Python's sqlite3 gives the GIL away at each
+  row that it reads and each statement that it runs, and waits up to 5 ms to get it back
+  while one other thread computes: a commit of 100 steps took 0.5 s row by row.  So writes
+  are statements over lists, and reads are *packed* where the dialect can: all rows come as
+  one JSON text.  It is a little slower when nobody else computes, and 100 times faster then.
+* What differs between databases is an attribute of `Dialect`, not a branch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from durable.stores.errors import Errors
+
+__all__ = ["BIG", "MANY_ROWS", "SIZES", "Dialect", "Query", "Statement", "Texts"]
+
+SIZES = (1, 2, 4, 8, 16, 32, 64, 128, 256, 500)
+
+BIG = 2048
+"""A longer payload is not packed: it would be written in hexadecimal."""
+
+MANY_ROWS = 10_000
+"""More rows are not packed, so that a packed text stays of a bearable size."""
+
+
+@dataclass(frozen=True)
+class Dialect:
+    """How one database wants its SQL.
+
+    errors: its driver's errors. field_types: the column types that stand behind the names
+    in `durable.stores.schema`. parameter: how a parameter is written.
+    partial_indexes, clustered: whether it has indexes over some rows, and tables that are
+    their primary key. packed: whether JSON functions pack rows (see the rules above).
+    skip_locked: what a SELECT of rows to change ends in.
+    values: a list of rows as something to select from, with columns column1, column2 …
+    has_table: counts the tables of a name.
+    """
+
+    name: str
+    errors: Errors
+    field_types: Mapping[str, str]
+    parameter: str
+    partial_indexes: bool
+    clustered: bool
+    packed: bool
+    skip_locked: str
+    values: str
+    has_table: str
+
+
+@dataclass(frozen=True, eq=False)
+class Statement:
+    """Something to run. item: what stands in ``{list}`` for each of its members."""
+
+    text: str
+    item: str = "?"
+
+
+@dataclass(frozen=True, eq=False)
+class Query(Statement):
+    """Something to read.
+
+    kinds: one letter a column: ``v`` a number or text, ``x`` a few bytes (never null),
+    ``b`` a payload. unbounded: there may be any number of rows.
+    """
+
+    kinds: str = ""
+    unbounded: bool = False
+    binary: tuple[int, ...] = field(init=False)
+
+    def __post_init__(self) -> None:
+        places = (place for place, kind in enumerate(self.kinds) if kind in "xb")
+        object.__setattr__(self, "binary", tuple(places))
+
+
+class Texts:
+    """The texts of statements for one store."""
+
+    def __init__(self, dialect: Dialect, tables: Mapping[str, str]) -> None:
+        self._dialect = dialect
+        self._names = dict(tables, skip_locked=dialect.skip_locked)
+        self._plain: dict[tuple[Statement, int], str] = {}
+        self._packed: dict[tuple[Query, int], str] = {}
+        self.packs = dialect.packed
+
+    def plain(self, statement: Statement, size: int) -> str:
+        """The text for a list of this size (0: without a list)."""
+        key = (statement, size)
+        text = self._plain.get(key)
+        if text is None:
+            text = self._plain[key] = self._make(statement, size)
+        return text
+
+    def packed(self, query: Query, size: int) -> str:
+        """The text that gives all rows as one JSON array of arrays."""
+        key = (query, size)
+        text = self._packed.get(key)
+        if text is None:
+            text = self._packed[key] = self._pack(query, size)
+        return text
+
+    def _make(self, statement: Statement, size: int) -> str:
+        items = ", ".join([statement.item] * size)
+        names = dict(self._names, list=items)
+        names["values"] = self._dialect.values.format(list=items)
+        text = statement.text.format_map(names)
+        return text.replace("?", self._dialect.parameter)
+
+    def _pack(self, query: Query, size: int) -> str:
+        columns = [f"c{place}" for place in range(len(query.kinds))]
+        limit = f" LIMIT {MANY_ROWS + 1}" if query.unbounded else ""
+        values = ", ".join(map(_packed_value, columns, query.kinds))
+        return (
+            f"WITH packed ({', '.join(columns)}) AS ({self.plain(query, size)})"
+            f" SELECT json_group_array(json_array({values}))"
+            f" FROM (SELECT * FROM packed{limit})"
+        )
+
+
+def _packed_value(column: str, kind: str) -> str:
+    if kind == "v":
+        return column
+    if kind == "x":
+        return f"hex({column})"
+    return (
+        f"CASE WHEN length({column}) <= {BIG} THEN hex({column})"
+        f" WHEN {column} IS NOT NULL THEN 0 END"
+    )

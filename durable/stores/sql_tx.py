@@ -1,0 +1,134 @@
+"""One transaction (or one read): what runs statements and gives rows.
+
+The verbs are functions of a `Tx`.  It knows the moment at which the transaction began, the
+texts of this store's statements, and nothing of connections and errors.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left, bisect_right
+from collections.abc import Iterator, Sequence
+from itertools import chain
+from json import loads
+from typing import Any
+
+from durable.stores.sql_text import MANY_ROWS, SIZES, Query, Statement, Texts
+
+__all__ = ["Row", "Tx"]
+
+Row = list[Any]
+
+_from_hex = bytes.fromhex
+_flat = chain.from_iterable
+
+
+class Tx:
+    """Runs statements on one connection.
+
+    now: when the transaction began. tell: whether somebody else may wait for its changes.
+    """
+
+    __slots__ = ("_cursor", "_execute", "_texts", "now", "tell")
+
+    def __init__(self, cursor: Any, texts: Texts, now: int) -> None:
+        self._cursor = cursor
+        self._execute = cursor.execute
+        self._texts = texts
+        self.now = now
+        self.tell = True
+
+    def run(self, statement: Statement, *params: object) -> int:
+        """Run a statement without a list; how many rows it changed."""
+        self._execute(self._texts.plain(statement, 0), params)
+        return int(self._cursor.rowcount)
+
+    def each(
+        self,
+        statement: Statement,
+        items: Sequence[Any],
+        before: Sequence[object] = (),
+        after: Sequence[object] = (),
+    ) -> int:
+        """Run a statement over a list; how many rows it changed.
+
+        An item is a value, or a tuple if the statement's item is one. before, after: the
+        parameters that stand before and after the list.
+        """
+        changed = 0
+        for size, params in _parts(statement, items):
+            self._execute(self._texts.plain(statement, size), [*before, *params, *after])
+            changed += self._cursor.rowcount
+        return changed
+
+    def insert(self, statement: Statement, rows: Sequence[tuple[Any, ...]]) -> None:
+        """Insert rows, in this order."""
+        start = 0
+        while left := len(rows) - start:
+            size = SIZES[bisect_right(SIZES, left) - 1]
+            part = rows[start : start + size]
+            self._execute(self._texts.plain(statement, size), list(_flat(part)))
+            start += size
+
+    def one(self, query: Query, *params: object) -> Row | None:
+        """The first row of a query without a list."""
+        rows = self.rows(query, *params)
+        return rows[0] if rows else None
+
+    def rows(self, query: Query, *params: object) -> list[Row]:
+        """The rows of a query without a list."""
+        return self._read(query, 0, params)
+
+    def fetch(
+        self,
+        query: Query,
+        items: Sequence[Any],
+        before: Sequence[object] = (),
+        after: Sequence[object] = (),
+    ) -> list[Row]:
+        """The rows of a query over a list; of none if the list is empty."""
+        if len(items) <= SIZES[-1]:
+            for size, params in _parts(query, items):
+                return self._read(query, size, [*before, *params, *after])
+        rows: list[Row] = []
+        for size, params in _parts(query, items):
+            rows += self._read(query, size, [*before, *params, *after])
+        return rows
+
+    def raw(self, text: str, params: Sequence[object] = ()) -> list[Any]:
+        """The rows of a query that was made elsewhere."""
+        rows: list[Any] = self._execute(text, params).fetchall()
+        return rows
+
+    def _read(self, query: Query, size: int, params: Sequence[object]) -> list[Row]:
+        if self._texts.packs:
+            [text] = self._execute(self._texts.packed(query, size), params).fetchone()
+            rows: list[Row] = loads(text)
+            if len(rows) <= MANY_ROWS and _unpack(rows, query.binary):
+                return rows
+        found = self._execute(self._texts.plain(query, size), params).fetchall()
+        return list(map(list, found))
+
+
+def _parts(statement: Statement, items: Sequence[Any]) -> Iterator[tuple[int, Sequence[Any]]]:
+    """(size, parameters) for lists of at most the largest size."""
+    largest = SIZES[-1]
+    nested = statement.item != "?"
+    for start in range(0, len(items), largest):
+        part = items[start : start + largest] if len(items) > largest else items
+        size = SIZES[bisect_left(SIZES, len(part))]
+        missing = size - len(part)
+        if missing:
+            part = [*part, *[part[-1]] * missing]
+        yield size, list(_flat(part)) if nested else part
+
+
+def _unpack(rows: list[Row], binary: Sequence[int]) -> bool:
+    """Turn what is hexadecimal into bytes; False if something was too big to be packed."""
+    for place in binary:
+        for row in rows:
+            value = row[place]
+            if value == 0:
+                return False
+            if value is not None:
+                row[place] = _from_hex(value)
+    return True

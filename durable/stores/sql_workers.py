@@ -1,0 +1,165 @@
+"""Workers: registration, leases, takeover, and instances that no code is there for.
+
+Rules
+-----
+* A lease belongs to a worker, not to what it owns: a heartbeat renews one row.
+* Taking over removes the worker and releases all that it owned, in one transaction; what it
+  still writes afterwards is refused, for it is not the owner any more.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from durable.model import WorkerInfo
+from durable.store import TaskKey
+from durable.stores.sql_claim import INSTANCE_HEADS
+from durable.stores.sql_rows import words, words_from
+from durable.stores.sql_text import Query, Statement
+from durable.stores.sql_tx import Tx
+
+__all__ = [
+    "block_unknown",
+    "expired",
+    "heartbeat",
+    "register",
+    "take_over",
+    "unknown",
+    "unregister",
+]
+
+AT_ONCE = 1000
+"""How many instances one call of `block_unknown` blocks of each kind: it holds the lock."""
+
+REMOVE = Statement("DELETE FROM {workers} WHERE id IN ({list})")
+ADD = Statement(
+    """
+    INSERT INTO {workers} (id, host, machine, pid, build, queues, slots, workflows, activities,
+        started_at, expires_at)
+    VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+    """
+)
+WAKE_REFUSED = Statement(
+    """
+    UPDATE {instances} SET wake_at = ?
+    WHERE status = 'blocked' AND blocked_by <> '' AND blocked_by <> ? AND needs IN ({list})
+    """
+)
+RENEW = Statement("UPDATE {workers} SET expires_at = ? WHERE id = ? AND expires_at > ?")
+TO_CANCEL = Query(
+    """
+    SELECT i.uid, t.run, t.command
+    FROM {tasks} t JOIN {instances} i ON i.number = t.number
+    WHERE t.owner = ? AND t.owner <> '' AND t.cancel_requested = 1
+    """,
+    kinds="xvv",
+)
+RELEASE_INSTANCES = Statement(
+    """
+    UPDATE {instances} SET owner = '', wake_at = ?, crashes = crashes + ?
+    WHERE owner IN ({list}) AND owner <> ''
+    """
+)
+RELEASE_TASKS = Statement(
+    """
+    UPDATE {tasks} SET owner = '', wake_at = ?, crashes = crashes + ?
+    WHERE owner IN ({list}) AND owner <> ''
+    """
+)
+EXPIRED = Query("SELECT id FROM {workers} WHERE expires_at <= ?", kinds="v")
+KNOWN = Query("SELECT workflows FROM {workers} WHERE expires_at > ?", kinds="v")
+BLOCK = Statement(
+    """
+    UPDATE {instances} SET status = 'blocked', blocked_by = ?, wake_at = NULL, reason = ?
+    WHERE number IN (
+        SELECT number FROM {instances}
+        WHERE owner = '' AND queue = ? AND needs = ? AND wake_at <= ? AND wake_at < ?
+        ORDER BY wake_at LIMIT ?
+    )
+    """
+)
+SAY = Statement(
+    """
+    UPDATE {instances} SET reason = ?
+    WHERE number IN (
+        SELECT number FROM {instances}
+        WHERE owner = '' AND queue = ? AND needs = ? AND wake_at <= ? AND reason <> ?
+        ORDER BY wake_at LIMIT ?
+    )
+    """
+)
+
+
+def register(tx: Tx, worker: WorkerInfo) -> None:
+    """Add a worker; wake what other code has refused and it may run."""
+    tx.each(REMOVE, [worker.id])
+    tx.run(
+        ADD,
+        worker.id,
+        worker.host,
+        worker.machine,
+        worker.pid,
+        worker.build,
+        words(worker.queues),
+        worker.slots,
+        words(worker.workflows),
+        words(worker.activities),
+        worker.started_at,
+        worker.expires_at,
+    )
+    woken = tx.each(WAKE_REFUSED, worker.workflows, before=(tx.now, worker.build))
+    tx.tell = woken > 0
+
+
+def heartbeat(tx: Tx, worker: str, lease: int) -> list[TaskKey] | None:
+    """Renew a lease that has not expired; the tasks that are to be cancelled."""
+    tx.tell = False
+    if not tx.run(RENEW, tx.now + lease, worker, tx.now):
+        return None
+    return [(uid, run, command) for uid, run, command in tx.rows(TO_CANCEL, worker)]
+
+
+def unregister(tx: Tx, worker: str) -> None:
+    """Remove a worker that leaves; nothing crashed."""
+    _release(tx, [worker], crashes=0)
+
+
+def expired(tx: Tx) -> list[str]:
+    """The workers whose lease has ended."""
+    return [id for [id] in tx.rows(EXPIRED, tx.now)]
+
+
+def take_over(tx: Tx, workers: Sequence[str] | None) -> int:
+    """Remove workers that are dead; how many there were."""
+    dead = expired(tx) if workers is None else list(dict.fromkeys(workers))
+    tx.tell = bool(dead)
+    return _release(tx, dead, crashes=1)
+
+
+def _release(tx: Tx, workers: Sequence[str], crashes: int) -> int:
+    for statement in (RELEASE_INSTANCES, RELEASE_TASKS):
+        tx.each(statement, workers, before=(tx.now, crashes))
+    return tx.each(REMOVE, workers)
+
+
+def unknown(tx: Tx, worker: WorkerInfo) -> list[tuple[str, str]]:
+    """(queue, need) of what is due in a worker's queues and no live worker can run."""
+    known = {name for [text] in tx.rows(KNOWN, tx.now) for name in words_from(text)}
+    return [
+        (queue, need)
+        for queue in dict.fromkeys(worker.queues)
+        for need, first, _ in tx.rows(INSTANCE_HEADS, queue, queue, queue, queue, tx.now)
+        if first <= tx.now and need not in known
+    ]
+
+
+def block_unknown(tx: Tx, worker: WorkerInfo, after: int) -> int:
+    """Say of such instances what they lack, and block those that are long due."""
+    changed = 0
+    for queue, need in unknown(tx, worker):
+        reason = f"no worker knows workflow {need}"
+        place = (queue, need, tx.now)
+        changed += tx.run(BLOCK, worker.build, reason, *place, tx.now - after, AT_ONCE)
+        changed += tx.run(SAY, reason, *place, reason, AT_ONCE)
+    tx.tell = changed > 0
+    return changed

@@ -1,0 +1,222 @@
+"""SQLite: its dialect, its connections, and how it notices what other processes do.
+
+Rules
+-----
+* Write transactions begin with ``BEGIN IMMEDIATE``: a transaction that first reads and then
+  wants to write would fail at once, whatever the timeout, if somebody wrote in between.
+* Threads of this process queue for one lock of ours; other processes are met at BEGIN,
+  which is repeated every few milliseconds (SQLite's own waiting sleeps up to 100 ms at a
+  time, and starves whoever came late).
+* In WAL mode readers and the one writer never wait for each other.
+* Lock order: a link's lock, then the store's write lock.
+* No connection crosses a fork: see ``sqlite_link``.
+"""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+import threading
+import time
+import weakref
+from collections.abc import Callable
+from contextlib import suppress
+from typing import TypeVar
+
+from peewee import SqliteDatabase
+
+from durable.errors import StoreError
+from durable.store import DEFAULT_MAX_INBOX
+from durable.stores.errors import SQLITE, CommitFailed, Errors, sqlite_signs
+from durable.stores.schema import DEFAULT_PREFIX
+from durable.stores.sql import SqlStore
+from durable.stores.sql_text import Dialect
+from durable.stores.sql_tx import Tx
+from durable.stores.sqlite_link import Link, Links
+from durable.stores.sqlite_watch import Watch
+
+__all__ = ["DEFAULT_BUSY_TIMEOUT", "DIALECT", "OLDEST", "SqliteStore"]
+
+T = TypeVar("T")
+
+DEFAULT_BUSY_TIMEOUT = 10.0
+
+OLDEST = (3, 35, 0)
+"""The oldest SQLite with all that our SQL uses (UPDATE … FROM, JSON)."""
+
+DIALECT = Dialect(
+    name="sqlite",
+    errors=Errors(
+        (sqlite3.Error, OverflowError, UnicodeEncodeError, MemoryError), sqlite_signs, SQLITE
+    ),
+    field_types={"KEY": "BLOB", "NAME": "TEXT", "WORDS": "TEXT", "PAYLOAD": "BLOB"},
+    parameter="?",
+    partial_indexes=True,
+    clustered=True,
+    packed=True,
+    skip_locked="",
+    values="(VALUES {list})",
+    has_table="SELECT count(*) FROM sqlite_master WHERE type = 'table' AND name = ?",
+)
+
+PRAGMAS = {
+    # The mode comes first: it may have to wait, and the others do not depend on it.
+    "journal_mode": "wal",
+    "synchronous": "full",
+    "foreign_keys": 0,
+    # Pages that a commit touches stay in memory; KiB, allocated when they are used.
+    "cache_size": -65536,
+    "temp_store": "memory",
+    # 32 MiB of log before it is written back: a hot page is then written back once, not
+    # once a megabyte. The file is cut to this size after a burst.
+    "wal_autocheckpoint": 8000,
+    "journal_size_limit": 64 << 20,
+}
+
+
+class SqliteStore(SqlStore):
+    """A store in one SQLite file.
+
+    prefix: what the names of its tables begin with. Defaults to ``durable_``.
+    synchronous: ``"full"`` (what was acknowledged survives a power failure; the default) or
+    ``"normal"`` (it survives a crash of the process; a power failure may take the last
+    commits, and leaves a consistent prefix).
+    busy_timeout: seconds to wait for other writers. Defaults to 10.
+    clock: gives microseconds since 1970. Defaults to the system's.
+    """
+
+    def __init__(
+        self,
+        path: str | os.PathLike[str],
+        *,
+        prefix: str = DEFAULT_PREFIX,
+        synchronous: str = "full",
+        busy_timeout: float = DEFAULT_BUSY_TIMEOUT,
+        max_inbox: int = DEFAULT_MAX_INBOX,
+        clock: Callable[[], int] | None = None,
+    ) -> None:
+        if sqlite3.sqlite_version_info < OLDEST:
+            wanted = ".".join(map(str, OLDEST))
+            raise StoreError(f"SQLite {wanted} is needed; this is {sqlite3.sqlite_version}")
+        self._path = os.path.abspath(path)
+        database = SqliteDatabase(
+            self._path,
+            pragmas=PRAGMAS,
+            field_types=DIALECT.field_types,
+            # Ours is the waiting; the driver's is for what SQLite does unasked.
+            timeout=0.05,
+            check_same_thread=False,
+            cached_statements=1000,
+        )
+        super().__init__(
+            f"sqlite:///{os.fspath(path)}",
+            database,
+            DIALECT,
+            prefix,
+            max_inbox=max_inbox,
+            patience=busy_timeout,
+        )
+        self._clock = clock or _system_clock
+        self._syncs = synchronous == "full"
+        self._links = Links(database, self._path)
+        self._watch = Watch(self._links)
+        self._writing = threading.Lock()
+        _stores.add(self)
+
+    # -- transactions -------------------------------------------------------------------
+
+    def _transact(self, work: Callable[[Tx], T], *, durable: bool) -> T:
+        link = self._links.hold()
+        try:
+            with self._writing:
+                self._sync(link, durable and self._syncs)
+                return self._in_transaction(link, work)
+        finally:
+            link.lock.release()
+
+    def _sync(self, link: Link, full: bool) -> None:
+        """Choose whether the next COMMIT waits for the disk."""
+        if link.full is not full:
+            link.cursor.execute(f"PRAGMA synchronous = {'FULL' if full else 'NORMAL'}")
+            link.full = full
+
+    def _in_transaction(self, link: Link, work: Callable[[Tx], T]) -> T:
+        execute = link.cursor.execute
+        try:
+            execute("BEGIN IMMEDIATE")
+            result = work(Tx(link.cursor, self._texts, self._clock()))
+            try:
+                execute("COMMIT")
+            except sqlite3.Error as error:
+                raise CommitFailed(error) from error
+            return result
+        finally:
+            # Whatever was raised ends the transaction, whoever raised it.
+            if link.connection is not None and link.connection.in_transaction:
+                with suppress(sqlite3.Error):
+                    execute("ROLLBACK")
+
+    def _look(self, work: Callable[[Tx], T]) -> T:
+        link = self._links.hold()
+        try:
+            return work(Tx(link.cursor, self._texts, self._clock()))
+        finally:
+            link.lock.release()
+
+    def _distrust(self) -> None:
+        link = self._links.hold()
+        self._links.drop(link)
+        link.lock.release()
+
+    # -- the file -----------------------------------------------------------------------
+
+    def close(self) -> None:
+        self._watch.close()
+        self._links.close()
+
+    def size(self) -> int:
+        """The database, and the log that has not been written back yet."""
+        total = 0
+        for name in (self._path, f"{self._path}-wal"):
+            with suppress(FileNotFoundError):
+                total += os.stat(name).st_size
+        return total
+
+    # -- time and waking ----------------------------------------------------------------
+
+    def now(self) -> int:
+        return self._clock()
+
+    def mark(self) -> int:
+        return self._watch.mark()
+
+    def wait(self, mark: int, timeout: float | None) -> None:
+        self._watch.wait(mark, timeout)
+
+    def wake(self) -> None:
+        self._watch.change()
+
+    def _changed(self) -> None:
+        self._watch.change()
+
+    # -- forks --------------------------------------------------------------------------
+
+    def _forget(self) -> None:
+        self._links.forget()
+        self._watch.forget()
+        self._writing = threading.Lock()
+
+
+def _system_clock() -> int:
+    return time.time_ns() // 1000
+
+
+_stores: weakref.WeakSet[SqliteStore] = weakref.WeakSet()
+
+
+def _after_fork() -> None:
+    for store in _stores:
+        store._forget()
+
+
+os.register_at_fork(after_in_child=_after_fork)
