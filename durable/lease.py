@@ -66,16 +66,25 @@ def fingerprint(modules: Sequence[ModuleType]) -> str:
 
 def dead_neighbours(workers: Sequence[WorkerInfo], here: str) -> list[str]:
     """Ids of workers of this machine whose process is gone."""
-    dead = []
-    for worker in workers:
-        if worker.machine == here and worker.pid != os.getpid():
-            try:
-                os.kill(worker.pid, 0)
-            except ProcessLookupError:
-                dead.append(worker.id)
-            except PermissionError:
-                continue
-    return dead
+    mine = os.getpid()
+    return [w.id for w in workers if w.machine == here and w.pid != mine and not alive(w.pid)]
+
+
+def alive(pid: int) -> bool:
+    """Whether a process of this machine runs. One that has ended and was not yet collected
+    by its parent (a zombie, frequent in containers) does not; a stopped one does."""
+    try:
+        state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+        return state not in "ZX"
+    except (OSError, IndexError):
+        pass  # gone, or a system without /proc
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True
 
 
 class Lease:
@@ -125,10 +134,7 @@ class Lease:
         store.register(info)
         self._trusted_until = sent + self._lease
         self.info = info
-        dead = dead_neighbours(store.workers(), info.machine)
-        if dead:
-            logger.info("taking over from %s dead workers of this machine", len(dead))
-            store.take_over(dead)
+        self._take_over()
         return info
 
     @property
@@ -164,13 +170,20 @@ class Lease:
                 if time.monotonic() >= next_beat:
                     self._renew()
                     next_beat = time.monotonic() + self._lease / 3
-                if self._store.take_over(None):
-                    logger.info("took over from workers whose lease has expired")
+                self._take_over()
                 self._store.block_unknown(self.info, self._unknown_after)
             except DurableError as error:
                 logger.warning("the store does not answer the heartbeat: %s", error)
             except Exception:
                 logger.exception("the heartbeat failed")
+
+    def _take_over(self) -> None:
+        dead = dead_neighbours(self._store.workers(), self.info.machine)
+        if dead:
+            logger.info("taking over from %s dead workers of this machine", len(dead))
+            self._store.take_over(dead)
+        if self._store.take_over(None):
+            logger.info("took over from workers whose lease has expired")
 
     def _renew(self) -> None:
         info, sent = self.info, time.monotonic()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Iterable
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from durable.cli.errors import say
@@ -15,6 +16,9 @@ from durable.events import (
     ActivityFailed,
     ActivityScheduled,
     Event,
+    TimerCancelled,
+    TimerFired,
+    TimerStarted,
     WorkflowCancelled,
     WorkflowCompleted,
     WorkflowFailed,
@@ -22,6 +26,8 @@ from durable.events import (
     decoded,
 )
 
+QUIET_TIME = 1.0
+SOON = timedelta(seconds=10)
 ENDS = (WorkflowCompleted, WorkflowFailed, WorkflowCancelled, WorkflowTerminated)
 ANSWERS = (ActivityCompleted, ActivityFailed, ActivityCancelled)
 
@@ -36,6 +42,7 @@ class Progress:
     def __init__(self, id: str, decode: Callable[[bytes], Any], quiet: bool = False) -> None:
         self.ended = threading.Event()
         self.running: set[int] = set()
+        self.timers: dict[int, datetime] = {}
         self.last = time.monotonic()
         self._id = id
         self._decode = decode
@@ -69,3 +76,13 @@ class Progress:
             self.running.add(event.command)
         elif isinstance(event, ANSWERS):
             self.running.discard(event.command)
+        elif isinstance(event, TimerStarted):
+            self.timers[event.command] = event.due_at
+        elif isinstance(event, TimerFired | TimerCancelled):
+            self.timers.pop(event.command, None)
+
+    def waits_long(self) -> bool:
+        """Whether nothing has happened for a while, nothing runs, and no timer is near."""
+        soon = datetime.now(UTC) + SOON
+        quiet = time.monotonic() - self.last > QUIET_TIME
+        return quiet and not self.running and all(due > soon for due in self.timers.values())

@@ -29,7 +29,6 @@ if TYPE_CHECKING:
 
 LOOK_INTERVAL = 0.5
 """Seconds between looks at the store, should somebody else end the instance."""
-QUIET_TIME = 1.0
 LAST_GRACE = 5.0
 """Seconds that activities nobody waits for any more may take after the instance's end."""
 
@@ -216,12 +215,7 @@ class _Run:
             if not self._said_blocked:
                 progress.note(f"blocked: {row.reason}")
             self._said_blocked = True
-        elif self._waits(progress):
+        elif progress.waits_long() and self._said_waiting_at != progress.last:
             self._said_waiting_at = progress.last
             progress.note(f"waiting; `durable signal {shlex.quote(row.id)} NAME` sends a signal")
         return False
-
-    def _waits(self, progress: Progress) -> bool:
-        """Whether nothing has happened for a while, and nothing runs; once for each wait."""
-        quiet = time.monotonic() - progress.last > QUIET_TIME
-        return quiet and not progress.running and self._said_waiting_at != progress.last

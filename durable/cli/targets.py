@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Sequence
+from inspect import Signature
 from types import ModuleType
 from typing import Any
 
@@ -67,9 +68,10 @@ def pinned_version(flow: Flow, registry: Registry) -> int | None:
 def check_arguments(flow: Flow, args: Sequence[Any], kwargs: dict[str, Any]) -> None:
     """Raise `UsageError` unless the workflow can be called like this."""
     try:
-        flow.check_call(args, kwargs)
+        flow.signature.bind(*args, **kwargs)
     except TypeError as error:
-        raise UsageError(f"wrong arguments for {error}") from None
+        shown = flow.signature.replace(return_annotation=Signature.empty)
+        raise UsageError(f"wrong arguments for {flow.name}{shown}: {error}") from None
 
 
 def all_queues(registry: Registry) -> set[str]:

@@ -46,7 +46,9 @@ def open_store(url: str, **options: object) -> Store:
     """
     scheme, found, rest = url.partition("://")
     if not found:
-        raise UsageError(f"{redact(url)!r} is not the address of a store: it begins with {_known()}")
+        raise UsageError(
+            f"{redact(url)!r} is not the address of a store: that begins with {_known()}"
+        )
     backend = _BACKENDS.get(scheme)
     if backend is None:
         raise UsageError(

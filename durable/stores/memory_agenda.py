@@ -7,8 +7,8 @@ Rules
 * Places with the same owner, queue and name share a bucket, so that a claim never walks over
   what it could not run; a claim merges its buckets and gives the earliest moment first, and
   at one moment what was put there first.
-* A bucket is two heaps, what is due and what is later: the next moment is known without
-  walking over what is due. Replaced entries stay in the heaps until they come to the top, or
+* A bucket is two heaps, what is due and what is later, as of the moment at which it was last
+  looked at: the next moment is known without walking over what is due. Replaced entries stay in the heaps until they come to the top, or
   until there are more of them than of the others.
 """
 
@@ -45,6 +45,7 @@ class _Bucket(Generic[K]):
     due: list[Entry[K]] = field(default_factory=list)
     later: list[Entry[K]] = field(default_factory=list)
     alive: int = 0
+    until: int = 0
 
 
 class Agenda(Generic[K]):
@@ -101,15 +102,8 @@ class Agenda(Generic[K]):
 
     def next_after(self, owner: str, now: int, queues: Collection[str] | None = None) -> int | None:
         """The earliest moment after now, or None."""
-        return min(
-            (
-                first[0]
-                for bucket in self._among(owner, queues)
-                for first in self._tops(bucket, now)
-                if first[0] > now
-            ),
-            default=None,
-        )
+        tops = [self._first_after(bucket, now) for bucket in self._among(owner, queues)]
+        return min((first[0] for first in tops if first is not None), default=None)
 
     def earliest(self, owner: str) -> int | None:
         """The earliest moment of all that this owner has, due or not."""
@@ -130,16 +124,20 @@ class Agenda(Generic[K]):
 
     def _drain(self, bucket: _Bucket[K], now: int) -> Iterator[Entry[K]]:
         self._advance(bucket, now)
-        while (first := self._top(bucket.due)) is not None and first[0] <= now:
+        while (first := self._top(bucket.due)) is not None:
             yield first
 
-    def _tops(self, bucket: _Bucket[K], now: int) -> Iterator[Entry[K]]:
+    def _first_after(self, bucket: _Bucket[K], now: int) -> Entry[K] | None:
         self._advance(bucket, now)
-        for heap in (bucket.due, bucket.later):
-            if (first := self._top(heap)) is not None:
-                yield first
+        return self._top(bucket.later)
 
     def _advance(self, bucket: _Bucket[K], now: int) -> None:
+        """What is due until now stands in ``due``, all else in ``later``."""
+        if now < bucket.until:  # the clock was set back
+            bucket.later += bucket.due
+            bucket.due.clear()
+            heapify(bucket.later)
+        bucket.until = now
         while (first := self._top(bucket.later)) is not None and first[0] <= now:
             heappush(bucket.due, heappop(bucket.later))
 

@@ -37,6 +37,7 @@ from peewee import (
     Field,
     IntegerField,
     Model,
+    ModelBase,
     ModelIndex,
 )
 
@@ -108,10 +109,8 @@ class Schema:
     @property
     def names(self) -> dict[str, str]:
         """From the name of a table to what statements call it."""
-        left, right = self.database.quote
-        return {
-            name: f"{left}{self._prefix}{name}{right}" for name in (*TABLES, "migration")
-        }
+        left, right = self.database.quote[0], self.database.quote[1]
+        return {name: f"{left}{self._prefix}{name}{right}" for name in (*TABLES, "migration")}
 
     def statements(self) -> list[str]:
         """What makes the tables and indexes."""
@@ -134,7 +133,7 @@ class Schema:
             options["primary_key"] = key
             options["without_rowid"] = self._dialect.clustered and bool(key)
         meta = type("Meta", (), options)
-        return type(Model)(table.capitalize(), (Model,), {"Meta": meta, **fields})
+        return ModelBase(table.capitalize(), (Model,), {"Meta": meta, **fields})
 
     def _index(
         self, model: Any, name: str, columns: str, where: str | None = None, *, unique: bool = False

@@ -20,7 +20,7 @@ import random
 import time
 from abc import abstractmethod
 from collections.abc import Callable, Sequence
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from peewee import Database
 
@@ -219,9 +219,7 @@ class SqlStore(Store):
     def block_unknown(self, worker: WorkerInfo, after: int) -> int:
         if not self._read(lambda tx: sql_workers.unknown(tx, worker)):
             return 0
-        return self._write(
-            lambda tx: sql_workers.block_unknown(tx, worker, after), durable=False
-        )
+        return self._write(lambda tx: sql_workers.block_unknown(tx, worker, after), durable=False)
 
     def claim(self, request: ClaimRequest) -> Claimed:
         # Looking takes no lock: a worker that finds nothing stands in nobody's way.
@@ -237,15 +235,9 @@ class SqlStore(Store):
         return self._write(lambda tx: sql_claim.adopt(tx, worker, uids, tasks), durable=False)
 
     def commit(self, worker: str, steps: Sequence[Step]) -> list[Verdict]:
-        def work(tx: Tx, *, careful: bool = False) -> list[Verdict]:
-            return sql_commit.commit(tx, worker, steps, self.max_inbox, careful=careful)
-
         if not steps:
             return []
-        try:
-            return self._write(work)
-        except sql_commit.TaskLost:
-            return self._write(lambda tx: work(tx, careful=True))
+        return self._write(lambda tx: sql_commit.commit(tx, worker, steps, self.max_inbox))
 
     def complete(
         self, worker: str, completions: Sequence[Completion], postponed: Sequence[Postponed]

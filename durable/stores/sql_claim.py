@@ -94,9 +94,7 @@ TAKE_INSTANCES = Statement(
     "UPDATE {instances} SET owner = ?, epoch = epoch + 1, wake_at = NULL WHERE number IN ({list})"
 )
 TAKE_AGAIN = Statement("UPDATE {instances} SET wake_at = NULL WHERE number IN ({list})")
-TAKE_TASKS = Statement(
-    "UPDATE {tasks} SET owner = ?, epoch = epoch + 1 WHERE id IN ({list})"
-)
+TAKE_TASKS = Statement("UPDATE {tasks} SET owner = ?, epoch = epoch + 1 WHERE id IN ({list})")
 
 OWNED_INSTANCES = Query(
     "SELECT uid, epoch FROM {instances} WHERE owner = ? AND owner <> ''",
@@ -222,7 +220,7 @@ def _claimed(tx: Tx, numbers: Sequence[int]) -> list[ClaimedInstance]:
 def owned(tx: Tx, worker: str) -> Owned:
     """All that a worker owns, with the epochs."""
     return Owned(
-        {uid: epoch for uid, epoch in tx.rows(OWNED_INSTANCES, worker)},
+        dict(tx.rows(OWNED_INSTANCES, worker)),
         {(uid, run, n): epoch for uid, run, n, epoch in tx.rows(OWNED_TASKS, worker)},
     )
 
@@ -231,7 +229,7 @@ def adopt(tx: Tx, worker: str, uids: Sequence[bytes], tasks: Sequence[TaskKey]) 
     """Give what a worker owns a new epoch each."""
     tx.tell = False
     uids = list(dict.fromkeys(uids))
-    found = {uid: number for uid, number in tx.fetch(OWN_NUMBERS, uids, after=(worker,))}
+    found = dict(tx.fetch(OWN_NUMBERS, uids, after=(worker,)))
     numbers = [found[uid] for uid in uids if uid in found]
     tx.each(TAKE_INSTANCES, numbers, before=(worker,))
     keys = list(dict.fromkeys(tasks))

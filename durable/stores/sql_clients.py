@@ -44,9 +44,7 @@ ADD_PAYLOADS = Statement(
     item="(?, ?, ?, ?, ?, '')",
 )
 ADD_TAGS = Statement("INSERT INTO {tags} (tag, created_at, uid) VALUES {list}", item="(?, ?, ?)")
-DROP_TAGS = Statement(
-    "DELETE FROM {tags} WHERE (tag, created_at, uid) IN (SELECT * FROM {values})", item="(?, ?, ?)"
-)
+DROP_TAG = Statement("DELETE FROM {tags} WHERE tag = ? AND created_at = ? AND uid = ?")
 RESTART = Statement(
     """
     UPDATE {instances}
@@ -76,10 +74,11 @@ TERMINATE = Statement(
     WHERE number = ?
     """
 )
+# status || '' hides the status from the planner, which would sort all that have it.
 ENDED = Query(
     """
     SELECT number FROM {instances}
-    WHERE finished_at < ? AND status IN ({list}) ORDER BY finished_at LIMIT ?
+    WHERE finished_at < ? AND status || '' IN ({list}) ORDER BY finished_at LIMIT ?
     """,
     kinds="v",
 )
@@ -140,15 +139,13 @@ def create(tx: Tx, new: Sequence[NewInstance], if_exists: str) -> list[Created]:
 
 
 def _insert(tx: Tx, new: Sequence[NewInstance]) -> None:
-    tx.insert(
-        ADD_INSTANCES,
-        [
-            (n.uid, n.id, n.token, n.workflow, n.version, needs(n.workflow, n.version))
-            + (n.queue, n.start_at, tx.now)
-            for n in new
-        ],
-    )
-    numbers = {uid: number for uid, number in tx.fetch(NUMBERS, [n.uid for n in new])}
+    rows = []
+    for n in new:
+        need = needs(n.workflow, n.version)
+        what = (n.uid, n.id, n.token, n.workflow, n.version, need, n.queue)
+        rows.append((*what, n.start_at, tx.now))
+    tx.insert(ADD_INSTANCES, rows)
+    numbers = dict(tx.fetch(NUMBERS, [n.uid for n in new]))
     tx.insert(
         ADD_PAYLOADS, [(numbers[n.uid], n.args, n.kwargs, n.memo, words(n.tags)) for n in new]
     )
@@ -214,6 +211,6 @@ def _remove(tx: Tx, numbers: Sequence[int]) -> None:
 
 
 def _drop_tags(tx: Tx, numbers: Sequence[int]) -> None:
-    rows = tx.fetch(TAGS, numbers)
-    tagged = [(tag, at, uid) for at, uid, text in rows for tag in dict.fromkeys(words_from(text))]
-    tx.each(DROP_TAGS, tagged)
+    for at, uid, text in tx.fetch(TAGS, numbers):
+        for tag in dict.fromkeys(words_from(text)):
+            tx.run(DROP_TAG, tag, at, uid)

@@ -6,9 +6,8 @@ Rules
   A step that does not pass is LOST and nothing of it is written.
 * The inbox is read in a second statement, after the fence.  Sets of ids are compared, never
   the largest.
-* Then everything is written, one statement for all rows of a kind.  Deleting the done tasks
-  comes first: it counts what it deleted, and if one was not there, the transaction is rolled
-  back and done again carefully, with a look at each (`TaskLost`).
+* The done tasks are found next, all at once; only if one is missing is it asked whose step
+  that was.  Then everything is written, one statement for all rows of a kind.
 * Four shapes of UPDATE, so that an ordinary step touches no index: ``GROW`` (only longer),
   ``GROW_WAKE`` (another moment), ``GROW_PARK`` (and released), ``CHANGE`` (status, version).
 * What a step sends is delivered last: it meets its target as this transaction leaves it.
@@ -17,8 +16,7 @@ Rules
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Sequence
 
 from durable.model import Status
 from durable.store import End, Step, Verdict
@@ -27,7 +25,7 @@ from durable.stores.sql_rows import words
 from durable.stores.sql_text import Query, Statement
 from durable.stores.sql_tx import Row, Tx
 
-__all__ = ["TaskLost", "commit"]
+__all__ = ["commit"]
 
 # Whether it is an ordinary running instance, of which only the length changes.
 PLAIN = "status = 'running' AND reason = '' AND started_at IS NOT NULL"
@@ -35,7 +33,7 @@ FENCE = Query(
     f"""
     SELECT uid, number, epoch, run, history_length, wake_at, {PLAIN}
     FROM {{instances}}
-    WHERE uid IN ({{list}}) AND owner = ? AND owner <> '' AND finished_at IS NULL{{skip_locked}}
+    WHERE uid IN ({{list}}) AND owner = ? AND finished_at IS NULL{{skip_locked}}
     """,
     kinds="xvvvvvv",
 )
@@ -45,17 +43,24 @@ ADD_EVENTS = Statement(
 )
 TAKE_MESSAGES = Statement("DELETE FROM {inbox} WHERE id IN ({list})")
 
-KEYS = "(number, run, command) IN (SELECT * FROM {values})"
-END_TASKS = Statement(
-    f"DELETE FROM {{tasks}} WHERE {KEYS} AND owner = ? AND epoch = ?", item="(?, ?, ?)"
+# Joined to the list, and not (…) IN (list): that would look at all tasks of an instance.
+HELD = Query(
+    """
+    SELECT t.id FROM {values} AS v
+    JOIN {tasks} t ON t.number = v.column1 AND t.run = v.column2 AND t.command = v.column3
+    WHERE t.epoch = v.column4 AND t.owner = ?{skip_locked}
+    """,
+    item="(?, ?, ?, ?)",
+    kinds="v",
 )
 TASKS = Query(
-    f"""
-    SELECT number, run, command, id, owner, epoch, cancel_requested
-    FROM {{tasks}} WHERE {KEYS}{{skip_locked}}
+    """
+    SELECT t.number, t.run, t.command, t.id, t.owner, t.epoch FROM {values} AS v
+    JOIN {tasks} t ON t.number = v.column1 AND t.run = v.column2 AND t.command = v.column3
+    {skip_locked}
     """,
     item="(?, ?, ?)",
-    kinds="vvvvvvv",
+    kinds="vvvvvv",
 )
 ADD_TASKS = Statement(
     """
@@ -120,208 +125,212 @@ SET_RESULT = Statement(
 
 RUNNING = End(Status.RUNNING)
 
-TaskRowKey = tuple[int, int, int]
-"""(number, run, command)."""
+Standing = list[tuple[int, Step, Row]]
+"""Steps that are not lost: (place in the batch, step, its row of `FENCE`)."""
 
 
-class TaskLost(Exception):
-    """A task that a step has done is not there: the batch must be committed carefully."""
-
-
-def commit(
-    tx: Tx, worker: str, steps: Sequence[Step], max_inbox: int, *, careful: bool = False
-) -> list[Verdict]:
+def commit(tx: Tx, worker: str, steps: Sequence[Step], max_inbox: int) -> list[Verdict]:
     """Store those steps that still stand; one verdict each."""
     verdicts = [Verdict.LOST] * len(steps)
-    rows = {row[0]: row for row in tx.fetch(FENCE, [s.uid for s in steps], after=(worker,))}
-    standing: list[tuple[int, Step, Row]] = []
-    for place, step in enumerate(steps):
-        row = rows.get(step.uid)
-        if row is not None and row[2:5] == [step.epoch, step.run, step.history_length]:
-            standing.append((place, step, row))
-    if careful:
-        standing = _with_their_tasks(tx, worker, standing)
-    batch = _Batch(tx, worker)
+    if not worker:
+        return verdicts  # what nobody owns is nobody's to commit
+    standing = _fence(tx, worker, steps)
+    inbox: defaultdict[int, set[int]] = defaultdict(set)
     for number, id in tx.fetch(INBOX, [row[1] for _, _, row in standing]):
-        batch.inbox[number].add(id)
-    unseen: list[int] = []
-    for place, step, row in standing:
-        if batch.unseen(step, row):
-            verdicts[place] = Verdict.UNSEEN
-            unseen.append(row[1])
-        else:
-            verdicts[place] = Verdict.COMMITTED
-            batch.add(step, row)
-    tx.each(WAKE_UNSEEN, unseen, before=(tx.now,), after=(tx.now, tx.now))
-    batch.store(careful)
-    batch.post(max_inbox)
-    tx.tell = bool(unseen) or batch.notable
+        inbox[number].add(id)
+    blind = [one for one in standing if _unseen(one[1], inbox.get(one[2][1]))]
+    if blind:
+        places = {place for place, _, _ in blind}
+        standing = [one for one in standing if one[0] not in places]
+        blind, _ = _with_tasks(tx, worker, blind)
+    standing, done = _with_tasks(tx, worker, standing)
+    for verdict, some in ((Verdict.UNSEEN, blind), (Verdict.COMMITTED, standing)):
+        for place, _, _ in some:
+            verdicts[place] = verdict
+    waiting = [row[1] for _, _, row in blind]
+    tx.each(WAKE_UNSEEN, waiting, before=(tx.now,), after=(tx.now, tx.now))
+    tx.each(DROP_TASKS, done)
+    left = _take_messages(tx, standing, inbox)
+    _add_events(tx, standing)
+    notable = _add_tasks(tx, standing)
+    notable |= _update(tx, worker, standing, left)
+    notable |= _post(tx, standing, max_inbox)
+    tx.tell = notable or bool(blind)
     return verdicts
 
 
-def _with_their_tasks(
-    tx: Tx, worker: str, standing: list[tuple[int, Step, Row]]
-) -> list[tuple[int, Step, Row]]:
-    """Those steps whose done tasks are all there, and the worker's."""
-    keys = [(row[1], step.run, n) for _, step, row in standing for n, _ in step.done]
-    found = _tasks(tx, keys)
-    held = {key: task[5] for key, task in found.items() if task[4] == worker}
+# -- what still stands ------------------------------------------------------------------
+
+
+def _fence(tx: Tx, worker: str, steps: Sequence[Step]) -> Standing:
+    rows = {row[0]: row for row in tx.fetch(FENCE, [s.uid for s in steps], after=(worker,))}
     return [
         (place, step, row)
-        for place, step, row in standing
-        if all(held.get((row[1], step.run, n)) == epoch for n, epoch in step.done)
+        for place, step in enumerate(steps)
+        if (row := rows.get(step.uid)) is not None
+        and row[2:5] == [step.epoch, step.run, step.history_length]
     ]
 
 
-def _tasks(tx: Tx, keys: Sequence[TaskRowKey]) -> dict[TaskRowKey, Row]:
-    """Rows of `TASKS` by key."""
+def _ends(step: Step) -> bool:
+    return step.end is not None and step.end.status.finished
+
+
+def _unseen(step: Step, waiting: set[int] | None) -> bool:
+    """Whether a last step leaves messages that it has not seen."""
+    return waiting is not None and _ends(step) and not waiting.issubset(step.messages)
+
+
+def _with_tasks(tx: Tx, worker: str, standing: Standing) -> tuple[Standing, list[int]]:
+    """Those steps whose done tasks are all there and the worker's, and the tasks' ids."""
+    keys = [(row[1], s.run, n, epoch) for _, s, row in standing for n, epoch in s.done]
+    ids = {id for [id] in tx.fetch(HELD, keys, after=(worker,))}
+    if len(ids) == len(keys):
+        return standing, sorted(ids)
+    found = _tasks(tx, [key[:3] for key in keys])
+    held = {(*key, row[5]): row[3] for key, row in found.items() if row[4] == worker}
+    standing = [
+        (place, s, row)
+        for place, s, row in standing
+        if all((row[1], s.run, n, epoch) in held for n, epoch in s.done)
+    ]
+    return standing, [
+        held[row[1], s.run, n, epoch] for _, s, row in standing for n, epoch in s.done
+    ]
+
+
+def _tasks(tx: Tx, keys: Iterable[tuple[int, int, int]]) -> dict[tuple[int, int, int], Row]:
+    """Rows of `TASKS` by (number, run, command)."""
     unique = list(dict.fromkeys(keys))
     return {(row[0], row[1], row[2]): row for row in tx.fetch(TASKS, unique)}
 
 
-@dataclass(slots=True)
-class _Batch:
-    """What is to be written for the steps that stand, sorted by kind.
+# -- what is written --------------------------------------------------------------------
 
-    inbox: the ids that wait, by number. done: task keys by epoch. grown: numbers by how many
-    events came; moved, parked, changed: parameters of the other shapes.
-    """
 
-    tx: Tx
-    worker: str
-    inbox: defaultdict[int, set[int]] = field(default_factory=lambda: defaultdict(set))
-    done: defaultdict[int, list[TaskRowKey]] = field(default_factory=lambda: defaultdict(list))
-    events: list[tuple[int, int, int, bytes]] = field(default_factory=list)
-    taken: list[int] = field(default_factory=list)
-    tasks: list[tuple[object, ...]] = field(default_factory=list)
-    grown: defaultdict[int, list[int]] = field(default_factory=lambda: defaultdict(list))
-    moved: list[tuple[int, int, int | None]] = field(default_factory=list)
-    parked: list[tuple[int, int, int | None]] = field(default_factory=list)
-    changed: list[tuple[object, ...]] = field(default_factory=list)
-    vars: list[tuple[int, bytes]] = field(default_factory=list)
-    results: list[tuple[object, ...]] = field(default_factory=list)
-    ended: set[int] = field(default_factory=set)
-    active: list[tuple[int, Step]] = field(default_factory=list)
-    notable: bool = False
+def _take_messages(tx: Tx, standing: Standing, inbox: dict[int, set[int]]) -> set[int]:
+    """Delete the messages that steps have taken; numbers of inboxes where some are left."""
+    left: set[int] = set()
+    taken: list[int] = []
+    for _, step, row in standing if inbox else ():
+        waiting = inbox.get(row[1])
+        if waiting:
+            taken += waiting.intersection(step.messages)
+            if not waiting.issubset(step.messages):
+                left.add(row[1])
+    tx.each(TAKE_MESSAGES, sorted(taken))
+    return left
 
-    def unseen(self, step: Step, row: Row) -> bool:
-        """Whether a last step leaves messages that it has not seen."""
-        if step.end is None or not step.end.status.finished:
-            return False
-        return row[1] in self.inbox and not self.inbox[row[1]].issubset(step.messages)
 
-    def add(self, step: Step, row: Row) -> None:
-        """Sort the parts of a step."""
-        number, run, length = row[1], step.run, len(step.events)
-        seq = step.history_length
-        self.events += [(number, run, n, event) for n, event in enumerate(step.events, seq)]
-        for command, epoch in step.done:
-            self.done[epoch].append((number, run, command))
-        left = self._take(number, step.messages) if number in self.inbox else False
-        if step.vars is not None:
-            self.vars.append((number, step.vars))
-        if step.cancels or step.sends:
-            self.active.append((number, step))
-        end = step.end
-        wake_at = self.tx.now if left else step.wake_at
-        if end is None and step.version is None and row[6]:
-            if step.release:
-                self.parked.append((number, length, wake_at))
-                self.notable |= wake_at is not None
-            elif wake_at == row[5]:
-                self.grown[length].append(number)
-            else:
-                self.moved.append((number, length, wake_at))
-                self.notable |= left
-        else:
-            self._change(number, step, end or RUNNING, wake_at)
-            if end is not None and end.status.finished:
-                return
-        if step.tasks:
-            self._schedule(number, step)
+def _add_events(tx: Tx, standing: Standing) -> None:
+    tx.insert(
+        ADD_EVENTS,
+        [
+            (row[1], step.run, seq, event)
+            for _, step, row in standing
+            for seq, event in enumerate(step.events, step.history_length)
+        ],
+    )
 
-    def _take(self, number: int, messages: Sequence[int]) -> bool:
-        """Take messages out of the inbox; whether any are left there."""
-        waiting = self.inbox[number]
-        self.taken += waiting.intersection(messages)
-        return not waiting.issubset(messages)
 
-    def _change(self, number: int, step: Step, end: End, wake_at: int | None) -> None:
-        now = self.tx.now
-        finished = end.status.finished
-        if finished:
-            self.ended.add(number)
-            self.results.append((number, end.result, end.failure, words(end.unread)))
-        self.changed.append(
-            (
-                number,
-                len(step.events),
-                None if finished or end.blocked_by else wake_at,
-                "" if finished or step.release else self.worker,
-                end.status.value,
-                end.reason,
-                "" if finished else end.blocked_by,
-                None if end.status is Status.BLOCKED else now,
-                now if finished else None,
-                step.version,
-            )
-        )
-        self.notable |= step.end is not None or step.release
-
-    def _schedule(self, number: int, step: Step) -> None:
-        run, now = step.run, self.tx.now
+def _add_tasks(tx: Tx, standing: Standing) -> bool:
+    """Schedule; whether there are tasks for anybody."""
+    now = tx.now
+    rows: list[tuple[object, ...]] = []
+    free = False
+    for _, step, row in standing:
+        if not step.tasks or _ends(step):
+            continue
+        number, run = row[1], step.run
         for t in step.tasks:
-            epoch = 1 if t.owner else 0
-            self.notable |= not epoch
-            self.tasks.append(
-                (number, run, t.command, t.name, t.queue, t.args, t.kwargs, t.options)
-                + (t.owner, epoch, t.wake_at, t.deadline, now)
-            )
+            what = (number, run, t.command, t.name, t.queue, t.args, t.kwargs, t.options)
+            rows.append((*what, t.owner, 1 if t.owner else 0, t.wake_at, t.deadline, now))
+            free = free or not t.owner
+    tx.insert(ADD_TASKS, rows)
+    return free
 
-    def store(self, careful: bool) -> None:
-        """Write it all, but what steps send and cancel."""
-        tx = self.tx
-        for epoch, keys in self.done.items():
-            deleted = tx.each(END_TASKS, keys, after=(self.worker, epoch))
-            if deleted != len(keys) and not careful:
-                raise TaskLost
-        tx.insert(ADD_EVENTS, self.events)
-        tx.each(TAKE_MESSAGES, self.taken)
-        tx.insert(ADD_TASKS, self.tasks)
-        for length, numbers in self.grown.items():
-            tx.each(GROW, numbers, before=(length,))
-        tx.each(GROW_WAKE, self.moved)
-        tx.each(GROW_PARK, self.parked)
-        tx.each(CHANGE, self.changed)
-        tx.each(SET_VARS, self.vars)
-        tx.each(SET_RESULT, self.results)
-        tx.each(DROP_ALL_TASKS, sorted(self.ended))
 
-    def post(self, max_inbox: int) -> None:
-        """Cancel, send, and answer."""
-        if not self.active:
-            return
-        self.notable = True
-        self._cancel()
-        sends = [(number, message) for number, step in self.active for message in step.sends]
-        outcomes = send(self.tx, [message for _, message in sends], max_inbox)
-        answers: list[Note] = []
-        for (number, message), outcome in zip(sends, outcomes, strict=True):
-            answer = (message.answers or {}).get(outcome)
-            if answer is not None and number not in self.ended:
-                answers.append((number, f"answer:{message.message_id}", answer))
-        put(self.tx, answers)
+def _update(tx: Tx, worker: str, standing: Standing, left: set[int]) -> bool:
+    """Update the instances; whether somebody else may wait for one of them."""
+    now = tx.now
+    grown: defaultdict[int, list[int]] = defaultdict(list)
+    moved: list[tuple[object, ...]] = []
+    parked: list[tuple[object, ...]] = []
+    changed: list[tuple[Step, int, int | None]] = []
+    for _, step, row in standing:
+        number = row[1]
+        wake_at = now if number in left else step.wake_at
+        if step.end is not None or step.version is not None or not row[6]:
+            changed.append((step, number, wake_at))
+        elif step.release:
+            parked.append((number, len(step.events), wake_at))
+        elif wake_at == row[5]:
+            grown[len(step.events)].append(number)
+        else:
+            moved.append((number, len(step.events), wake_at))
+    for length, numbers in grown.items():
+        tx.each(GROW, numbers, before=(length,))
+    tx.each(GROW_WAKE, moved)
+    tx.each(GROW_PARK, parked)
+    tx.each(CHANGE, [_change(worker, now, *one) for one in changed])
+    tx.each(SET_VARS, [(row[1], s.vars) for _, s, row in standing if s.vars is not None])
+    _finish(tx, [(number, step.end) for step, number, _ in changed if step.end])
+    return bool(left or parked) or any(step.end or step.release for step, _, _ in changed)
 
-    def _cancel(self) -> None:
-        """Delete tasks that nobody runs, answering at once; mark the others."""
-        cancels = [
-            ((number, step.run, cancel.command), cancel)
-            for number, step in self.active
-            if number not in self.ended
-            for cancel in step.cancels
-        ]
-        found = _tasks(self.tx, [key for key, _ in cancels])
-        free = [(key, cancel) for key, cancel in cancels if key in found and not found[key][4]]
-        self.tx.each(ASK_TO_CANCEL, [row[3] for row in found.values() if row[4]])
-        self.tx.each(DROP_TASKS, [found[key][3] for key, _ in free])
-        put(self.tx, [(key[0], cancel.message_id, cancel.answer) for key, cancel in free])
+
+def _change(
+    worker: str, now: int, step: Step, number: int, wake_at: int | None
+) -> tuple[object, ...]:
+    """The parameters of `CHANGE`."""
+    end = step.end or RUNNING
+    finished = end.status.finished
+    return (
+        number,
+        len(step.events),
+        None if finished or end.blocked_by else wake_at,
+        "" if finished or step.release else worker,
+        end.status.value,
+        end.reason,
+        "" if finished else end.blocked_by,
+        None if end.status is Status.BLOCKED else now,
+        now if finished else None,
+        step.version,
+    )
+
+
+def _finish(tx: Tx, ends: Iterable[tuple[int, End]]) -> None:
+    ended = [(number, end) for number, end in ends if end.status.finished]
+    results = [(n, end.result, end.failure, words(end.unread)) for n, end in ended]
+    tx.each(SET_RESULT, results)
+    tx.each(DROP_ALL_TASKS, [number for number, _ in ended])
+
+
+# -- what is sent -----------------------------------------------------------------------
+
+
+def _post(tx: Tx, standing: Standing, max_inbox: int) -> bool:
+    """Cancel, send, and answer; whether there was anything."""
+    active = [(row[1], step) for _, step, row in standing if step.cancels or step.sends]
+    if not active:
+        return False
+    alive = {number for number, step in active if not _ends(step)}
+    _cancel(tx, [(number, step) for number, step in active if number in alive])
+    sends = [(number, message) for number, step in active for message in step.sends]
+    outcomes = send(tx, [message for _, message in sends], max_inbox)
+    answers: list[Note] = []
+    for (number, message), outcome in zip(sends, outcomes, strict=True):
+        answer = (message.answers or {}).get(outcome)
+        if answer is not None and number in alive:
+            answers.append((number, f"answer:{message.message_id}", answer))
+    put(tx, answers)
+    return True
+
+
+def _cancel(tx: Tx, steps: Sequence[tuple[int, Step]]) -> None:
+    """Delete tasks that nobody runs, answering at once; mark the others."""
+    cancels = [((n, step.run, one.command), one) for n, step in steps for one in step.cancels]
+    found = _tasks(tx, [key for key, _ in cancels])
+    free = [(key, one) for key, one in cancels if key in found and not found[key][4]]
+    tx.each(ASK_TO_CANCEL, [row[3] for row in found.values() if row[4]])
+    tx.each(DROP_TASKS, [found[key][3] for key, _ in free])
+    put(tx, [(key[0], one.message_id, one.answer) for key, one in free])

@@ -22,13 +22,11 @@ __all__ = ["Note", "put", "receipts", "send"]
 Note = tuple[int, str, bytes]
 """A message for an instance: (number, message id, event)."""
 
-TARGETS = Query(
-    "SELECT id, number, finished_at FROM {instances} WHERE id IN ({list})", kinds="vvv"
-)
+TARGETS = Query("SELECT id, number, finished_at FROM {instances} WHERE id IN ({list})", kinds="vvv")
 RECEIPTS = Query(
     """
-    SELECT number, message_id FROM {receipts}
-    WHERE (number, message_id) IN (SELECT * FROM {values})
+    SELECT r.number, r.message_id FROM {values} AS v
+    JOIN {receipts} r ON r.number = v.column1 AND r.message_id = v.column2
     """,
     item="(?, ?)",
     kinds="vv",
@@ -40,9 +38,7 @@ ADD_MESSAGES = Statement(
     "INSERT INTO {inbox} (number, message_id, arrived_at, event) VALUES {list}",
     item="(?, ?, ?, ?)",
 )
-ADD_RECEIPTS = Statement(
-    "INSERT INTO {receipts} (number, message_id) VALUES {list}", item="(?, ?)"
-)
+ADD_RECEIPTS = Statement("INSERT INTO {receipts} (number, message_id) VALUES {list}", item="(?, ?)")
 # A pending instance with a later wake_at is before its start; one without is in somebody's
 # hands. Refused by code: blocked_by.
 WAKE = """
@@ -57,7 +53,9 @@ WAKE_STARTED = Statement(WAKE + "AND (status <> 'pending' OR wake_at IS NULL)")
 def send(tx: Tx, messages: Sequence[Outgoing], max_inbox: int) -> list[Sent]:
     """Put messages into inboxes, each answered for itself."""
     ids = list(dict.fromkeys(message.id for message in messages))
-    targets = {id: (number, finished) for id, number, finished in tx.fetch(TARGETS, ids)}
+    targets: dict[str, tuple[int, int | None]] = {
+        id: (number, finished) for id, number, finished in tx.fetch(TARGETS, ids)
+    }
     found = [
         (targets[message.id][0], message.message_id)
         for message in messages
@@ -65,7 +63,7 @@ def send(tx: Tx, messages: Sequence[Outgoing], max_inbox: int) -> list[Sent]:
     ]
     taken = receipts(tx, found)
     numbers = list(dict.fromkeys(number for number, _ in found))
-    waiting = dict(tx.fetch(WAITING, numbers))
+    waiting: dict[int, int] = dict(tx.fetch(WAITING, numbers))
     outcomes: list[Sent] = []
     notes: list[Note] = []
     urgent: set[int] = set()

@@ -24,8 +24,8 @@ from durable.stores.sql_rows import (
     instance_from,
     instances_of,
     task_from,
-    worker_from,
     words_from,
+    worker_from,
 )
 from durable.stores.sql_text import Query
 from durable.stores.sql_tx import Tx
@@ -49,9 +49,7 @@ MESSAGES = Query(
     unbounded=True,
 )
 UNREAD = Query(f"SELECT unread FROM {{payloads}} WHERE number = {NUMBER}", kinds="v")
-TASKS = Query(
-    TASK + "WHERE i.uid = ? ORDER BY t.run, t.command", kinds=TASK_KINDS, unbounded=True
-)
+TASKS = Query(TASK + "WHERE i.uid = ? ORDER BY t.run, t.command", kinds=TASK_KINDS, unbounded=True)
 ALL_WORKERS = Query(WORKERS + "ORDER BY started_at, id", kinds="v" * 11)
 
 
@@ -95,7 +93,8 @@ def instances(tx: Tx, models: Schema, where: Filter) -> Page:
     keys: list[Any] = []
     conditions = _conditions(tx, models, where)
     for status in dict.fromkeys(where.statuses or Status):
-        keys += tx.raw(*_keys(models, where, [models.instances.status == status.value, *conditions]))
+        of_status = models.instances.status == status.value
+        keys += tx.raw(*_keys(models, where, [of_status, *conditions]))
     keys.sort(reverse=True)
     page = keys[: where.limit]
     found = instances_of(tx, [number for _, _, number in page])
@@ -170,7 +169,7 @@ def stats(tx: Tx, models: Schema) -> Stats:
     instances, tasks = models.instances, models.tasks
     counts = {status.value: 0 for status in Status}
     by_status = instances.select(instances.status, fn.COUNT(1)).group_by(instances.status)
-    counts.update({status: count for status, count in tx.raw(*by_status.sql())})
+    counts.update(dict(tx.raw(*by_status.sql())))
     free = (instances.owner == "") & instances.wake_at.is_null(False)
     oldest = instances.select(fn.MIN(instances.wake_at)).where(free)
     return Stats(

@@ -19,8 +19,7 @@ import os
 import sqlite3
 import threading
 import weakref
-
-from peewee import SqliteDatabase
+from collections.abc import Callable
 
 from durable.errors import StoreError
 
@@ -66,8 +65,8 @@ class _Held:
 class Links:
     """All connections of one store to one file."""
 
-    def __init__(self, database: SqliteDatabase, path: str) -> None:
-        self._database = database
+    def __init__(self, connect: Callable[[], sqlite3.Connection], path: str) -> None:
+        self._connect = connect
         self._path = path
         self._start()
 
@@ -98,7 +97,7 @@ class Links:
     def another(self) -> Link:
         """A link that is no thread's."""
         self._make_file()
-        link = Link(self._database._connect())
+        link = Link(self._connect())
         with self._lock:
             self._all.add(link)
         return link
@@ -145,4 +144,3 @@ def _let_go(link: Link, links: set[Link]) -> None:
         links.discard(link)
         link.close()
         link.lock.release()
-

@@ -1,0 +1,119 @@
+"""The pages of ``docs/``: they can be read without warnings, every Python block runs, in the
+order of its page and in one module, and prints what the ``text`` block after it says; the
+commands in console blocks exist, and so do their options."""
+
+from __future__ import annotations
+
+import io
+import re
+import shlex
+import sys
+from collections.abc import Iterator
+from contextlib import redirect_stdout
+from dataclasses import dataclass
+from pathlib import Path
+from types import ModuleType
+
+import click
+import docutils.nodes
+import pytest
+from docutils.core import publish_doctree
+
+from durable.cli.app import app
+
+DOCS = Path(__file__).resolve().parent.parent / "docs"
+PAGES = sorted(DOCS.glob("*.rst"))
+EXPECTED = ["cli.rst", "glossary.rst", "guide.rst", "index.rst", "stores.rst", "workers.rst"]
+
+
+@dataclass
+class Block:
+    language: str
+    line: int
+    text: str
+
+
+def doctree(page: Path) -> docutils.nodes.document:
+    warnings = io.StringIO()
+    settings = {"warning_stream": warnings, "report_level": 1, "halt_level": 5}
+    tree = publish_doctree(page.read_text("utf-8"), str(page), settings_overrides=settings)
+    assert warnings.getvalue() == ""
+    return tree
+
+
+def blocks(page: Path) -> Iterator[Block]:
+    """The code blocks of a page; ``follows``: nothing stands between it and the one before."""
+    for node in doctree(page).findall(docutils.nodes.literal_block):
+        languages = [name for name in node["classes"] if name != "code"]
+        text = node.astext()
+        yield Block(languages[0] if languages else "", line_of(page, text), text)
+
+
+def line_of(page: Path, text: str) -> int:
+    """The line on which a block begins, so that a failure points to it."""
+    lines, wanted = page.read_text("utf-8").splitlines(), text.splitlines()
+    stripped = [line.strip() for line in lines]
+    for start in range(len(lines)):
+        if stripped[start : start + len(wanted)] == [line.strip() for line in wanted]:
+            return start + 1
+    raise AssertionError(f"not found in {page.name}: {wanted[0]}")
+
+
+def test_the_pages_that_there_are() -> None:
+    assert [page.name for page in PAGES] == EXPECTED
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_links_lead_to_files(page: Path) -> None:
+    links = [node["refuri"] for node in doctree(page).findall(docutils.nodes.reference)]
+    assert [link for link in links if "://" not in link and not (DOCS / link).exists()] == []
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_python_blocks(
+    page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    name = f"docs_{page.stem}"
+    module = ModuleType(name)
+    module.__file__ = str(page)
+    monkeypatch.setitem(sys.modules, name, module)
+    printed: str | None = None
+    for block in blocks(page):
+        if block.language == "python":
+            # Blank lines before it, so that tracebacks have the lines of the page.
+            code = compile("\n" * (block.line - 1) + block.text, str(page), "exec")
+            with redirect_stdout(io.StringIO()) as out:
+                exec(code, module.__dict__)
+            assert not printed, f"line {block.line}: what is before this prints {printed!r}"
+            printed = out.getvalue().rstrip("\n")
+        elif block.language == "text" and printed is not None:
+            assert printed == block.text, f"line {block.line}"
+            printed = None
+    assert not printed, f"the last block prints {printed!r}"
+
+
+COMMANDS = [
+    pytest.param(words, id=f"{page.name}: {line[:60]}")
+    for page in PAGES
+    for line in re.findall(r"^    \$ (durable .*?)(?:  #.*)?$", page.read_text("utf-8"), re.M)
+    for words in [shlex.split(line)[1:]]
+]
+
+
+@pytest.mark.parametrize("words", COMMANDS)
+def test_console_commands_can_be_parsed(words: list[str]) -> None:
+    """Names of commands and options; what they do is tested with the command line."""
+    command: click.Command = app
+    context = click.Context(app, info_name="durable")
+    while isinstance(command, click.Group):
+        found = command.get_command(context, words[0])
+        assert found is not None, words
+        command, words = found, words[1:]
+    with command.make_context("durable", list(words), parent=context):
+        pass
+
+
+def test_every_command_has_its_place() -> None:
+    text = (DOCS / "cli.rst").read_text("utf-8")
+    assert [name for name in app.list_commands(click.Context(app)) if f"``{name}" not in text] == []
