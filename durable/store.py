@@ -30,7 +30,7 @@ Promises
 9.  *One clock.*  `now` is the only clock; moments are microseconds since 1970.
 
 Who is woken: an instance with status blocked and a ``blocked_by`` is not woken by messages
-(its code must change first); a pending one (start delay) only by a cancel.
+(its code must change first); one whose start is later only by a cancel.
 """
 
 from __future__ import annotations
@@ -104,7 +104,8 @@ class Sent(Enum):
 class NewInstance:
     """An instance to create. ``token`` names the request: repeating it finds its own row.
 
-    start_at: the first moment at which a worker may look at it; after now it is *pending*.
+    start_at: the first moment at which a worker may look at it. It is *pending* until its
+    first step.
     """
 
     uid: bytes
@@ -141,7 +142,7 @@ class Message:
 
 @dataclass(frozen=True, slots=True)
 class Outgoing:
-    """A message to the instance with this id; ``urgent`` wakes a pending one, too."""
+    """A message to the instance with this id; ``urgent`` wakes one before its start, too."""
 
     id: str
     message_id: str

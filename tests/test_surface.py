@@ -15,6 +15,7 @@ PUBLIC = {
         "activity",
         "workflow",
         # what a workflow yields
+        "Command",
         "gather",
         "race",
         "send_signal",
@@ -22,8 +23,9 @@ PUBLIC = {
         "sleep",
         "sleep_until",
         "wait_signal",
-        "with_timeout",
         # what it gets
+        "Failure",
+        "Info",
         "Task",
         "Winner",
         # what it calls
@@ -32,24 +34,23 @@ PUBLIC = {
         "now",
         "random",
         "set_var",
-        "set_vars",
         "spawn",
         "uuid4",
-        # scopes
-        "CancelScope",
-        "shield",
-        "timeout",
         # inside an activity
         "current_activity",
         # what runs workflows, and what talks to them
         "Client",
+        "Codec",
         "Handle",
         "Orchestrator",
+        "Status",
         "Worker",
         # what workflow and activity code raises and catches
         "ActivityError",
         "Cancelled",
+        "ForgottenYield",
         "PermanentError",
+        "SideEffectError",
         "TaskCancelled",
         "TimeoutExpired",
     ],

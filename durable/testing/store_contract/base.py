@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -40,20 +41,20 @@ REFUSED = End(Status.BLOCKED, reason="other code", blocked_by="build-1")
 DEADLOCK = End(Status.BLOCKED, reason="deadlock")
 
 
-class Base:
+class Base(ABC):
     """The hooks that a store's test class gives."""
 
+    @abstractmethod
     def make_store(self, tmp_path: Path) -> Store:
         """A new, empty store; the suite opens it."""
-        raise NotImplementedError
 
+    @abstractmethod
     def another(self, store: Store, tmp_path: Path) -> Store:
         """Another store object on the same data, as another process has it."""
-        raise NotImplementedError
 
+    @abstractmethod
     def make_small_store(self, tmp_path: Path, max_inbox: int) -> Store:
         """A new, empty store that refuses senders when ``max_inbox`` messages wait."""
-        raise NotImplementedError
 
     @pytest.fixture
     def store(self, tmp_path: Path) -> Iterator[Store]:

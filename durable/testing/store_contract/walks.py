@@ -29,7 +29,7 @@ from durable.store import (
     Step,
     Store,
 )
-from durable.stores.memory import MemoryStore
+from durable.stores import open_store
 from durable.testing.store_contract.base import HOUR, SECOND, Base, a_message, an_info
 
 VERBS = 300
@@ -59,7 +59,7 @@ class Walk:
 
     def __init__(self, seed: int, store: Store) -> None:
         self.random = random.Random(seed)
-        self.stores = (MemoryStore(), store)
+        self.stores = (open_store("memory://"), store)
         self.count = 0
         self.claimed: dict[str, list[ClaimedInstance]] = {worker: [] for worker in WORKERS}
         self.keys: list[tuple[str, bytes, int, int, int]] = []
