@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import platform
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -26,6 +25,9 @@ from durable.model import Instance, moment
 from durable.runner.attempt import Outcome
 from durable.runner.steps import unpack_vars
 from durable.store import Message
+
+
+PYTHON = platform.python_version()
 
 
 @dataclass(slots=True, eq=False)
@@ -83,8 +85,8 @@ def as_event(thing: Message | Outcome | int, seq: int, at: datetime) -> Event:
     return ActivityCancelled(seq, at, command)
 
 
-def started(instance: Instance, version: int, now: int) -> WorkflowStarted:
-    """The first event of a run."""
+def started(instance: Instance, version: int, now: int, seed: bytes) -> WorkflowStarted:
+    """The first event of a run. seed: 16 random bytes."""
     return WorkflowStarted(
         0,
         moment(now),
@@ -96,9 +98,9 @@ def started(instance: Instance, version: int, now: int) -> WorkflowStarted:
         list(instance.tags),
         instance.memo,
         instance.queue,
-        os.urandom(16),
+        seed,
         None,
-        platform.python_version(),
+        PYTHON,
     )
 
 
