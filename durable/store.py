@@ -73,6 +73,10 @@ TaskKey = tuple[bytes, int, int]
 
 DEFAULT_MAX_INBOX = 100_000
 
+UNKNOWN = "unknown"
+"""What stands in ``blocked_by`` if no worker knew the workflow: no fingerprint, so any worker
+that knows it wakes the instance."""
+
 
 class Unavailable(StoreError):
     """The store cannot be reached or cannot write now; nothing was changed. Try later."""
@@ -155,6 +159,7 @@ class Outgoing:
 @dataclass(frozen=True, slots=True)
 class ClaimRequest:
     """What a worker can take: at most ``instances`` and ``tasks`` of what it knows.
+    A worker that is not registered (any more) is given nothing.
 
     workflows: names and ``name@version``; activities: names.
     """
@@ -432,7 +437,8 @@ class Store(ABC):
     @abstractmethod
     def block_unknown(self, worker: WorkerInfo, after: int) -> int:
         """Deal with due instances in its queues that no live worker can run: the row says
-        so at once; those due for longer than ``after`` microseconds become blocked.
+        so at once; those due for longer than ``after`` microseconds become blocked
+        (``blocked_by`` is `UNKNOWN`).
         Returns how many rows it changed."""
 
     @abstractmethod

@@ -30,6 +30,7 @@ from durable.errors import InstanceAlreadyExists, UsageError
 from durable.model import Instance, Stats, Status, Task, WorkerInfo
 from durable.store import (
     DEFAULT_MAX_INBOX,
+    UNKNOWN,
     Claimed,
     ClaimedInstance,
     ClaimRequest,
@@ -259,16 +260,16 @@ class MemoryStore(Store):
             for uid, place in self._rows.instances.look("", now, worker.queues):
                 if place.name not in known:
                     row = self._rows.by_uid[uid]
-                    changed += self._block_unknown(row, worker.build, now - place.wake_at > after)
+                    changed += self._block_unknown(row, now - place.wake_at > after)
             if changed:
                 self._announce()
             return changed
 
-    def _block_unknown(self, row: Row, build: str, overdue: bool) -> bool:
+    def _block_unknown(self, row: Row, overdue: bool) -> bool:
         reason = f"no worker knows workflow {needs(row.instance)}"
         if overdue:
             self._rows.update(
-                row, status=Status.BLOCKED, blocked_by=build, wake_at=None, reason=reason
+                row, status=Status.BLOCKED, blocked_by=UNKNOWN, wake_at=None, reason=reason
             )
             return True
         if row.instance.reason == reason:

@@ -7,9 +7,10 @@ Rules
 * Places with the same owner, queue and name share a bucket, so that a claim never walks over
   what it could not run; a claim merges its buckets and gives the earliest moment first, and
   at one moment what was put there first.
-* A bucket is two heaps, what is due and what is later, as of the moment at which it was last
-  looked at: the next moment is known without walking over what is due. Replaced entries stay in the heaps until they come to the top, or
-  until there are more of them than of the others.
+* A bucket is two heaps, what is due and what is later, as of the moment at which it was
+  last looked at: the next moment is known without walking over what is due.
+* Replaced entries stay in a heap until they come to its top, or until there are more of
+  them than of the others.
 """
 
 from __future__ import annotations

@@ -37,7 +37,6 @@ from peewee import (
     Field,
     IntegerField,
     Model,
-    ModelBase,
     ModelIndex,
 )
 
@@ -82,6 +81,10 @@ class Payload(Field):
     """Bytes of any length."""
 
     field_type = "PAYLOAD"
+
+
+# Peewee's metaclass has no types.
+_Table: Any = Model
 
 
 class Schema:
@@ -133,7 +136,7 @@ class Schema:
             options["primary_key"] = key
             options["without_rowid"] = self._dialect.clustered and bool(key)
         meta = type("Meta", (), options)
-        return ModelBase(table.capitalize(), (Model,), {"Meta": meta, **fields})
+        return type(_Table)(table.capitalize(), (_Table,), {"Meta": meta, **fields})
 
     def _index(
         self, model: Any, name: str, columns: str, where: str | None = None, *, unique: bool = False

@@ -64,7 +64,7 @@ __all__ = ["SqlStore"]
 
 T = TypeVar("T")
 
-FIRST_PAUSE, LONGEST_PAUSE = 0.0005, 0.010
+FIRST_PAUSE, LONGEST_PAUSE = 0.0005, 0.005
 
 
 class SqlStore(Store):

@@ -220,7 +220,7 @@ def _claimed(tx: Tx, numbers: Sequence[int]) -> list[ClaimedInstance]:
 def owned(tx: Tx, worker: str) -> Owned:
     """All that a worker owns, with the epochs."""
     return Owned(
-        dict(tx.rows(OWNED_INSTANCES, worker)),
+        {row[0]: row[1] for row in tx.rows(OWNED_INSTANCES, worker)},
         {(uid, run, n): epoch for uid, run, n, epoch in tx.rows(OWNED_TASKS, worker)},
     )
 
@@ -229,7 +229,7 @@ def adopt(tx: Tx, worker: str, uids: Sequence[bytes], tasks: Sequence[TaskKey]) 
     """Give what a worker owns a new epoch each."""
     tx.tell = False
     uids = list(dict.fromkeys(uids))
-    found = dict(tx.fetch(OWN_NUMBERS, uids, after=(worker,)))
+    found = tx.pairs(OWN_NUMBERS, uids, after=(worker,))
     numbers = [found[uid] for uid in uids if uid in found]
     tx.each(TAKE_INSTANCES, numbers, before=(worker,))
     keys = list(dict.fromkeys(tasks))

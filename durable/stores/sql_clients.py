@@ -145,7 +145,7 @@ def _insert(tx: Tx, new: Sequence[NewInstance]) -> None:
         what = (n.uid, n.id, n.token, n.workflow, n.version, need, n.queue)
         rows.append((*what, n.start_at, tx.now))
     tx.insert(ADD_INSTANCES, rows)
-    numbers = dict(tx.fetch(NUMBERS, [n.uid for n in new]))
+    numbers = tx.pairs(NUMBERS, [n.uid for n in new])
     tx.insert(
         ADD_PAYLOADS, [(numbers[n.uid], n.args, n.kwargs, n.memo, words(n.tags)) for n in new]
     )

@@ -63,7 +63,7 @@ def send(tx: Tx, messages: Sequence[Outgoing], max_inbox: int) -> list[Sent]:
     ]
     taken = receipts(tx, found)
     numbers = list(dict.fromkeys(number for number, _ in found))
-    waiting: dict[int, int] = dict(tx.fetch(WAITING, numbers))
+    waiting = tx.pairs(WAITING, numbers)
     outcomes: list[Sent] = []
     notes: list[Note] = []
     urgent: set[int] = set()

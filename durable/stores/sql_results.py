@@ -47,7 +47,7 @@ def complete(
     """Put results into inboxes and give tasks back; whether the worker still held each."""
     reports: list[Completion | Postponed] = [*completions, *postponed]
     uids = list(dict.fromkeys(report.uid for report in reports))
-    numbers = dict(tx.fetch(NUMBERS, uids))
+    numbers = tx.pairs(NUMBERS, uids)
     keys = list(dict.fromkeys((one.uid, one.run, one.command) for one in reports))
     held = {
         (uid, run, command): (id, epoch, cancelled)

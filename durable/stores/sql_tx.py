@@ -94,6 +94,12 @@ class Tx:
             rows += self._read(query, size, [*before, *params, *after])
         return rows
 
+    def pairs(
+        self, query: Query, items: Sequence[Any], after: Sequence[object] = ()
+    ) -> dict[Any, Any]:
+        """The rows of a query with two columns, from the first to the second."""
+        return {row[0]: row[1] for row in self.fetch(query, items, after=after)}
+
     def raw(self, text: str, params: Sequence[object] = ()) -> list[Any]:
         """The rows of a query that was made elsewhere."""
         rows: list[Any] = self._execute(text, params).fetchall()

@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from durable.model import WorkerInfo
-from durable.store import TaskKey
+from durable.store import UNKNOWN, TaskKey
 from durable.stores.sql_claim import INSTANCE_HEADS
 from durable.stores.sql_rows import words, words_from
 from durable.stores.sql_text import Query, Statement
@@ -159,7 +159,7 @@ def block_unknown(tx: Tx, worker: WorkerInfo, after: int) -> int:
     for queue, need in unknown(tx, worker):
         reason = f"no worker knows workflow {need}"
         place = (queue, need, tx.now)
-        changed += tx.run(BLOCK, worker.build, reason, *place, tx.now - after, AT_ONCE)
+        changed += tx.run(BLOCK, UNKNOWN, reason, *place, tx.now - after, AT_ONCE)
         changed += tx.run(SAY, reason, *place, reason, AT_ONCE)
     tx.tell = changed > 0
     return changed

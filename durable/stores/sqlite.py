@@ -105,7 +105,7 @@ class SqliteStore(SqlStore):
             pragmas=PRAGMAS,
             field_types=DIALECT.field_types,
             # Ours is the waiting; the driver's is for what SQLite does unasked.
-            timeout=0.05,
+            timeout=0,
             check_same_thread=False,
             cached_statements=1000,
         )
@@ -167,9 +167,7 @@ class SqliteStore(SqlStore):
             link.lock.release()
 
     def _distrust(self) -> None:
-        link = self._links.hold()
-        self._links.drop(link)
-        link.lock.release()
+        self._links.drop_mine()
 
     # -- the file -----------------------------------------------------------------------
 

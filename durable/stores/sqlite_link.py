@@ -102,11 +102,12 @@ class Links:
             self._all.add(link)
         return link
 
-    def drop(self, link: Link) -> None:
-        """Close a link that cannot be trusted any more; its lock is held."""
-        with self._lock:
-            self._all.discard(link)
-        link.close()
+    def drop_mine(self) -> None:
+        """Close the link of this thread, if it has one."""
+        held: _Held | None = getattr(self._local, "held", None)
+        if held is not None:
+            with held.link.lock:
+                self._drop(held.link)
 
     def close(self) -> None:
         """Close them all, when the verbs under way have ended."""
@@ -114,13 +115,18 @@ class Links:
             links = list(self._all)
         for link in links:
             with link.lock:
-                self.drop(link)
+                self._drop(link)
 
     def forget(self) -> None:
         """In a forked child: begin anew, and leave alone what is the parent's."""
         for link in self._all:
             ctypes.pythonapi.Py_IncRef(ctypes.py_object(link))  # for ever: see the rules
         self._start()
+
+    def _drop(self, link: Link) -> None:
+        with self._lock:
+            self._all.discard(link)
+        link.close()
 
     def _make_file(self) -> None:
         """A new file belongs to its user alone."""
