@@ -59,7 +59,8 @@ class Definition(Generic[P, T]):
         try:
             self.signature.bind(*args, **kwargs)
         except TypeError as error:
-            raise TypeError(f"{self.name}{self.signature}: {error}") from None
+            takes = self.signature.replace(return_annotation=inspect.Signature.empty)
+            raise TypeError(f"{self.name}{takes}: {error}") from None
 
     @cached_property
     def hints(self) -> dict[str, Any]:

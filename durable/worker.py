@@ -210,6 +210,16 @@ class Worker:
         self._stopping.set()
         self.store.wake()
 
+    @property
+    def running(self) -> bool:
+        """Whether its loop runs; False before the start, after the end, and if it gave up."""
+        return self._thread is not None and not self._stopped.is_set()
+
+    @property
+    def build(self) -> str:
+        """The fingerprint of its code."""
+        return self._lease.info.build
+
     def stats(self) -> dict[str, int]:
         """What this worker does just now."""
         return {

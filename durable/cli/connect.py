@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import unquote
 
 from durable.cli.errors import EXIT_STORE, Failed
+from durable.errors import UsageError
 
 if TYPE_CHECKING:
     from durable.client import Client
@@ -40,10 +41,16 @@ def store_at(url: str) -> Iterator[Store]:
 
 
 @contextmanager
-def client_at(url: str, *, create: bool = False) -> Iterator[Client]:
-    """A client; with ``create``, a store that is not there is made."""
+def client_at(url: str, *, create: bool = False, alone: bool = False) -> Iterator[Client]:
+    """A client; with ``create``, a store that is not there is made. ``alone``: the command
+    needs no other process, so that a store in memory will do."""
     from durable.client import Client
 
+    if url.startswith("memory:") and not alone:
+        raise UsageError(
+            f"{url} is gone when its process ends, and no other process sees it: use "
+            "sqlite:///durable.db"
+        )
     path = sqlite_path(url)
     if not create and path is not None and not os.path.exists(path):
         raise missing(url)

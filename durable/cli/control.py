@@ -133,11 +133,16 @@ def listed(ids: Sequence[str]) -> str:
     return f"{len(ids)} instance{'' if len(ids) == 1 else 's'} ({first}{more})"
 
 
+def has_terminal() -> bool:
+    """Whether somebody can be asked."""
+    return sys.stdin.isatty()
+
+
 def confirm(what: str, found: Sequence[str], yes: bool) -> None:
     """Ask on a terminal; without one, ``-y`` is needed."""
     if yes or not found:
         return
-    if not sys.stdin.isatty():
+    if not has_terminal():
         raise Failed(f"not done: would {what}", "there is no terminal to ask; -y means yes")
     click.confirm(f"{what[0].upper()}{what[1:]}?", abort=True, err=True)
 

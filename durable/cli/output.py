@@ -69,4 +69,4 @@ def print_fields(fields: Iterable[tuple[str, str]]) -> None:
         first, *rest = text.split("\n")
         click.echo(f"{name.ljust(width)}  {first}")
         for line in rest:
-            click.echo(f"{' ' * width}  {line}")
+            click.echo(f"{' ' * width}  {line}".rstrip())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import shlex
 import signal
 import time
@@ -12,7 +13,7 @@ import click
 
 from durable.cli.arguments import json_values, named_values
 from durable.cli.connect import client_at
-from durable.cli.errors import EXIT_FAILED, Failed, say
+from durable.cli.errors import Failed, say
 from durable.cli.options import DURATION, output_option, parameter_options, store_option
 from durable.cli.output import print_value
 from durable.errors import InstanceNotFound, ResultTimeout, UsageError
@@ -44,7 +45,7 @@ LAST_GRACE = 5.0
     help="Activities at one time.",
 )  # fmt: skip
 @click.option(
-    "--grace", type=DURATION, default=30.0, show_default="30s",
+    "--grace", type=DURATION, default="30s", show_default=True,
     help="How long running activities may take to finish when this is stopped.",
 )  # fmt: skip
 @click.option("-q", "--quiet", is_flag=True, help="Do not show what happens.")
@@ -79,7 +80,7 @@ def run_command(
     flow = find_workflow(module, registry, name)
     check_arguments(flow, args, kwargs)
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s")
-    with client_at(url, create=True) as client:
+    with client_at(url, create=True, alone=True) as client:
         handle = _start(client, flow, registry, args, kwargs, id)
         if not handle.status().finished:
             _Run(client, handle, module, options).until_it_ends(timeout, all_queues(registry))
@@ -161,7 +162,7 @@ class _Run:
         before = {n: signal.signal(n, self._on_signal) for n in (signal.SIGINT, signal.SIGTERM)}
         try:
             here.worker.start()
-            self._wait(progress, timeout)
+            self._wait(progress, timeout, here.worker.runner.worker.build)
         finally:
             self._stop(here)
             for number, handler in before.items():
@@ -173,20 +174,17 @@ class _Run:
 
     def _on_signal(self, number: int, frame: FrameType | None) -> None:
         if self.stopped_by:
-            raise SystemExit(128 + number)
+            os._exit(128 + number)
         self.stopped_by = number
 
-    def _wait(self, progress: Progress, timeout: float | None) -> None:
+    def _wait(self, progress: Progress, timeout: float | None, build: str) -> None:
         end = None if timeout is None else time.monotonic() + timeout
         look_at = time.monotonic() + LOOK_INTERVAL
         while not progress.ended.wait(0.05):
             now = time.monotonic()
             if self.stopped_by:
-                say("stopping")
-                raise Failed(
-                    "stopped; run the same command again to go on"
-                    + self._id_hint(), exit_code=EXIT_FAILED
-                )  # fmt: skip
+                say("stopping: what runs may finish; a second signal stops at once")
+                raise Failed("stopped; run the same command again to go on" + self._id_hint())
             if end is not None and now >= end:
                 status = self.handle.status()
                 if not status.finished:
@@ -195,19 +193,20 @@ class _Run:
                     )
             if now >= look_at:
                 look_at = now + LOOK_INTERVAL
-                if self._look(progress):
+                if self._look(progress, build):
                     return
 
     def _id_hint(self) -> str:
         return f" (--id {shlex.quote(self.handle.id)})"
 
-    def _look(self, progress: Progress) -> bool:
-        """See whether it has ended, or cannot go on; gives True at the end."""
+    def _look(self, progress: Progress, build: str) -> bool:
+        """See whether it has ended, or this build of the code cannot go on with it; gives
+        True at the end."""
         row = self.client.instance(self.handle.id)
         if row.status.finished:
             return True
         if row.status == "blocked":
-            if row.blocked_by:
+            if row.blocked_by == build:
                 raise Failed(
                     f"{row.id} is blocked: {row.reason}",
                     "when the code is right again, the same command goes on" + self._id_hint(),

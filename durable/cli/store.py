@@ -31,7 +31,7 @@ def init_command(url: str) -> None:
             say(f"the store at {store.url} is there already, schema {have}")
 
 
-@store_command.command("status")
+@store_command.command("status", short_help="Show whether the schema fits.")
 @store_option
 @output_option
 def status_command(url: str, output: str) -> int:

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import logging
 import os
+import signal
 import socket
-from types import ModuleType
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import FrameType, ModuleType
 from typing import Any
 
 import click
@@ -15,6 +18,7 @@ from durable.cli.errors import say
 from durable.cli.options import DURATION, store_option
 
 DEFAULT_THREADS = 16
+STOPS = (signal.SIGTERM, signal.SIGINT)
 SLOTS = {"thread": ("thread", "threads"), "process": ("activity process", "activity processes")}
 LEVELS = ("debug", "info", "warning", "error")
 
@@ -35,11 +39,11 @@ LEVELS = ("debug", "info", "warning", "error")
 )  # fmt: skip
 @click.option("--burst", is_flag=True, help="Stop when nothing is due any more.")
 @click.option(
-    "--grace", type=DURATION, default=30.0, show_default="30s",
+    "--grace", type=DURATION, default="30s", show_default=True,
     help="How long running activities may take to finish at a stop.",
 )  # fmt: skip
 @click.option(
-    "--lease", type=DURATION, default=30.0, show_default="30s",
+    "--lease", type=DURATION, default="30s", show_default=True,
     help="Silence after which other workers take over.",
 )  # fmt: skip
 @click.option(
@@ -68,9 +72,26 @@ def worker_command(
     logging.basicConfig(
         level=log_level.upper(), format="%(asctime)s %(levelname)s %(name)s: %(message)s"
     )
-    if processes > 1:
-        return _supervise(modules, loaded, processes, url, log_level, options)
-    return _work(loaded, url, burst, options)
+    with _stoppable():
+        if processes > 1:
+            return _supervise(modules, loaded, processes, url, log_level, options)
+        return _work(loaded, url, burst, options)
+
+
+@contextmanager
+def _stoppable() -> Iterator[None]:
+    """Until the worker has its own handlers, a signal ends this process at once and well:
+    there is nothing yet to give back."""
+    before = {number: signal.signal(number, _leave) for number in STOPS}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _leave(number: int, frame: FrameType | None) -> None:
+    raise SystemExit(0)
 
 
 def _work(loaded: list[ModuleType], url: str, burst: bool, options: dict[str, Any]) -> int:
