@@ -18,7 +18,7 @@ import os
 import socket
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
@@ -44,7 +44,7 @@ def machine() -> str:
     return ":".join(parts)
 
 
-def fingerprint(modules: Sequence[ModuleType]) -> str:
+def fingerprint(modules: Iterable[ModuleType]) -> str:
     """A digest of the sources of the modules' top packages: which code a worker runs."""
     digest = hashlib.blake2b(digest_size=8)
     tops = {m.__name__.partition(".")[0]: m for m in modules}

@@ -22,6 +22,7 @@ import os
 import random
 import signal
 import socket
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterable, Sequence
@@ -54,6 +55,8 @@ DEFAULT_GRACE = 30.0
 DEFAULT_STEP_TIMEOUT = 10.0
 DEFAULT_UNKNOWN_AFTER = 5.0
 
+FIRST_PAUSE = 0.05
+"""Seconds to wait after a first error of the store; then twice as long, and so on."""
 BUSY_CLAIM_INTERVAL = 0.005
 """Seconds between claims while there is other work."""
 MAX_WAIT = 5.0
@@ -106,6 +109,7 @@ class Worker:
         modules = list(modules)
         self.store = _opened(store)
         self.codec = codec or Codec()
+        workflows, activities = list(workflows), list(activities)
         self.registry = Registry(modules, workflows, activities)
         self.slots = slots
         self.grace = grace
@@ -126,7 +130,7 @@ class Worker:
         self._grace_ends = 0.0
         self._lease = Lease(
             self.store,
-            self._template(queues, slots, build or fingerprint(modules)),
+            self._template(queues, slots, build or fingerprint([*modules, *_modules(workflows + activities)])),
             lease,
             unknown_after=unknown_after,
             on_cancel=self._cancel_attempts,
@@ -246,12 +250,12 @@ class Worker:
 
     def _loop(self) -> None:
         self._watchdog.thread_id = threading.get_ident()
-        pause = 0.05
+        pause = FIRST_PAUSE
         try:
             while not self._finished():
                 try:
                     self._turn()
-                    pause = 0.05
+                    pause = FIRST_PAUSE
                 except StepAborted:  # the step had just ended when it was interrupted
                     continue
                 except (Unavailable, OutcomeUnknown) as error:
@@ -422,6 +426,12 @@ def _slots(given: int | None, executor: str) -> int:
     if given is not None:
         return given
     return (os.cpu_count() or 1) if executor == "process" else DEFAULT_SLOTS
+
+
+def _modules(definitions: Iterable[Any]) -> list[ModuleType]:
+    """The modules in which these definitions stand."""
+    names = {definition.fn.__module__ for definition in definitions}
+    return [sys.modules[name] for name in sorted(names) if name in sys.modules]
 
 
 def _check_options(queues: Sequence[str], slots: int, max_in_flight: int, lease: float) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import platform
 import resource
@@ -22,9 +23,13 @@ Row = dict[str, Any]
 
 
 class Clock:
-    """Wall and CPU time (of the whole process) from its making until `stop`."""
+    """Wall and CPU time (of the whole process) from its making until `stop`, and how much of
+    it the garbage collector took."""
 
     def __init__(self) -> None:
+        self.collecting = 0.0
+        self._collection_began = 0.0
+        gc.callbacks.append(self._collection)
         self.began = time.perf_counter()
         self._cpu = time.process_time()
         self.wall = 0.0
@@ -33,6 +38,14 @@ class Clock:
     def stop(self) -> None:
         self.wall = time.perf_counter() - self.began
         self.cpu = time.process_time() - self._cpu
+        gc.callbacks.remove(self._collection)
+
+    def _collection(self, phase: str, info: dict[str, int]) -> None:
+        now = time.perf_counter()
+        if phase == "start":
+            self._collection_began = now
+        elif self._collection_began:
+            self.collecting += now - self._collection_began
 
 
 def percentiles(values: Sequence[float], name: str) -> Row:
@@ -68,6 +81,7 @@ def throughput(recorder: RecordingStore, clock: Clock, instances: int, activitie
         "steps_per_commit": round(steps / max(1, len(commits)), 1),
         "cpu_s": round(clock.cpu, 2),
         "cpu_ms_per_step": round(clock.cpu * 1000 / max(1, steps), 4),
+        "gc_s": round(clock.collecting, 2),
         "peak_rss_mb": peak_rss_mb(),
     }
 

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import os
 import statistics
+import sys
 import time
 from collections.abc import Sequence
+from typing import Any
 
 import click
 
@@ -32,9 +34,8 @@ REPLAY_TIME = 2.0
 def replay(places: Places, sizes: Sizes) -> Row:
     """Histories are read, decoded and replayed with all checks: events a second."""
     count, steps = sizes.instances or 20, sizes.activities or 300
-    options = {"max_in_flight": count, "instance_cache": CACHE}
     with places.fresh() as (store, _):
-        with Orchestrator(store, MODULES, **options) as here:
+        with Orchestrator(store, MODULES, instance_cache=CACHE) as here:
             handles = here.client.start_many([(workflows.chain, steps, sizes.text)] * count)
             for handle in handles:
                 handle.result(600)
@@ -42,6 +43,7 @@ def replay(places: Places, sizes: Sizes) -> Row:
         found = [store.instance(handle.id) for handle in handles]
         instances = [instance for instance in found if instance is not None]
         keys = [(instance.uid, instance.run) for instance in instances]
+        flow: Any = workflows.chain
         codec, events, reading = Codec(), 0, 0.0
         clock = Clock()
         while time.perf_counter() - clock.began < REPLAY_TIME:
@@ -49,7 +51,7 @@ def replay(places: Places, sizes: Sizes) -> Row:
             histories = store.history(keys)
             reading += time.perf_counter() - began
             for instance, history in zip(instances, histories, strict=True):
-                revive(instance, workflows.chain, history, codec).close()
+                revive(instance, flow, history, codec).close()
                 events += len(history)
         clock.stop()
     return {
@@ -128,9 +130,7 @@ def _create(store: Store, count: int, delay: int) -> None:
 
 def _fill(store: Store, worker: WorkerInfo, count: int, status: Status | None) -> None:
     """Instances that have ended, or (status None) that wait for a signal."""
-    with click.progressbar(
-        length=count, label="making a backlog", file=click.get_text_stream("stderr")
-    ) as bar:
+    with click.progressbar(length=count, label="making a backlog", file=sys.stderr) as bar:
         while count > 0:
             portion = min(PORTION, count)
             _create(store, portion, 0)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from durable.definitions import Workflow, activity, workflow
-from durable.workflow import gather
+from durable.verbs import gather
 
 
 @activity(name="durable.bench.noop")

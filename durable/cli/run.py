@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from durable.handle import Handle
     from durable.orchestrator import Orchestrator
     from durable.registry import Registry
+    from durable.worker import Worker
 
 LOOK_INTERVAL = 0.5
 """Seconds between looks at the store, should somebody else end the instance."""
@@ -162,7 +163,7 @@ class _Run:
         before = {n: signal.signal(n, self._on_signal) for n in (signal.SIGINT, signal.SIGTERM)}
         try:
             here.worker.start()
-            self._wait(progress, timeout, here.worker.runner.worker.build)
+            self._wait(progress, timeout, here.worker)
         finally:
             self._stop(here)
             for number, handler in before.items():
@@ -177,7 +178,7 @@ class _Run:
             os._exit(128 + number)
         self.stopped_by = number
 
-    def _wait(self, progress: Progress, timeout: float | None, build: str) -> None:
+    def _wait(self, progress: Progress, timeout: float | None, worker: Worker) -> None:
         end = None if timeout is None else time.monotonic() + timeout
         look_at = time.monotonic() + LOOK_INTERVAL
         while not progress.ended.wait(0.05):
@@ -193,8 +194,10 @@ class _Run:
                     )
             if now >= look_at:
                 look_at = now + LOOK_INTERVAL
-                if self._look(progress, build):
+                if self._look(progress, worker.build):
                     return
+            if not worker.running:
+                raise Failed("the worker gave up; run the same command again" + self._id_hint())
 
     def _id_hint(self) -> str:
         return f" (--id {shlex.quote(self.handle.id)})"

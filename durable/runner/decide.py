@@ -7,6 +7,7 @@ that blocks the instance, never an error of the worker.
 from __future__ import annotations
 
 import logging
+import traceback
 import os
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -15,6 +16,7 @@ from hashlib import blake2b
 from durable.codec import Codec
 from durable.errors import DurableError
 from durable.events import ActivityCancelled
+from durable.failure import PACKAGE
 from durable.interpreter import Interpreter, StepAborted
 from durable.model import Status, moment
 from durable.runner.attempt import Outcome
@@ -23,6 +25,17 @@ from durable.runner.steps import cancel, end, new_task, outgoing, pack_vars
 from durable.store import End, Message, NewTask, Step
 
 logger = logging.getLogger("durable.worker")
+
+
+def aborted(error: StepAborted) -> str:
+    """Why a step was stopped, with the line that it was at."""
+    text = str(error)
+    if text:
+        return text
+    where = traceback.extract_tb(error.__traceback__)
+    users = [frame for frame in where if not frame.filename.startswith(PACKAGE)]
+    place = f" at {users[-1].filename}:{users[-1].lineno}" if users else ""
+    return f"a step took too long: it was stopped{place}"
 
 
 class UnseenMessages(Exception):
@@ -65,7 +78,7 @@ class Decider:
         try:
             return self._decide(held, now)
         except StepAborted as error:
-            return self.block(held, f"{error or 'a step took too long'}")
+            return self.block(held, aborted(error))
         except UnseenMessages:
             raise
         except DurableError as error:

@@ -31,7 +31,8 @@ from durable.model import Instance, Task, WorkerInfo
 from durable.registry import Registry
 from durable.runner.attempt import Attempt, Outcome, crashed_too_often
 from durable.runner.cache import Cache
-from durable.runner.decide import Decider, Proposal, UnseenMessages
+from durable.runner.collector import paused
+from durable.runner.decide import Decider, Proposal, UnseenMessages, aborted
 from durable.runner.held import Held, revive
 from durable.runner.results import completion, first_attempt, next_attempt, postponed
 from durable.store import (
@@ -208,6 +209,10 @@ class Runner:
     def turn(self) -> list[Attempt]:
         """Decide, commit, and give the attempts to start. Raises what the store raises;
         everything that was not committed is kept for the next turn."""
+        with paused():
+            return self._turn()
+
+    def _turn(self) -> list[Attempt]:
         if self.must_reconcile:
             self.reconcile()
         if self._completions or self._postponed:
@@ -292,7 +297,9 @@ class Runner:
                 held.interpreter = revive(instance, definition, history, self.codec)
                 if held.interpreter.ending is not None:
                     broken[held.uid] = "its history has an end, and it is not finished"
-            except (DurableError, StepAborted) as error:
+            except StepAborted as error:
+                broken[held.uid] = aborted(error)
+            except DurableError as error:
                 broken[held.uid] = f"{type(error).__name__}: {error}"
             except Exception as error:
                 logger.exception("%s cannot be replayed", instance.id)
