@@ -23,7 +23,6 @@ from durable.cli.app import app
 
 DOCS = Path(__file__).resolve().parent.parent / "docs"
 PAGES = sorted(DOCS.glob("*.rst"))
-EXPECTED = ["cli.rst", "glossary.rst", "guide.rst", "index.rst", "stores.rst", "workers.rst"]
 
 
 @dataclass
@@ -42,7 +41,7 @@ def doctree(page: Path) -> docutils.nodes.document:
 
 
 def blocks(page: Path) -> Iterator[Block]:
-    """The code blocks of a page; ``follows``: nothing stands between it and the one before."""
+    """The code blocks of a page, in order."""
     for node in doctree(page).findall(docutils.nodes.literal_block):
         languages = [name for name in node["classes"] if name != "code"]
         text = node.astext()
@@ -59,8 +58,9 @@ def line_of(page: Path, text: str) -> int:
     raise AssertionError(f"not found in {page.name}: {wanted[0]}")
 
 
-def test_the_pages_that_there_are() -> None:
-    assert [page.name for page in PAGES] == EXPECTED
+def test_the_index_leads_to_every_page() -> None:
+    links = [n["refuri"] for n in doctree(DOCS / "index.rst").findall(docutils.nodes.reference)]
+    assert sorted(links) == [page.name for page in PAGES if page.name != "index.rst"]
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
@@ -70,9 +70,7 @@ def test_links_lead_to_files(page: Path) -> None:
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
-def test_python_blocks(
-    page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_python_blocks(page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     name = f"docs_{page.stem}"
     module = ModuleType(name)
@@ -116,4 +114,5 @@ def test_console_commands_can_be_parsed(words: list[str]) -> None:
 
 def test_every_command_has_its_place() -> None:
     text = (DOCS / "cli.rst").read_text("utf-8")
-    assert [name for name in app.list_commands(click.Context(app)) if f"``{name}" not in text] == []
+    names = app.list_commands(click.Context(app))
+    assert [name for name in names if not re.search(rf"``{name}[ `]", text)] == []
