@@ -59,6 +59,7 @@ FIRST_PAUSE = 0.05
 """Seconds to wait after a first error of the store; then twice as long, and so on."""
 BUSY_CLAIM_INTERVAL = 0.005
 """Seconds between claims while there is other work."""
+NO_MARK = -1
 MAX_WAIT = 5.0
 """Seconds after which an idle loop looks even if nothing woke it."""
 
@@ -122,15 +123,16 @@ class Worker:
         self._stopped = threading.Event()
         self._reconcile = False
         self._claimed_at = 0.0
-        self._claimed_mark = -1
-        self._committed = False  # since the last claim
+        self._claimed_mark = NO_MARK
         self._next_wake_at: int | None = None
         self._more = False
         self._thread: threading.Thread | None = None
         self._grace_ends = 0.0
         self._lease = Lease(
             self.store,
-            self._template(queues, slots, build or fingerprint([*modules, *_modules(workflows + activities)])),
+            self._template(
+                queues, slots, build or fingerprint([*modules, *_modules(workflows + activities)])
+            ),
             lease,
             unknown_after=unknown_after,
             on_cancel=self._cancel_attempts,
@@ -277,21 +279,30 @@ class Worker:
             logger.warning("this worker has expired: it drops all and registers anew")
             runner.drop_all()
             runner.become(self._lease.register())
-        mark = self.store.mark()
         self._drain()
         self._time_out()
         if self._reconcile:
             self._reconcile = False
             runner.must_reconcile = True
-        self._claim(mark)
         if runner.busy:
-            self._committed = True
-            for attempt in runner.turn():
-                self._executor.submit(attempt)
-        else:
-            if self.burst and not runner.attempts and self._nothing_due():
-                self._stopping.set()
-            self._wait(mark)
+            if self._claim_is_worth_it():
+                self._claim()
+            self._advance()
+            return
+        mark = self.store.mark()  # before looking, so that nothing is missed
+        if self._may_be_due(mark):
+            self._claim(mark)
+        if runner.busy:
+            self._advance()
+            return
+        if self.burst and not runner.attempts and self._nothing_due():
+            self._stopping.set()
+        self._wait(mark)
+
+    def _advance(self) -> None:
+        self._claimed_mark = NO_MARK  # what is committed now may be due now
+        for attempt in self.runner.turn():
+            self._executor.submit(attempt)
 
     def _drain(self) -> None:
         done, finish = self._done, self.runner.finish
@@ -301,30 +312,39 @@ class Worker:
         except Empty:
             pass
 
-    def _claim(self, mark: int) -> None:
-        """Claim if something may be due: the store has changed, a moment has come, or this
-        worker has committed since; when busy, only every few milliseconds."""
+    def _claim_is_worth_it(self) -> bool:
+        """When busy: if there is room for more that is known to be due, and every few
+        milliseconds."""
         runner = self.runner
+        room = self._more and len(runner.held) * 10 < runner.max_held * 9
+        return room or self._since_claim() >= BUSY_CLAIM_INTERVAL
+
+    def _may_be_due(self, mark: int) -> bool:
+        """When there is nothing to commit: if the store has changed, or a moment has come.
+        While activities run here the store changes by every step; that is busy, too."""
+        if mark != self._claimed_mark:
+            return not self.runner.attempts or self._claim_is_worth_it()
+        if self._since_claim() >= MAX_WAIT:
+            return True
+        return self._next_wake_at is not None and self._next_wake_at <= self.store.now()
+
+    def _since_claim(self) -> float:
+        return time.monotonic() - self._claimed_at
+
+    def _claim(self, mark: int = NO_MARK) -> None:
         stopping = self._stopping.is_set()
-        runner.slots = 0 if stopping else self.slots - self._executor.occupied
+        self.runner.slots = 0 if stopping else self.slots - self._executor.occupied
         if stopping:
             return
-        now = time.monotonic()
-        if runner.busy:
-            room = self._more and len(runner.held) * 10 < runner.max_held * 9
-            if not room and now - self._claimed_at < BUSY_CLAIM_INTERVAL:
-                return
-        elif mark == self._claimed_mark and not self._committed:
-            due = self._next_wake_at is not None and self._next_wake_at <= self.store.now()
-            if not due and now - self._claimed_at < MAX_WAIT:
-                return
-        claimed = runner.claim()
-        self._claimed_mark, self._claimed_at, self._committed = mark, now, False
+        claimed = self.runner.claim()
+        self._claimed_mark, self._claimed_at = mark, time.monotonic()
         self._next_wake_at, self._more = claimed.next_wake_at, claimed.more
 
     def _wait(self, mark: int) -> None:
         """Until the store changes, an activity ends, or something falls due."""
         timeout = MAX_WAIT
+        if mark != self._claimed_mark:  # not looked since: soon
+            timeout = max(0.0, BUSY_CLAIM_INTERVAL - self._since_claim())
         if self._next_wake_at is not None:
             due = (self._next_wake_at - self.store.now()) / 1_000_000
             timeout = min(timeout, max(due, 0.0))

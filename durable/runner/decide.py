@@ -7,8 +7,8 @@ that blocks the instance, never an error of the worker.
 from __future__ import annotations
 
 import logging
-import traceback
 import os
+import traceback
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from hashlib import blake2b

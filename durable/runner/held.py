@@ -26,7 +26,6 @@ from durable.runner.attempt import Outcome
 from durable.runner.steps import unpack_vars
 from durable.store import Message
 
-
 PYTHON = platform.python_version()
 
 

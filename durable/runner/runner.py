@@ -22,6 +22,7 @@ from __future__ import annotations
 import logging
 import random
 from collections.abc import Callable, Iterable
+from dataclasses import replace
 
 from durable.codec import Codec
 from durable.commands import ActivityOptions
@@ -294,7 +295,8 @@ class Runner:
             self.steps += 1
             try:
                 history = found.get(held.uid, [])
-                held.interpreter = revive(instance, definition, history, self.codec)
+                present = replace(instance, history_length=held.length)  # not as it was claimed
+                held.interpreter = revive(present, definition, history, self.codec)
                 if held.interpreter.ending is not None:
                     broken[held.uid] = "its history has an end, and it is not finished"
             except StepAborted as error:
@@ -363,6 +365,8 @@ class Runner:
         if self.on_step is not None and step.events:
             self.on_step(held.instance, held.length, step.events)
         held.length += len(step.events)
+        if step.version is not None:
+            held.instance = replace(held.instance, version=step.version)
         held.messages_first = False
         for row in proposal.eager:
             self._start(held, row)
