@@ -1,8 +1,9 @@
 """Attempts in threads of this process.
 
 Threads are started as they are needed, at most twice as many every few milliseconds: quick
-activities never have more than a few threads, however many slots there are.  A thread cannot be killed: an attempt that overruns
-its timeout keeps its thread, and so its slot, until it returns.
+activities never have more than a few threads, however many slots there are.  A thread cannot
+be killed: an attempt that overruns its timeout keeps its thread, and so its slot, until it
+returns.
 """
 
 from __future__ import annotations

@@ -118,16 +118,20 @@ class Runner:
     def claim(self) -> Claimed:
         """Claim what there is room for."""
         info = self.worker
-        claimed = self.store.claim(
-            ClaimRequest(
-                info.id,
-                info.queues,
-                info.workflows,
-                info.activities,
-                max(0, self.max_held - len(self.held)),
-                max(0, self.free_slots),
+        try:
+            claimed = self.store.claim(
+                ClaimRequest(
+                    info.id,
+                    info.queues,
+                    info.workflows,
+                    info.activities,
+                    max(0, self.max_held - len(self.held)),
+                    max(0, self.free_slots),
+                )
             )
-        )
+        except OutcomeUnknown:
+            self.must_reconcile = True  # it may own more than it knows
+            raise
         self.take(claimed)
         return claimed
 
@@ -241,7 +245,11 @@ class Runner:
         todo = [held for uid, held in self._todo.items() if uid not in proposed]
         self._todo = {uid: h for uid, h in self._todo.items() if uid in proposed}
         missing = [held for held in todo if held.interpreter is None]
-        broken = self._load(missing) if missing else {}
+        try:
+            broken = self._load(missing) if missing else {}
+        except DurableError:  # the store does not answer: they are still to do
+            self._todo.update((held.uid, held) for held in todo)
+            raise
         now = self.store.now()
         for held in todo:
             if held.instance.crashes >= MAX_CRASHES:
