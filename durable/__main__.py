@@ -1,6 +1,5 @@
 """``python -m durable`` is the command ``durable``."""
 
-
 from durable.cli import main
 
 if __name__ == "__main__":

@@ -264,7 +264,7 @@ class Client:
 
     def instance(self, id: str) -> Instance:
         """The stored row; raises `InstanceNotFound`."""
-        instance = self.store.instance(id)
+        instance = self._repeat(lambda: self.store.instance(id))
         if instance is None:
             raise InstanceNotFound(f"there is no instance {id!r}")
         return instance

@@ -16,6 +16,7 @@ import hashlib
 import logging
 import os
 import socket
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterable, Sequence
@@ -47,21 +48,21 @@ def machine() -> str:
 def fingerprint(modules: Iterable[ModuleType]) -> str:
     """A digest of the sources of the modules' top packages: which code a worker runs."""
     digest = hashlib.blake2b(digest_size=8)
-    tops = {m.__name__.partition(".")[0]: m for m in modules}
-    for name in sorted(tops):
-        origin = getattr(tops[name], "__file__", None)
-        if origin is None:
-            continue
-        file = Path(origin)
-        whole = file.name == "__init__.py" or "." in tops[name].__name__
-        sources = sorted(file.parent.rglob("*.py")) if whole else [file]
-        for source in sources:
-            digest.update(str(source.relative_to(file.parent)).encode())
-            try:
-                digest.update(source.read_bytes())
-            except OSError:
-                continue
+    for name in sorted({module.__name__.partition(".")[0] for module in modules}):
+        for source in _sources(name):
+            digest.update(source.name.encode())
+            digest.update(source.read_bytes())
     return digest.hexdigest()
+
+
+def _sources(name: str) -> list[Path]:
+    """The source files of a top-level module or package."""
+    top = sys.modules.get(name)
+    folders = [Path(folder) for folder in getattr(top, "__path__", ())]
+    if folders:
+        return sorted(file for folder in folders for file in folder.rglob("*.py"))
+    file = getattr(top, "__file__", None)
+    return [Path(file)] if file and Path(file).is_file() else []
 
 
 def dead_neighbours(workers: Sequence[WorkerInfo], here: str) -> list[str]:

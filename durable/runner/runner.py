@@ -384,7 +384,10 @@ class Runner:
                 attempt.cancelled = True
         if step.end is not None and step.end.status.finished:
             self._forget(held)
-        elif step.release:
+        elif step.release:  # what came since it was proposed waits in the store
+            self._todo.pop(step.uid, None)
+            self._give_away(held.outcomes)
+            held.outcomes = []
             del self.held[step.uid]
             if interpreter is not None:
                 self.cache.put(step.uid, interpreter)

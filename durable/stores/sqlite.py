@@ -202,6 +202,9 @@ class SqliteStore(SqlStore):
 
     # -- forks --------------------------------------------------------------------------
 
+    def _freeze(self) -> list[threading.Lock]:
+        return self._links.freeze()
+
     def _forget(self) -> None:
         self._links.forget()
         self._watch.forget()
@@ -215,9 +218,23 @@ def _system_clock() -> int:
 _stores: weakref.WeakSet[SqliteStore] = weakref.WeakSet()
 
 
-def _after_fork() -> None:
-    for store in _stores:
+_frozen: list[threading.Lock] = []
+
+
+def _before_fork() -> None:
+    for store in list(_stores):
+        _frozen.extend(store._freeze())
+
+
+def _in_parent() -> None:
+    while _frozen:
+        _frozen.pop().release()
+
+
+def _in_child() -> None:
+    _frozen.clear()
+    for store in list(_stores):
         store._forget()
 
 
-os.register_at_fork(after_in_child=_after_fork)
+os.register_at_fork(before=_before_fork, after_in_parent=_in_parent, after_in_child=_in_child)

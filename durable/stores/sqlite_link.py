@@ -8,6 +8,8 @@ Rules
 * A forked child neither uses nor closes what it inherited: SQLite's locks belong to the
   parent, and closing a connection may delete a log that somebody else still needs.  So
   inherited connections are never closed, not even by the end of the interpreter.
+* While a process forks none of our threads is inside SQLite (`freeze`): the library has
+  locks of its own, for its memory, that the child would find locked for ever.
 * POSIX drops all locks of a process on a file when it closes *any* descriptor of it.  So
   nothing but SQLite opens an existing database, and a new file is made under `_making`.
 """
@@ -24,6 +26,9 @@ from collections.abc import Callable
 from durable.errors import StoreError
 
 __all__ = ["Link", "Links"]
+
+FREEZING = 10.0
+"""Seconds that a fork waits for a verb; more than one takes, short of a disk that hangs."""
 
 _making = threading.Lock()
 
@@ -74,6 +79,7 @@ class Links:
         self._local = threading.local()
         self._all: set[Link] = set()
         self._lock = threading.Lock()
+        self._connecting = threading.Lock()
 
     def mine(self) -> Link:
         """The link of this thread; made if there is none."""
@@ -96,10 +102,11 @@ class Links:
 
     def another(self) -> Link:
         """A link that is no thread's."""
-        self._make_file()
-        link = Link(self._connect())
-        with self._lock:
-            self._all.add(link)
+        with self._connecting:
+            self._make_file()
+            link = Link(self._connect())
+            with self._lock:
+                self._all.add(link)
         return link
 
     def drop_mine(self) -> None:
@@ -116,6 +123,13 @@ class Links:
         for link in links:
             with link.lock:
                 self._drop(link)
+
+    def freeze(self) -> list[threading.Lock]:
+        """Wait until none of our threads is inside SQLite, and keep them out: the locks."""
+        frozen = [self._connecting] if self._connecting.acquire(timeout=FREEZING) else []
+        with self._lock:
+            links = list(self._all)
+        return frozen + [link.lock for link in links if link.lock.acquire(timeout=FREEZING)]
 
     def forget(self) -> None:
         """In a forked child: begin anew, and leave alone what is the parent's."""

@@ -8,7 +8,8 @@ Rules
 * `mark` looks at the file itself.  So a change after it is noticed by the `wait` that
   follows, whether or not anybody was watching in between.
 * While somebody waits one thread looks at the file: every 2 ms at first, then less often,
-  down to every 15 ms (a wake-up costs 50 µs, the look itself 4).  It ends when nobody has waited for a second, or at `close`.
+  down to every 15 ms (a wake-up costs 50 µs, the look itself 4).  It ends when nobody has
+  waited for a second, or at `close`.
 * A look that fails counts as a change: who waits goes on, and meets the error himself.
 * A forked child begins anew (`forget`): it has no such thread, and must not look through
   the parent's connection.

@@ -47,7 +47,8 @@ def ship(order: str) -> str:
     return order
 
 
-def subclasses(cls: type) -> Iterator[type]:
+def subclasses(cls: type[Any]) -> Iterator[type[Any]]:
+    sub: type[Any]
     for sub in cls.__subclasses__():
         yield sub
         yield from subclasses(sub)
@@ -78,7 +79,7 @@ def test_a_workflow_can_be_driven_by_hand() -> None:
     assert next(gen) == charge.call("o-1")
     assert gen.send("r") == sleep(5)
     with pytest.raises(StopIteration) as end:
-        next(gen)
+        _ = next(gen)
     assert end.value.value == "r!"
 
 
@@ -170,7 +171,7 @@ def test_a_returned_command_fails_the_workflow() -> None:
 def test_a_forgotten_yield_is_reported_with_its_line() -> None:
     @workflow
     def flow() -> Workflow[str]:
-        charge.call("a")
+        _ = charge.call("a")
         yield sleep(0)
         return "done"
 
@@ -183,20 +184,20 @@ def test_a_forgotten_yield_is_reported_with_its_line() -> None:
 
 def test_wrong_arguments_raise_at_the_call() -> None:
     with pytest.raises(TypeError, match="missing a required argument: 'order'"):
-        charge.call()  # type: ignore[call-arg]
+        _ = charge.call()  # type: ignore[call-arg]
     with pytest.raises(TypeError, match="did you mean 'timeout'"):
         charge.options(timeot=5)
     with pytest.raises(TypeError, match="gather takes commands, not a list"):
         gather([sleep(1)])  # type: ignore[call-overload]
     with pytest.raises(ValueError, match="race"):
-        race()
+        _ = race()
     with pytest.raises(UsageError, match="could never be ready"):
-        race(sleep(1), default=None)
+        _ = race(sleep(1), default=None)
     for wrong in (-1, float("nan"), timedelta(days=-1)):
         with pytest.raises(ValueError, match="sleep cannot be"):
-            sleep(wrong)
+            _ = sleep(wrong)
     with pytest.raises(ValueError, match="aware"):
-        sleep_until(datetime(2030, 1, 1))
+        _ = sleep_until(datetime(2030, 1, 1))
     for verb in (now, uuid4, random, info):
         with pytest.raises(UsageError, match="only inside a running workflow"):
             verb()
@@ -206,7 +207,7 @@ def test_definitions_refuse_what_cannot_work() -> None:
     async def later() -> None: ...
 
     with pytest.raises(TypeError, match="async def"):
-        workflow(later)  # type: ignore[call-overload]
+        workflow(later)  # type: ignore[arg-type]
     with pytest.raises(TypeError, match="async def"):
         activity(later)
     with pytest.raises(TypeError, match="lambda"):
@@ -362,7 +363,7 @@ def test_a_failed_task_that_nobody_joined_fails_the_workflow() -> None:
 
     @workflow
     def flow() -> Workflow[str]:
-        spawn(broken())
+        _ = spawn(broken())
         yield wait_signal("go")
         return "done"
 
@@ -378,7 +379,7 @@ def test_a_root_that_returns_cancels_its_tasks(caplog: pytest.LogCaptureFixture)
 
     @workflow
     def flow() -> Workflow[str]:
-        spawn(patient(), name="patient")
+        _ = spawn(patient(), name="patient")
         yield sleep(0)
         return "done"
 
@@ -427,7 +428,7 @@ def test_dropping_a_generator_has_no_effect() -> None:
         try:
             yield wait_signal("never")
         finally:
-            sleep(1)
+            _ = sleep(1)
             effects.append("reached")
 
     step = Stepper(flow)

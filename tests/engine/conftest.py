@@ -1,0 +1,7 @@
+"""Fixtures of the engine's tests."""
+
+from engine_fixtures import (  # noqa: F401 — pytest finds fixtures by their names here
+    _close_stores,
+    engine,
+    store_url,
+)

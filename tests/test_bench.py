@@ -1,0 +1,111 @@
+"""The bench runs, at tiny sizes, and says what it promises. Never how fast."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import CliRunner
+
+from durable.bench import workflows
+from durable.bench.cli import SCENARIOS, bench
+from durable.bench.measuring import percentiles
+from durable.bench.places import Places
+from durable.bench.recording import Call, RecordingStore, ceiling
+from durable.bench.scenarios import Sizes, idle, latency
+from durable.client import Client
+from durable.worker import Worker
+
+RATES = {
+    "instances", "activities", "seconds", "workflows_per_s", "activities_per_s", "commits",
+    "steps", "steps_per_commit", "cpu_s", "cpu_ms_per_step", "gc_s", "peak_rss_mb",
+    "start_to_finish_p50_ms", "start_to_finish_p95_ms", "start_to_finish_p99_ms",
+    "bytes_per_activity", "ceiling_per_s", "ceiling_ratio", "ceiling_commits_only_per_s",
+}  # fmt: skip
+KEYS = {
+    "sequential": RATES,
+    "fan-out": RATES | {"us_per_activity_small", "us_per_activity_large", "ratio"},
+    "long": RATES | {"us_per_activity_first", "us_per_activity_last", "ratio"},
+    "backlog": {"claim_ms_small", "claim_ms_large", "ratio"},
+    "replay": {"histories", "events_per_history", "events_per_s"},
+}
+TINY = {
+    "sequential": ["-n", "20", "-k", "2", "--payload", "10", "-t", "2"],
+    "fan-out": ["-k", "50", "--in-flight", "20"],
+    "long": ["-k", "12"],
+    "backlog": ["-n", "600"],
+    "replay": ["-n", "2", "-k", "5"],
+}
+
+
+@pytest.fixture
+def url(tmp_path: Path) -> str:
+    return f"sqlite:///{tmp_path}/x.db"
+
+
+@pytest.mark.parametrize("name", TINY)
+def test_scenario(name: str, url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("durable.bench.reading.REPLAY_TIME", 0.05)
+    args = ["--scenario", name, "--store", url, "-o", "json", *TINY[name]]
+    result = CliRunner().invoke(bench, args, catch_exceptions=False)
+    assert result.exit_code == 0
+    found = json.loads(result.stdout)
+    assert found["machine"]["synchronous"] == "full"
+    assert KEYS[name] <= found["scenarios"][name].keys()
+    assert list(tmp_path.iterdir()) == []  # nothing is left
+
+
+def test_table_has_the_keys_of_json() -> None:
+    args = ["--store", "memory://", "-n", "5"]
+    table = CliRunner().invoke(bench, args, catch_exceptions=False).stdout
+    both = CliRunner().invoke(bench, [*args, "-o", "json"], catch_exceptions=False).stdout
+    found: dict[str, Any] = json.loads(both)
+    for key in (*found["machine"], *found["scenarios"]["sequential"]):
+        assert f"  {key} " in table
+
+
+def test_latency_and_idle(url: str) -> None:
+    row = latency(Places(url), Sizes(instances=2))
+    assert {"same_process_p50_ms", "other_process_p99_ms"} <= row.keys()
+    assert "cpu_percent_of_a_core" in idle(Places("memory://"), Sizes(idle=0.01))
+
+
+def test_every_scenario_is_tested() -> None:
+    assert TINY.keys() | {"latency", "idle"} == SCENARIOS.keys()
+
+
+def _recorded(places: Places) -> list[Call]:
+    with places.fresh() as (store, _):
+        recorder = RecordingStore(store)
+        worker = Worker(recorder.store, [workflows], activity_slots=4)
+        worker.start()
+        try:
+            Client(recorder.store).start_many([(workflows.chain, 2, "")] * 10)
+            assert recorder.wait_finished(10, 30)
+        finally:
+            worker.stop()
+    assert recorder.commits()
+    return recorder.calls
+
+
+def test_the_ceiling_writes_what_the_run_wrote(url: str) -> None:
+    calls = _recorded(Places(url))
+    with Places(url).fresh() as (store, _):
+        limit = ceiling(calls, store)
+        assert limit.problem == ""
+        assert 0 < limit.commits < limit.all_writes
+        assert store.stats().instances["completed"] == 10
+
+
+def test_a_ceiling_that_went_another_way_says_so(url: str) -> None:
+    calls = [call for call in _recorded(Places(url)) if call.verb != "claim"]
+    with Places(url).fresh() as (store, _):
+        assert "refused" in ceiling(calls, store).problem
+
+
+def test_percentiles() -> None:
+    values = [number / 1000 for number in range(100)]
+    assert percentiles(values, "x") == {"x_p50_ms": 50.0, "x_p95_ms": 95.0, "x_p99_ms": 99.0}
+    assert percentiles([], "x") == {}
