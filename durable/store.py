@@ -158,8 +158,7 @@ class Outgoing:
 
 @dataclass(frozen=True, slots=True)
 class ClaimRequest:
-    """What a worker can take: at most ``instances`` and ``tasks`` of what it knows.
-    A worker that is not registered (any more) is given nothing.
+    """What a registered worker can take: at most ``instances`` and ``tasks`` of what it knows.
 
     workflows: names and ``name@version``; activities: names.
     """

@@ -64,16 +64,16 @@ def open_store(url: str, **options: object) -> Store:
 def redact(url: str) -> str:
     """An address without its password, to be shown."""
     scheme, found, rest = url.partition("://")
-    if found and not rest.startswith("/"):
-        # A password that was not quoted may have any sign in it: it ends at the last @.
-        authority, query = re.split(r"(?=\?)", rest, maxsplit=1) if "?" in rest else (rest, "")
-        user, at, host = authority.rpartition("@")
-        if not at and "@" in query:
-            user, at, host = rest.rpartition("@")
-            query = ""
-        if at:
-            name, colon, _ = user.partition(":")
-            rest = f"{name}{':***' if colon else ''}@{host}{query}"
+    if not found:
+        scheme, rest = "", url
+    if not rest.startswith("/"):
+        # An unquoted password may have any sign in it: it ends at the last @.
+        place, mark, query = rest.partition("?")
+        if "@" in query:
+            place, mark, query = rest, "", ""
+        user, at, host = place.rpartition("@")
+        name, colon, _ = user.partition(":")
+        rest = f"{name}{':***' if colon else ''}{at}{host}{mark}{query}"
     return _SECRET.sub(r"\1***", f"{scheme}{found}{rest}")
 
 

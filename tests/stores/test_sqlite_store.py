@@ -244,12 +244,14 @@ def test_a_claim_costs_the_same_beside_many_that_wait(store: SqliteStore) -> Non
     many("owned", queue="owned")
     while claimed := ender.claim().instances:
         later = store.now() + HOUR
-        ender.commit(*(a_step(one, tasks=[a_task(store)], wake_at=later) for one in claimed))
+        ender.commit(
+            *(a_step(one, tasks=[a_task(store, name="foreign")], wake_at=later) for one in claimed)
+        )
     many("future", start_at=store.now() + HOUR)
     after = effort()
-    # A few steps more: two more ranges to jump over, deeper trees.
-    assert after[0] <= before[0] + 30
-    assert after[1] <= before[1] + 40
+    # A little more, for three more ranges to jump over; reading 3000 rows would be thousands.
+    assert after[0] <= before[0] + 100
+    assert after[1] <= before[1] + 100
 
 
 # -- sizes ------------------------------------------------------------------------------
@@ -888,7 +890,8 @@ def test_memory_stores_by_name() -> None:
         ("redis://:secret@h:6379/0", "redis://:***@h:6379/0"),
         ("postgresql://u@h/d", "postgresql://u@h/d"),
         ("mysql://u:se@cr/et@h/d", "mysql://u:***@h/d"),
-        ("mysql://u:se?cr@et@h/d", "mysql://u:***@h/d"),
+        ("mysql://u:se?cret@h/d", "mysql://u:***@h/d"),
+        ("mysql://u:se@c?ret@h/d", "mysql://u:***@h/d"),
         ("mysql://u:a:secret@h/d", "mysql://u:***@h/d"),
         ("mysql://h/d?user=u&password=secret&x=1", "mysql://h/d?user=u&password=***&x=1"),
         ("sqlite:///a@b/x:y.db", "sqlite:///a@b/x:y.db"),
