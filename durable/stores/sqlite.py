@@ -129,13 +129,12 @@ class SqliteStore(SqlStore):
     # -- transactions -------------------------------------------------------------------
 
     def _transact(self, work: Callable[[Tx], T], *, durable: bool) -> T:
-        link = self._links.hold()
-        try:
-            with self._writing:
-                self._sync(link, durable and self._syncs)
-                return self._in_transaction(link, work)
-        finally:
-            link.lock.release()
+        while True:
+            link = self._links.mine()
+            with link.lock, self._writing:
+                if link.connection is not None:  # else it was closed just now
+                    self._sync(link, durable and self._syncs)
+                    return self._in_transaction(link, work)
 
     def _sync(self, link: Link, full: bool) -> None:
         """Choose whether the next COMMIT waits for the disk."""
@@ -160,11 +159,11 @@ class SqliteStore(SqlStore):
                     execute("ROLLBACK")
 
     def _look(self, work: Callable[[Tx], T]) -> T:
-        link = self._links.hold()
-        try:
-            return work(Tx(link.cursor, self._texts, self._clock()))
-        finally:
-            link.lock.release()
+        while True:
+            link = self._links.mine()
+            with link.lock:
+                if link.connection is not None:
+                    return work(Tx(link.cursor, self._texts, self._clock()))
 
     def _distrust(self) -> None:
         self._links.drop_mine()

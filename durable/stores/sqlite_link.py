@@ -91,15 +91,6 @@ class Links:
         self._local.held = held
         return held.link
 
-    def hold(self) -> Link:
-        """The link of this thread, with its lock, which the caller releases."""
-        while True:
-            link = self.mine()
-            link.lock.acquire()
-            if link.connection is not None:
-                return link
-            link.lock.release()
-
     def another(self) -> Link:
         """A link that is no thread's."""
         with self._connecting:
