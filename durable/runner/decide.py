@@ -137,7 +137,8 @@ class Decider:
         self, held: Held, interpreter: Interpreter, step: Step, now: int, late: tuple[str, ...]
     ) -> Proposal:
         proposal = Proposal(held, step, held.outcomes)
-        self._answer_cancels(held, interpreter)
+        if interpreter.decision.cancels:
+            self._answer_cancels(interpreter)
         decision = interpreter.take()
         step.events = decision.events
         if decision.vars_changed:
@@ -166,7 +167,7 @@ class Decider:
         return proposal
 
     @staticmethod
-    def _answer_cancels(held: Held, interpreter: Interpreter) -> None:
+    def _answer_cancels(interpreter: Interpreter) -> None:
         """Activities that were asked to stop before their task was ever stored."""
         decision = interpreter.decision
         while True:
