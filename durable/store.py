@@ -455,6 +455,11 @@ class Store(ABC):
         (any more) is left out."""
 
     @abstractmethod
+    def release(self, worker: str, uids: Sequence[bytes]) -> None:
+        """Give back instances that the worker owns and has not touched, due now, with their
+        crashes as they are; what it does not own is left alone."""
+
+    @abstractmethod
     def commit(self, worker: str, steps: Sequence[Step]) -> list[Verdict]:
         """Store steps in one transaction; one verdict each. A uid appears at most once."""
 

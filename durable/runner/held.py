@@ -36,6 +36,7 @@ class Held:
     interpreter: None until its history is read. messages: its whole inbox. outcomes: of
     local attempts, with the moment when they came. running: commands that run here.
     messages_first: apply the inbox before anything else, because its end had not seen it.
+    crashes: workers lost with it since its last commit.
     """
 
     instance: Instance
@@ -46,6 +47,7 @@ class Held:
     outcomes: list[tuple[int, Outcome]] = field(default_factory=list)
     running: set[int] = field(default_factory=set)
     messages_first: bool = False
+    crashes: int = 0
 
     @property
     def uid(self) -> bytes:

@@ -11,8 +11,8 @@ Rules
   again from the history.
 * After an unknown outcome nothing local is trusted: what the store says this worker owns is
   adopted under new epochs, and held results are applied only if their task is still there.
-* An instance that may have taken workers down (`SUSPECT_CRASHES`) is stepped alone; after
-  `MAX_CRASHES` it is blocked.
+* An instance that may have taken workers down (`SUSPECT_CRASHES`) is held and stepped alone
+  among its like, after what is above suspicion; after `MAX_CRASHES` it is blocked.
 
 Not thread-safe: one loop calls it.
 """
@@ -136,11 +136,24 @@ class Runner:
         return claimed
 
     def take(self, claimed: Claimed) -> None:
-        """Hold what was claimed."""
+        """Hold what was claimed; of the suspects one at a time, so that the next crash is not
+        counted against the others."""
+        spare = []
         for item in claimed.instances:
-            self._take_instance(item)
+            if self._may_hold(item.instance):
+                self._take_instance(item)
+            else:
+                spare.append(item.instance.uid)
+        if spare:
+            self.store.release(self.worker.id, spare)
         for task in claimed.tasks:
             self._take_task(task)
+
+    def _may_hold(self, instance: Instance) -> bool:
+        if not SUSPECT_CRASHES <= instance.crashes < MAX_CRASHES:
+            return True
+        suspects = (h.uid for h in self.held.values() if h.crashes >= SUSPECT_CRASHES)
+        return next(suspects, instance.uid) == instance.uid
 
     def _take_instance(self, item: ClaimedInstance) -> None:
         instance = item.instance
@@ -149,6 +162,7 @@ class Runner:
             if held is not None:
                 self._forget(held)
             held = Held(instance, instance.epoch, instance.history_length, item.messages)
+            held.crashes = instance.crashes
             held.interpreter = self.cache.take(instance.uid, instance.run, held.length)
             self.held[instance.uid] = held
         else:
@@ -225,25 +239,22 @@ class Runner:
         if self._todo:
             self._propose()
         while self._proposals:
-            self._commit(self._next_batch())
+            self._commit(list(self._proposals))
         self._proposals, self._waiting = self._waiting, []
         starting, self._starting = self._starting, []
         return starting
 
     def _complete(self) -> None:
         completions, postponed = self._completions, self._postponed
-        try:
-            self.store.complete(self.worker.id, completions, postponed)
-        except OutcomeUnknown:
-            self.must_reconcile = True  # what was not stored is still owned, so it is adopted
-            self._completions, self._postponed = [], []
-            raise
+        self.store.complete(self.worker.id, completions, postponed)  # safe to repeat
         self._completions, self._postponed = [], []
 
     def _propose(self) -> None:
         proposed = {p.held.uid for p in self._proposals}
-        todo = [held for uid, held in self._todo.items() if uid not in proposed]
-        self._todo = {uid: h for uid, h in self._todo.items() if uid in proposed}
+        ready = [held for uid, held in self._todo.items() if uid not in proposed]
+        todo = [held for held in ready if held.crashes < SUSPECT_CRASHES] or ready[:1]
+        for held in todo:
+            del self._todo[held.uid]
         missing = [held for held in todo if held.interpreter is None]
         try:
             broken = self._load(missing) if missing else {}
@@ -252,8 +263,8 @@ class Runner:
             raise
         now = self.store.now()
         for held in todo:
-            if held.instance.crashes >= MAX_CRASHES:
-                reason = f"it has taken down its worker {held.instance.crashes} times in a row"
+            if held.crashes >= MAX_CRASHES:
+                reason = f"it has taken down its worker {held.crashes} times in a row"
                 self._proposals.append(self._block(held, reason))
             elif held.uid in broken:
                 self._proposals.append(self._block(held, broken[held.uid]))
@@ -320,11 +331,6 @@ class Runner:
 
     # -- commit -------------------------------------------------------------------------
 
-    def _next_batch(self) -> list[Proposal]:
-        """All that is proposed; a suspect alone, after the others."""
-        plain = [p for p in self._proposals if p.held.instance.crashes < SUSPECT_CRASHES]
-        return plain or self._proposals[:1]
-
     def _commit(self, batch: list[Proposal]) -> None:
         try:
             verdicts = self.store.commit(self.worker.id, [p.step for p in batch])
@@ -373,6 +379,7 @@ class Runner:
         if self.on_step is not None and step.events:
             self.on_step(held.instance, held.length, step.events)
         held.length += len(step.events)
+        held.crashes = 0
         if step.version is not None:
             held.instance = replace(held.instance, version=step.version)
         held.messages_first = False
@@ -434,6 +441,7 @@ class Runner:
         """Make memory and store agree on what this worker owns."""
         owned = self.store.owned(self.worker.id)
         for held in [h for u, h in self.held.items() if owned.instances.get(u) != h.epoch]:
+            self._give_away(held.outcomes)
             self._forget(held)
         for key, attempt in list(self.attempts.items()):
             if owned.tasks.get(key) != attempt.epoch:

@@ -341,6 +341,14 @@ class MemoryStore(Store):
                 {k: rows.by_uid[k[0]].tasks[k].epoch for k in rows.held_tasks.get(worker, ())},
             )
 
+    def release(self, worker: str, uids: Sequence[bytes]) -> None:
+        with self._lock:
+            for uid in dict.fromkeys(uids):
+                row = self._rows.by_uid.get(uid)
+                if row is not None and worker and row.instance.owner == worker:
+                    self._rows.update(row, owner="", wake_at=self._clock())
+            self._announce()
+
     def adopt(self, worker: str, uids: Sequence[bytes], tasks: Sequence[TaskKey]) -> Claimed:
         with self._lock:
             claimed = Claimed([], [])

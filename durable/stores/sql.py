@@ -234,6 +234,9 @@ class SqlStore(Store):
     def adopt(self, worker: str, uids: Sequence[bytes], tasks: Sequence[TaskKey]) -> Claimed:
         return self._write(lambda tx: sql_claim.adopt(tx, worker, uids, tasks), durable=False)
 
+    def release(self, worker: str, uids: Sequence[bytes]) -> None:
+        self._write(lambda tx: sql_claim.release(tx, worker, uids), durable=False)
+
     def commit(self, worker: str, steps: Sequence[Step]) -> list[Verdict]:
         if not steps:
             return []

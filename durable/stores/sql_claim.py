@@ -21,7 +21,7 @@ from durable.stores.sql_rows import instances_of, messages_of, tasks_of
 from durable.stores.sql_text import Query, Statement
 from durable.stores.sql_tx import Row, Tx
 
-__all__ = ["Due", "adopt", "claim", "look", "owned"]
+__all__ = ["Due", "adopt", "claim", "look", "owned", "release"]
 
 OWN_AT_ONCE = 1000
 """How many of its own due instances a claim gives to a worker."""
@@ -95,6 +95,7 @@ TAKE_INSTANCES = Statement(
 )
 TAKE_AGAIN = Statement("UPDATE {instances} SET wake_at = NULL WHERE number IN ({list})")
 TAKE_TASKS = Statement("UPDATE {tasks} SET owner = ?, epoch = epoch + 1 WHERE id IN ({list})")
+GIVE_BACK = Statement("UPDATE {instances} SET owner = '', wake_at = ? WHERE number IN ({list})")
 
 OWNED_INSTANCES = Query(
     "SELECT uid, epoch FROM {instances} WHERE owner = ? AND owner <> ''",
@@ -223,6 +224,12 @@ def owned(tx: Tx, worker: str) -> Owned:
         {row[0]: row[1] for row in tx.rows(OWNED_INSTANCES, worker)},
         {(uid, run, n): epoch for uid, run, n, epoch in tx.rows(OWNED_TASKS, worker)},
     )
+
+
+def release(tx: Tx, worker: str, uids: Sequence[bytes]) -> None:
+    """Give back what a worker owns and has not touched."""
+    owned = tx.fetch(OWN_NUMBERS, list(dict.fromkeys(uids)), after=(worker,))
+    tx.each(GIVE_BACK, [number for _, number in owned], before=(tx.now,))
 
 
 def adopt(tx: Tx, worker: str, uids: Sequence[bytes], tasks: Sequence[TaskKey]) -> Claimed:

@@ -161,6 +161,23 @@ class Workers(Base):
 
     # -- adopt --------------------------------------------------------------------------
 
+    def test_what_is_released_keeps_its_crashes(self, store: Store, other: Store) -> None:
+        start(store, "a", "b")
+        dead = FakeWorker(store, "dead")
+        dead.claim()
+        store.take_over(["dead"])
+        worker = FakeWorker(store, "w-2")
+        claimed = {c.instance.id: c for c in worker.claim().instances}
+        assert {c.instance.crashes for c in claimed.values()} == {1}
+        store.release("w-2", [claimed["a"].instance.uid])
+        store.release("w-3", [claimed["b"].instance.uid])
+        assert (look(store, "a").owner, look(store, "a").crashes) == ("", 1)
+        assert look(other, "b").owner == "w-2"
+        assert worker.commit(a_step(claimed["a"])) == [LOST]
+        [again] = FakeWorker(other, "w-4").claim().instances
+        assert (again.instance.id, again.instance.crashes) == ("a", 1)
+        assert again.instance.epoch == claimed["a"].instance.epoch + 1
+
     def test_adopt_fences_what_was_sent_before(self, store: Store) -> None:
         uid = start(store)
         worker = FakeWorker(store)
