@@ -7,7 +7,16 @@ import os
 import threading
 from pathlib import Path
 
-from durable import Retry, Workflow, activity, current_activity, gather, workflow
+from durable import (
+    Retry,
+    Workflow,
+    activity,
+    current_activity,
+    gather,
+    sleep,
+    wait_signal,
+    workflow,
+)
 
 LEDGER = "CAMPAIGN_LEDGER"
 GATES = "CAMPAIGN_GATES"
@@ -72,3 +81,17 @@ def held(gate: str) -> Workflow[list[int]]:
     first = yield from hold.call(gate)
     second = yield from work.call(2)
     return [first, second]
+
+
+@workflow
+def deadly() -> Workflow[None]:
+    """Takes its worker down in its first step."""
+    os._exit(9)
+    yield sleep(0)
+
+
+@workflow
+def innocent() -> Workflow[str]:
+    """Waits beside it."""
+    yield wait_signal("go")
+    return "unharmed"
