@@ -1,0 +1,98 @@
+"""Addresses: what they mean, what is wrong with them, and what is not shown."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from sqlite_kit import ended, python
+
+from durable.errors import UsageError
+from durable.stores import (
+    open_store,
+    redact,
+)
+from durable.stores.memory import MemoryStore
+from durable.stores.sqlite import SqliteStore
+
+
+@pytest.mark.parametrize(
+    ("url", "message"),
+    [
+        ("sqlite://", "names no file: write sqlite:///orders.db"),
+        ("sqlite:///", "names no file"),
+        ("sqlite://x.db", r"three slashes \(sqlite:///x.db\)"),
+        ("sqlite:///:memory:", "memory://"),
+        ("sqlite3:///x.db", r"did you mean 'sqlite'\?"),
+        ("oracle://u:secret@h/d", "there are memory:// or sqlite://"),
+        ("x.db", "'x.db' is not the address of a store"),
+        ("", "not the address"),
+        ("u:secret@h", "not the address"),
+        ("sqlite:///x.db?prefx=a", r"no option 'prefx' \(did you mean 'prefix'\?\); it has"),
+        ("sqlite:///x.db?prefix=a-b", "a prefix begins with"),
+        ("sqlite:///x.db?prefix=", "a prefix begins with"),
+        ("sqlite:///x.db?prefix=" + "a" * 32, "a prefix begins with"),
+        ("sqlite:///x.db?prefix=1a", "a prefix begins with"),
+        ("sqlite:///x.db?synchronous=off", "full or normal"),
+        ("sqlite:///x.db?busy_timeout=soon", "a number of seconds"),
+        ("sqlite:///x.db?busy_timeout=-1", "a number of seconds"),
+        ("sqlite:///x.db?busy_timeout=nan", "a number of seconds"),
+        ("sqlite:///x.db?max_inbox=0", "from 1 on"),
+        ("memory://?prefix=a", "no option 'prefix'"),
+    ],
+)
+def test_wrong_addresses(url: str, message: str) -> None:
+    with pytest.raises(UsageError, match=message) as raised:
+        open_store(url)
+    assert "secret" not in str(raised.value)
+
+
+def test_options_by_address_and_by_name(tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path}/a%20b.db?busy_timeout=2.5&synchronous=normal&prefix=shop_"
+    store = open_store(url, max_inbox=7)
+    assert isinstance(store, SqliteStore)
+    assert (store._patience, store._syncs, store.max_inbox) == (2.5, False, 7)
+    assert store.models.names["tasks"] == '"shop_tasks"'
+    store.open()
+    assert (tmp_path / "a b.db").exists()
+    store.close()
+    with pytest.raises(UsageError, match="no option 'timeout'"):
+        open_store("sqlite:///x.db", timeout=1)
+
+
+def test_memory_stores_by_name() -> None:
+    one, same, other = (open_store(f"memory://{name}") for name in ("one", "one", "two"))
+    assert one is same
+    assert one is not other
+    assert one.url == "memory://one"
+    assert isinstance(open_store("memory://"), MemoryStore)
+    assert open_store("memory://") is not open_store("memory://")
+
+
+@pytest.mark.parametrize(
+    ("url", "shown"),
+    [
+        ("mysql://u:secret@h/d", "mysql://u:***@h/d"),
+        ("mysql://u:secret@h/d?x=1", "mysql://u:***@h/d?x=1"),
+        ("redis://:secret@h:6379/0", "redis://:***@h:6379/0"),
+        ("postgresql://u@h/d", "postgresql://u@h/d"),
+        ("mysql://u:se@cr/et@h/d", "mysql://u:***@h/d"),
+        ("mysql://u:se?cret@h/d", "mysql://u:***@h/d"),
+        ("mysql://u:se@c?ret@h/d", "mysql://u:***@h/d"),
+        ("mysql://u:a:secret@h/d", "mysql://u:***@h/d"),
+        ("mysql://h/d?user=u&password=secret&x=1", "mysql://h/d?user=u&password=***&x=1"),
+        ("sqlite:///a@b/x:y.db", "sqlite:///a@b/x:y.db"),
+        ("u:secret@h", "u:***@h"),
+        ("nothing", "nothing"),
+    ],
+)
+def test_passwords_are_not_shown(url: str, shown: str) -> None:
+    assert redact(url) == shown
+
+
+def test_only_the_backend_asked_for_is_loaded() -> None:
+    code = (
+        "import sys; from durable.stores import open_store; open_store('memory://');"
+        " print([name for name in ('peewee', 'sqlite3') if name in sys.modules])"
+    )
+    assert ended(python(code)) == "[]\n"
