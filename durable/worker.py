@@ -193,8 +193,7 @@ class Worker:
         """Run in a background thread; see `stop`."""
         if self._thread is not None:
             raise UsageError("this worker runs already")
-        self._stopping.clear()
-        self._stopped.clear()
+        self._stopped.clear()  # not what asks to stop: a signal may have come already
         self.runner = self._make_runner(self._lease.register())
         self._executor = self._executor_class(self.slots, self.registry, self.codec, self._put)
         self._lease.start()
@@ -240,6 +239,7 @@ class Worker:
         thread, self._thread = self._thread, None
         if thread is not None and not self._lease.given_up:
             thread.join()
+        self._stopping.clear()
         return 1 if self._lease.given_up else 0
 
     def _on_signal(self, number: int, frame: Any) -> None:
