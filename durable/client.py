@@ -139,7 +139,8 @@ class Client:
             return []
         if len(policies) > 1:
             raise UsageError(f"start_many takes one if_exists for all, not {sorted(policies)}")
-        created = self._repeat(lambda: self.store.create(rows, policies.pop()))
+        (policy,) = policies
+        created = self._repeat(lambda: self.store.create(rows, policy))
         return [
             Handle(self, row.id, made, definition)
             for row, made, definition in zip(rows, created, definitions, strict=True)
@@ -173,6 +174,10 @@ class Client:
             start_at = max(now, micros(options.start_at))
         entropy = os.urandom(26)  # at once: each call costs as much as all the rest
         uid = new_uid(now, entropy[:10])
+        _check_name(name, "a workflow's name")
+        for text, what in ((options.queue, "a queue"), *((tag, "a tag") for tag in options.tags)):
+            if text is not None:
+                _check_name(text, what)
         queue = options.queue or (definition.queue if definition else DEFAULT_QUEUE)
         return NewInstance(
             uid,
@@ -289,19 +294,18 @@ class Client:
         """
         if not 1 <= limit <= 10_000:
             raise UsageError(f"limit={limit} must be between 1 and 10,000")
-        page = self.store.instances(
-            Filter(
-                workflow,
-                _statuses(status),
-                queue,
-                tag,
-                None if since is None else micros(_aware(since, "since")),
-                None if until is None else micros(_aware(until, "until")),
-                search,
-                limit,
-                cursor,
-            )
+        where = Filter(
+            workflow,
+            _statuses(status),
+            queue,
+            tag,
+            None if since is None else micros(_aware(since, "since")),
+            None if until is None else micros(_aware(until, "until")),
+            search,
+            limit,
+            cursor,
         )
+        page = self._repeat(lambda: self.store.instances(where))
         return InstancePage([InstanceRow.of(row) for row in page.rows], page.cursor)
 
     def count(self, **filters: Any) -> int:
@@ -317,7 +321,7 @@ class Client:
     def stats(self) -> dict[str, Any]:
         """Counts: instances by status, tasks, messages, workers, and the age in seconds of
         what has been due longest."""
-        stats, now = self.store.stats(), self.store.now()
+        stats, now = self._repeat(self.store.stats), self.store.now()
         oldest = stats.oldest_wake_at
         return {
             "instances": dict(stats.instances),
@@ -330,7 +334,7 @@ class Client:
 
     def workers(self) -> Sequence[WorkerInfo]:
         """The registered workers; those whose ``expires_at`` is past have died."""
-        return self.store.workers()
+        return self._repeat(self.store.workers)
 
     # -- one way to call ----------------------------------------------------------------
 
@@ -370,6 +374,11 @@ def checked_id(id: str) -> str:
             f"an id has 1 to {MAX_ID_BYTES} bytes and no NUL; {id[:40]!r} has {size} bytes"
         )
     return id
+
+
+def _check_name(name: str, what: str) -> None:
+    if not isinstance(name, str) or not name:
+        raise UsageError(f"{what} is a text that is not empty, not {name!r}")
 
 
 def _flow(flow: Any) -> tuple[str, StartOptions, WorkflowDefinition[..., Any] | None]:

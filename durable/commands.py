@@ -272,6 +272,8 @@ def mistake(value: object) -> str:
         name = value.__qualname__
         return f"the generator {name}(…): write `yield from {name}(…)`, or `spawn({name}(…))`"
     name = getattr(value, "__name__", type(value).__name__)
+    if getattr(value, "kind", None) == "workflow" and hasattr(value, "__durable_definition__"):
+        return f"the workflow {name} itself: write `yield from {name}(…)` to run it as a part"
     if hasattr(value, "__durable_definition__"):
         return f"the definition {name} itself: write `yield {name}.call(…)`"
     if callable(value) and not isclass(value):

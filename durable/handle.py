@@ -96,18 +96,22 @@ class Handle(Generic[T]):
 
     def signal(self, name: str, value: Any = None) -> None:
         """As `Client.signal`."""
+        self._instance()
         self.client.signal(self.id, name, value)
 
     def cancel(self, reason: str = "") -> None:
         """As `Client.cancel`."""
+        self._instance()
         self.client.cancel(self.id, reason)
 
     def terminate(self, reason: str = "") -> None:
         """As `Client.terminate`."""
+        self._instance()
         self.client.terminate(self.id, reason)
 
     def delete(self) -> None:
         """As `Client.delete`."""
+        self._instance()
         self.client.delete(self.id)
 
     def vars(self) -> dict[str, Any]:

@@ -160,6 +160,8 @@ def race(
     >>> answer = yield race(approved=wait_signal("approve"), expired=sleep(3600))
     >>> answer.name, answer.value
     """
+    if isinstance(default, Command):
+        raise UsageError("the name `default` is reserved in race: give the command another name")
     every = (*commands, *named.values())
     if not every:
         raise ValueError("race() of nothing would never end")

@@ -457,6 +457,8 @@ def _modules(definitions: Iterable[Any]) -> list[ModuleType]:
 def _check_options(queues: Sequence[str], slots: int, max_in_flight: int, lease: float) -> None:
     if isinstance(queues, str):
         raise TypeError("queues= takes a list of names")
+    if not queues or not all(isinstance(name, str) and name for name in queues):
+        raise UsageError(f"queues={list(queues)!r} must be names that are not empty")
     for name, value in (("activity_slots", slots), ("max_in_flight", max_in_flight)):
         if value < 1:
             raise UsageError(f"{name}={value} must be at least 1")

@@ -52,9 +52,9 @@ def client_at(url: str, *, create: bool = False, alone: bool = False) -> Iterato
             "sqlite:///durable.db"
         )
     path = sqlite_path(url)
-    if not create and path is not None and not os.path.exists(path):
-        raise missing(url)
-    with store_at(url) as store:
+    with store_at(url) as store:  # first, so that a wrong option in the address is named
+        if not create and path is not None and not os.path.exists(path):
+            raise missing(url)
         check_schema(store, create=create)
         store.open()
         yield Client(store)

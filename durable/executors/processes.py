@@ -28,7 +28,7 @@ from durable.errors import UsageError
 from durable.failure import Failure
 from durable.registry import Registry
 from durable.runner import Attempt, Outcome, run_attempt
-from durable.runner.attempt import crash_failure
+from durable.runner.attempt import crash_failure, failed
 
 STARTED = b"started"
 
@@ -89,8 +89,13 @@ class ProcessExecutor:
             self._idle -= 1
             if attempt is None:
                 break
-            if pipe is None or not child.is_alive():
-                child, pipe = self._start()
+            try:
+                if pipe is None or not child.is_alive():
+                    child, pipe = self._start()
+            except (OSError, RuntimeError) as error:  # no memory, no process to be had, …
+                pipe = None
+                self._done(failed(attempt, error, self._codec))
+                continue
             self._children[attempt] = child
             try:
                 outcome = self._run(pipe, attempt)
