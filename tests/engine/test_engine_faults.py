@@ -11,7 +11,18 @@ from typing import Any
 import pytest
 from engine_kit import Engine, StoreProxy, kinds, proxy, until
 
-from durable import Retry, Status, Workflow, activity, gather, race, sleep, wait_signal, workflow
+from durable import (
+    Retry,
+    Status,
+    Workflow,
+    activity,
+    gather,
+    race,
+    sleep,
+    spawn,
+    wait_signal,
+    workflow,
+)
 from durable.errors import OutcomeUnknown
 from durable.store import Step, Store, Unavailable, Verdict
 
@@ -197,5 +208,59 @@ def test_what_comes_during_the_last_step_is_not_lost(
             assert "CancelRequested" in names
             assert names[-1] == "WorkflowCancelled"
     finally:
+        engine.stop()
+        engine.client.close()
+
+
+@proxy
+class AwayOnce(StoreProxy):
+    """Away at the first commit that takes a message; a second message comes meanwhile."""
+
+    def __init__(self, inner: Store) -> None:
+        super().__init__(inner)
+        self.act: Any = None
+
+    def commit(self, worker: str, steps: Sequence[Step]) -> list[Verdict]:
+        if self.act is not None and any(step.messages for step in steps):
+            act, self.act = self.act, None
+            act()
+            raise Unavailable("away")
+        return self.inner.commit(worker, steps)
+
+
+@pytest.mark.parametrize("cache", [10_000, 0])
+def test_a_message_of_a_repeated_commit_is_taken_once(store_url: str, cache: int) -> None:
+    proxies: list[AwayOnce] = []
+    gate = threading.Event()
+
+    def wrap(store: Store) -> Store:
+        made: Any = AwayOnce
+        proxies.append(made(store))
+        return proxies[0]
+
+    @activity
+    def hold() -> None:  # runs all the while, so that the instance is not given back
+        gate.wait(30)
+
+    @workflow
+    def flow() -> Workflow[list[int]]:
+        task = spawn(hold.call())
+        found = [(yield wait_signal("go")), (yield wait_signal("go"))]
+        yield task
+        return found
+
+    engine = Engine(store_url, cache, wrap)
+    try:
+        engine.work([flow], [hold])
+        handle = engine.start(flow)
+        until(lambda: "ActivityScheduled" in kinds(handle))
+        proxies[0].act = lambda: handle.signal("go", 2)
+        handle.signal("go", 1)
+        until(lambda: kinds(handle).count("SignalReceived") == 2)
+        gate.set()
+        assert handle.result(timeout=30) == [1, 2]
+        assert kinds(handle).count("SignalReceived") == 2
+    finally:
+        gate.set()
         engine.stop()
         engine.client.close()
