@@ -381,8 +381,7 @@ class Runner:
         held.length += len(step.events)
         held.crashes = 0
         if held.messages:  # claimed again while this step waited for its commit
-            taken = set(step.messages)
-            held.messages = [m for m in held.messages if m.id not in taken]
+            held.messages = [m for m in held.messages if m.id not in step.messages]
         if step.version is not None:
             held.instance = replace(held.instance, version=step.version)
         held.messages_first = False
