@@ -17,7 +17,8 @@ Promises
     commit, all together.
 4.  *A message is taken once.*  (uid, message id) leaves a receipt that stays until the
     instance is purged.  `send` and `complete` look at the receipt first: a repeated call is
-    answered like the first and stores nothing.
+    answered like the first and stores nothing.  A step that takes what is not (any more) in
+    its inbox is lost.
 5.  *No lost wake-up.*  Whatever puts a message in an inbox sets ``wake_at`` of its instance
     in the same transaction, and a commit that leaves a message in the inbox leaves
     ``wake_at`` due.

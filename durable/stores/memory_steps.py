@@ -66,6 +66,8 @@ class Steps:
             task = row.tasks.get((step.uid, step.run, command))
             if task is None or (task.owner, task.epoch) != (worker, epoch):
                 return Verdict.LOST
+        if not row.inbox.keys() >= set(step.messages):
+            return Verdict.LOST
         ends = step.end is not None and step.end.status.finished
         if ends and row.inbox.keys() - set(step.messages):
             return Verdict.UNSEEN

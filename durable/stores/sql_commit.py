@@ -124,6 +124,7 @@ SET_RESULT = Statement(
 )
 
 RUNNING = End(Status.RUNNING)
+NONE: frozenset[int] = frozenset()
 
 Standing = list[tuple[int, Step, Row]]
 """Steps that are not lost: (place in the batch, step, its row of `FENCE`)."""
@@ -138,6 +139,7 @@ def commit(tx: Tx, worker: str, steps: Sequence[Step], max_inbox: int) -> list[V
     inbox: defaultdict[int, set[int]] = defaultdict(set)
     for number, id in tx.fetch(INBOX, [row[1] for _, _, row in standing]):
         inbox[number].add(id)
+    standing = [s for s in standing if inbox.get(s[2][1], NONE).issuperset(s[1].messages)]
     blind = [one for one in standing if _unseen(one[1], inbox.get(one[2][1]))]
     if blind:
         places = {place for place, _, _ in blind}

@@ -260,6 +260,16 @@ class Commits(Base):
             Status.COMPLETED,
         ]
 
+    def test_a_step_that_takes_a_message_again_is_lost(self, store: Store) -> None:
+        start(store, "a")
+        send(store, "m-1", id="a")
+        worker = FakeWorker(store)
+        [claimed] = worker.claim().instances
+        [message] = claimed.messages
+        advanced = worker.advance(claimed, messages=[message.id])
+        assert worker.commit(a_step(advanced, messages=[message.id])) == [LOST]
+        assert worker.commit(a_step(advanced)) == [COMMITTED]
+
     def test_a_step_whose_task_was_lost_is_lost(self, store: Store) -> None:
         uid = start(store)
         worker = FakeWorker(store)
