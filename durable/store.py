@@ -17,11 +17,9 @@ Promises
     commit, all together.
 4.  *A message is taken once.*  (uid, message id) leaves a receipt that stays until the
     instance is purged.  `send` and `complete` look at the receipt first: a repeated call is
-    answered like the first and stores nothing.  A step that takes what is not (any more) in
-    its inbox is lost.
+    answered like the first and stores nothing.  A step that takes what is gone is lost.
 5.  *No lost wake-up.*  Whatever puts a message in an inbox sets ``wake_at`` of its instance
-    in the same transaction, and a commit that leaves a message in the inbox leaves
-    ``wake_at`` due.
+    in the same transaction; a commit that leaves one there leaves ``wake_at`` due.
 6.  *The last step has seen everything.*  A step that ends its instance while a message that
     it has not taken is in the inbox is answered `Verdict.UNSEEN` and not committed.
 7.  *Order.*  Messages of one sender to one instance are read in the order in which they were
@@ -69,14 +67,12 @@ __all__ = [
     "Verdict",
 ]
 
-TaskKey = tuple[bytes, int, int]
-"""(uid, run, command)."""
+TaskKey = tuple[bytes, int, int]  # (uid, run, command)
 
 DEFAULT_MAX_INBOX = 100_000
 
+# In ``blocked_by`` if no worker knew the workflow: no fingerprint, so whoever knows it wakes it.
 UNKNOWN = "unknown"
-"""What stands in ``blocked_by`` if no worker knew the workflow: no fingerprint, so any worker
-that knows it wakes the instance."""
 
 
 class Unavailable(StoreError):
@@ -147,14 +143,14 @@ class Message:
 
 @dataclass(frozen=True, slots=True)
 class Outgoing:
-    """A message to the instance with this id; ``urgent`` wakes one before its start, too."""
+    """A message to the instance with this id; ``urgent`` wakes one before its start, too.
+    ``answers``, in a step: the encoded event by which the sender learns the outcome."""
 
     id: str
     message_id: str
     event: bytes
     urgent: bool = False
     answers: dict[Sent, bytes] | None = None
-    """In a step only: the encoded event by which the sender learns the outcome."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -183,7 +179,6 @@ class ClaimedInstance:
 @dataclass(frozen=True, slots=True)
 class Claimed:
     """What a claim gave. ``next_wake_at``: when something more falls due, or None.
-
     ``more``: something due was left behind because the limits were reached.
     """
 
@@ -230,7 +225,6 @@ class Cancel:
 @dataclass(frozen=True, slots=True)
 class End:
     """A change of status that a step makes: an end, a block, or a first start.
-
     For a block, ``blocked_by`` is the fingerprint of the code that refused, or empty if
     messages may still wake the instance.
     """
