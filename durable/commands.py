@@ -91,6 +91,9 @@ def made(command: T, depth: int = 2) -> T:
     return command
 
 
+ON_CANCEL = ("wait", "request", "abandon")
+
+
 @dataclass(frozen=True)
 class ActivityOptions:
     """How an activity is run. queue: None means the definition's, else the instance's."""
@@ -99,20 +102,31 @@ class ActivityOptions:
     timeout: float | None = None
     queue: str | None = None
     max_crashes: int = 5
+    schedule_timeout: float | None = None
+    heartbeat_timeout: float | None = None
+    on_cancel: str = "wait"
 
     @cached_property
     def data(self) -> bytes:
-        """What stands in the task's row: the retry policy, the timeout, max_crashes."""
+        """What stands in the task's row; the queue and the schedule's timeout need not."""
         retry = (self.retry or ONCE).to_data()
-        packed: bytes = msgpack.packb([retry, self.timeout, self.max_crashes])
+        own = [retry, self.timeout, self.max_crashes, self.heartbeat_timeout, self.on_cancel]
+        packed: bytes = msgpack.packb(own)
         return packed
 
     @classmethod
     @lru_cache(maxsize=1024)
     def from_data(cls, data: bytes) -> ActivityOptions:
         """The options that stand in a task's row."""
-        retry, timeout, max_crashes = msgpack.unpackb(data)
-        return cls(Retry.from_data(retry), timeout, None, max_crashes)
+        retry, timeout, max_crashes, *rest = msgpack.unpackb(data)
+        heartbeat, on_cancel = rest or (None, "wait")  # rows of the first schema end before
+        return cls(
+            Retry.from_data(retry),
+            timeout,
+            max_crashes=max_crashes,
+            heartbeat_timeout=heartbeat,
+            on_cancel=on_cancel,
+        )
 
 
 @dataclass(frozen=True, eq=False, slots=True, repr=False)

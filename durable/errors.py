@@ -7,6 +7,7 @@ raised as one of these classes.
 
 from __future__ import annotations
 
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -16,6 +17,8 @@ __all__ = [
     "ActivityCrashed",
     "ActivityError",
     "Cancelled",
+    "ChannelClosed",
+    "ChildWorkflowError",
     "DurableError",
     "ForgottenYield",
     "InstanceAlreadyExists",
@@ -26,7 +29,9 @@ __all__ = [
     "OutcomeUnknown",
     "PayloadError",
     "PermanentError",
+    "PromiseError",
     "ResultTimeout",
+    "RetryLater",
     "SideEffectError",
     "StoreError",
     "TaskCancelled",
@@ -82,14 +87,35 @@ class TaskCancelled(DurableError):
     """A task that was joined has been cancelled."""
 
 
-class SideEffectError(DurableError):
-    """The function given to ``side_effect`` raised; ``error`` is what it raised, as data."""
+class ChannelClosed(DurableError):
+    """A channel is closed: nothing can be sent, and nothing is left to receive."""
 
-    error: Failure
 
-    def __init__(self, message: str, error: Failure) -> None:
+class RemoteFailure(DurableError):
+    """The base of errors that stand for a failure elsewhere.
+
+    ``error`` is that failure as data: type, message, traceback, cause, details.
+    """
+
+    error: Failure | None
+
+    def __init__(self, message: str, error: Failure | None = None) -> None:
         super().__init__(message)
         self.error = error
+
+    def is_a(self, cls: type[BaseException] | str) -> bool:
+        """Whether the failure was of this class (or of the class with this qualified name),
+        or of a subclass of it."""
+        return self.error is not None and self.error.is_a(cls)
+
+
+class SideEffectError(RemoteFailure):
+    """The function given to ``side_effect`` raised; ``error`` is what it raised, as data."""
+
+
+class PromiseError(RemoteFailure):
+    """A promise was failed from outside (`Client.fail`), or its time was up; ``error`` is the
+    failure as data."""
 
 
 class ActivityCrashed(DurableError):
@@ -101,7 +127,15 @@ class NonDeterminismError(DurableError):
 
 
 class TimeoutExpired(DurableError):
-    """Something did not end in time."""
+    """Something did not end in time.
+
+    ``details`` is ``{"kind": …}``: ``attempt``, ``heartbeat``, ``schedule``, ``promise``,
+    ``command``, ``scope`` or ``workflow``.
+    """
+
+    def __init__(self, message: str = "", details: object = None) -> None:
+        super().__init__(message)
+        self.details = details
 
 
 class PermanentError(DurableError):
@@ -115,26 +149,66 @@ class PermanentError(DurableError):
         self.details = details
 
 
-class ActivityError(DurableError):
+class RetryLater(DurableError):
+    """Raised by an activity: not now, try again after ``delay`` seconds (or a timedelta), or
+    ``at`` an aware datetime.
+
+    It counts in ``current_activity().attempt``, but not towards ``max_attempts``.
+    Raises `UsageError` unless exactly one of the two is given.
+
+    >>> raise RetryLater(delay=30)
+    """
+
+    def __init__(
+        self, delay: float | timedelta | None = None, *, at: datetime | None = None
+    ) -> None:
+        if (delay is None) == (at is None):
+            raise UsageError("RetryLater takes delay= or at=, one of them")
+        if at is not None and (not isinstance(at, datetime) or at.tzinfo is None):
+            raise UsageError(f"RetryLater(at={at!r}) must be an aware datetime")
+        if delay is not None:
+            number = delay.total_seconds() if isinstance(delay, timedelta) else delay
+            if isinstance(number, bool) or not isinstance(number, (int, float)):
+                raise TypeError(f"RetryLater(delay=) takes seconds or a timedelta, not {delay!r}")
+            if not 0 <= number < float("inf"):
+                raise UsageError(f"RetryLater(delay={delay!r}) must be 0 or more seconds")
+            delay = number
+        super().__init__(f"again {f'in {delay:g} s' if at is None else f'at {at}'}")
+        self.delay = delay
+        self.at = at
+
+
+class ActivityError(RemoteFailure):
     """An activity failed for good.
 
     ``activity`` is its name, ``attempt`` the number of the last attempt (from 1) and
     ``error`` the failure as data.
     """
 
+    error: Failure
+
     def __init__(self, activity: str, attempt: int, error: Failure) -> None:
-        super().__init__(f"activity {activity} failed at attempt {attempt}: {error}")
+        super().__init__(f"activity {activity} failed at attempt {attempt}: {error}", error)
         self.activity = activity
         self.attempt = attempt
-        self.error = error
 
 
-class WorkflowError(DurableError):
+class ChildWorkflowError(RemoteFailure):
+    """A child workflow failed, or was cancelled or terminated by somebody else.
+
+    ``workflow`` is its name, ``instance_id`` its id and ``error`` the failure as data.
+    """
+
+    error: Failure
+
+    def __init__(self, workflow: str, instance_id: str, error: Failure) -> None:
+        super().__init__(f"child workflow {workflow} ({instance_id!r}) failed: {error}", error)
+        self.workflow = workflow
+        self.instance_id = instance_id
+
+
+class WorkflowError(RemoteFailure):
     """An instance failed; ``error`` is the failure as data."""
-
-    def __init__(self, message: str, error: Failure | None = None) -> None:
-        super().__init__(message)
-        self.error = error
 
 
 class WorkflowCancelledError(WorkflowError):
@@ -146,7 +220,8 @@ class WorkflowTerminatedError(WorkflowError):
 
 
 class Cancelled(BaseException):
-    """Raised at the waiting yield of a workflow that was asked to stop.
+    """Raised at every yield of a workflow, or of a scope in it, that was cancelled; and by the
+    heartbeat of an activity that is asked to stop.
 
     A `BaseException`, so that ``except Exception`` does not swallow it.
     """

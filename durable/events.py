@@ -30,7 +30,20 @@ __all__ = [
     "ActivityFailed",
     "ActivityScheduled",
     "CancelRequested",
+    "ChildCancelRequested",
+    "ChildCompleted",
+    "ChildFailed",
+    "ChildStarted",
+    "ContinuedAsNew",
     "Event",
+    "Forked",
+    "PatchMarked",
+    "Paused",
+    "PromiseCompleted",
+    "PromiseCreated",
+    "PromiseFailed",
+    "Resumed",
+    "Retried",
     "SideEffectRecorded",
     "SignalDelivered",
     "SignalFailed",
@@ -118,6 +131,37 @@ class SideEffectRecorded(Event):
 
 
 @dataclass(frozen=True, slots=True)
+class ChildStarted(Event):
+    command: int
+    workflow: str
+    instance_id: str
+    args: Any
+    kwargs: Any
+    context: Any = None
+    issued = True
+    payloads = ("args", "kwargs")
+
+
+@dataclass(frozen=True, slots=True)
+class ChildCancelRequested(Event):
+    command: int
+    issued = True
+
+
+@dataclass(frozen=True, slots=True)
+class PromiseCreated(Event):
+    command: int
+    token: str
+    issued = True
+
+
+@dataclass(frozen=True, slots=True)
+class PatchMarked(Event):
+    change_id: str
+    issued = True
+
+
+@dataclass(frozen=True, slots=True)
 class WorkflowCompleted(Event):
     value: Any
     issued = True
@@ -136,6 +180,16 @@ class WorkflowCancelled(Event):
     issued = True
 
 
+@dataclass(frozen=True, slots=True)
+class ContinuedAsNew(Event):
+    """The end of a run; the next one begins with these arguments."""
+
+    args: Any
+    kwargs: Any
+    issued = True
+    payloads = ("args", "kwargs")
+
+
 # -- happened to the workflow -----------------------------------------------------------
 
 
@@ -145,6 +199,9 @@ class WorkflowStarted(Event):
 
     seed: 16 random bytes from which ``uuid4()`` and ``random()`` derive.
     python: version of the Python that ran the first step.
+    attempt: from 1, of the workflow under its retry policy.
+    deadline_at: when its time is up; None if it has no timeout.
+    parent: [id, run, command] of who started it, or None.
     """
 
     workflow: str
@@ -159,7 +216,9 @@ class WorkflowStarted(Event):
     context: Any = None
     python: str = ""
     attempt: int = 1
+    deadline_at: datetime | None = None
     payloads = ("args", "kwargs", "memo")
+    moments = ("deadline_at",)
 
 
 @dataclass(frozen=True, slots=True)
@@ -179,7 +238,10 @@ class ActivityFailed(Event):
 
 @dataclass(frozen=True, slots=True)
 class ActivityCancelled(Event):
+    """``error``: of the last attempt, if it had failed before."""
+
     command: int
+    error: Any = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -207,8 +269,66 @@ class SignalFailed(Event):
 
 
 @dataclass(frozen=True, slots=True)
+class ChildCompleted(Event):
+    command: int
+    value: Any
+    payloads = ("value",)
+
+
+@dataclass(frozen=True, slots=True)
+class ChildFailed(Event):
+    """``started`` is False if there is an instance with its id, so that it never began."""
+
+    command: int
+    error: Any
+    started: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class PromiseCompleted(Event):
+    command: int
+    value: Any
+    payloads = ("value",)
+
+
+@dataclass(frozen=True, slots=True)
+class PromiseFailed(Event):
+    command: int
+    error: Any
+
+
+@dataclass(frozen=True, slots=True)
 class CancelRequested(Event):
     reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Paused(Event):
+    pass
+
+
+@dataclass(frozen=True, slots=True)
+class Resumed(Event):
+    pass
+
+
+@dataclass(frozen=True, slots=True)
+class Retried(Event):
+    """The events before this one are copied from an earlier run that went wrong."""
+
+    from_run: int
+
+
+@dataclass(frozen=True, slots=True)
+class Forked(Event):
+    """The events before this one are copied from another instance, up to ``from_seq``.
+
+    seed: from which ``uuid4()`` and ``random()`` derive from here on.
+    """
+
+    from_id: str
+    from_seq: int
+    seed: bytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -236,16 +356,32 @@ KINDS: dict[int, type[Event]] = {
     17: WorkflowFailed,
     18: WorkflowCancelled,
     19: WorkflowTerminated,
+    20: ChildStarted,
+    21: ChildCancelRequested,
+    22: ChildCompleted,
+    23: ChildFailed,
+    24: PromiseCreated,
+    25: PromiseCompleted,
+    26: PromiseFailed,
+    27: PatchMarked,
+    28: ContinuedAsNew,
+    29: Paused,
+    30: Resumed,
+    31: Retried,
+    32: Forked,
 }
 
 
 def _getter(cls: type[Event]) -> Callable[[Event], Any]:
     names = [f.name for f in fields(cls)][2:]
+    if not names:
+        return lambda event: ()
     if len(names) == 1:
         return lambda event, get=attrgetter(names[0]): (get(event),)  # type: ignore[misc]
     return attrgetter(*names)
 
 
+_DEADLINE = [f.name for f in fields(WorkflowStarted)].index("deadline_at") - 2
 _NUMBERS = {cls: number for number, cls in KINDS.items()}
 _GETTERS = {cls: _getter(cls) for cls in KINDS.values()}
 
@@ -278,6 +414,8 @@ def load(data: bytes, seq: int, at: datetime | None = None) -> Event:
     try:
         if cls is TimerStarted:
             own[1] = moment(own[1])
+        elif cls is WorkflowStarted and len(own) > _DEADLINE and own[_DEADLINE] is not None:
+            own[_DEADLINE] = moment(own[_DEADLINE])
         return cls(seq, at or moment(stored_at), *own)
     except Exception as error:
         raise PayloadError(f"event {seq} ({cls.__name__}) cannot be read: {error!r}") from error
@@ -290,7 +428,7 @@ def decoded(event: Event, decode: Callable[[bytes], Any]) -> Event:
         value = getattr(event, name)
         if isinstance(value, bytes):
             changes[name] = decode(value)
-    if isinstance(event, WorkflowStarted | ActivityScheduled):
+    if "kwargs" in event.payloads:
         changes["args"] = tuple(changes.get("args") or ())
         changes["kwargs"] = changes.get("kwargs") or {}
     error = getattr(event, "error", None)

@@ -31,6 +31,7 @@ class Status(StrEnum):
     PENDING = "pending"
     RUNNING = "running"
     BLOCKED = "blocked"
+    PAUSED = "paused"
     COMPLETED = "completed"
     FAILED = "failed"
     CANCELLED = "cancelled"
@@ -44,6 +45,26 @@ class Status(StrEnum):
 FINISHED = frozenset({Status.COMPLETED, Status.FAILED, Status.CANCELLED, Status.TERMINATED})
 
 
+class ParentClose(StrEnum):
+    """What becomes of a child when its parent's run ends."""
+
+    CANCEL = "cancel"
+    TERMINATE = "terminate"
+    ABANDON = "abandon"
+
+
+@dataclass(frozen=True, slots=True)
+class Parent:
+    """Who started a child: uid, id and run of the parent, the number of its command there, and
+    what becomes of the child when that run ends."""
+
+    uid: bytes
+    id: str
+    run: int
+    command: int
+    close: ParentClose = ParentClose.CANCEL
+
+
 @dataclass(frozen=True, slots=True)
 class Instance:
     """One started workflow, as the store has it.
@@ -53,7 +74,8 @@ class Instance:
     wake_at: when somebody must look at it, or None.
     blocked_by: fingerprint of the code that refused it, or empty.
     crashes: takeovers since the last commit. args, kwargs, vars, result, memo: payloads;
-    failure: stored failure data.
+    failure: stored failure data. parent: who started it, or None for a client.
+    header: what its present run begins with, for the engine alone (see `durable.header`).
     """
 
     uid: bytes
@@ -80,6 +102,8 @@ class Instance:
     created_at: int
     started_at: int | None
     finished_at: int | None
+    parent: Parent | None = None
+    header: bytes | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +112,11 @@ class Task:
 
     epoch: + 1 at each claim, the fence of an attempt. attempt: from 1.
     crashes: workers lost while they held it. deadline: no attempt starts after it.
-    last_error: stored failure data of the last attempt, or None.
+    last_error: encoded event of the last attempt's failure, or None.
+    context: what is propagated to it (a payload), or None.
+    details: of the last heartbeat (a payload), or None.
+    deferrals: attempts that asked for a later one, which do not count.
+    awaits: no attempt runs; the result comes from outside, and it is due when time is up.
     """
 
     uid: bytes
@@ -109,6 +137,10 @@ class Task:
     deadline: int | None
     last_error: bytes | None
     scheduled_at: int
+    context: bytes | None = None
+    details: bytes | None = None
+    deferrals: int = 0
+    awaits: bool = False
 
 
 @dataclass(frozen=True, slots=True)

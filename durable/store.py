@@ -25,299 +25,85 @@ Promises
 7.  *Order.*  Messages of one sender to one instance are read in the order in which they were
     sent.  A claim gives what has been due longest first.
 8.  *Ends are final.*  After the end no event is added and the result does not change, until
-    the instance is restarted (next run) or deleted.
+    the instance gets another run or is deleted.  No run's history is ever changed.
 9.  *One clock.*  `now` is the only clock; moments are microseconds since 1970.
 
 Who is woken: an instance with status blocked and a ``blocked_by`` is not woken by messages
-(its code must change first); one whose start is later only by a cancel.
+(its code must change first); one whose start is later only by a cancel.  A paused one
+belongs to `PARKED`, so whatever falls due waits for `resume`.
+
+Parents: a child has in its row who started it.  Its end is put in the parent's inbox in the
+same transaction, for that run of the parent; when that run is over it is dropped.
 """
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from dataclasses import dataclass, field
-from enum import Enum
 
-from durable.errors import StoreError
 from durable.model import Instance, Stats, Status, Task, WorkerInfo
+from durable.records import (
+    DEFAULT_MAX_INBOX,
+    PARKED,
+    UNKNOWN,
+    Beat,
+    Cancel,
+    Claimed,
+    ClaimedInstance,
+    ClaimRequest,
+    Close,
+    Completion,
+    Created,
+    End,
+    Filter,
+    Message,
+    NewInstance,
+    NewTask,
+    NextRun,
+    Outgoing,
+    Owned,
+    Page,
+    Poison,
+    Postponed,
+    Sent,
+    Start,
+    Step,
+    TaskKey,
+    Unavailable,
+    Verdict,
+)
 
 __all__ = [
+    "Beat",
     "Cancel",
     "ClaimRequest",
     "Claimed",
     "ClaimedInstance",
+    "Close",
     "Completion",
     "Created",
+    "DEFAULT_MAX_INBOX",
     "End",
     "Filter",
     "Message",
     "NewInstance",
     "NewTask",
+    "NextRun",
     "Outgoing",
     "Owned",
+    "PARKED",
     "Page",
     "Poison",
     "Postponed",
     "Sent",
+    "Start",
     "Step",
     "Store",
     "TaskKey",
+    "UNKNOWN",
     "Unavailable",
     "Verdict",
 ]
-
-TaskKey = tuple[bytes, int, int]  # (uid, run, command)
-
-DEFAULT_MAX_INBOX = 100_000
-
-# In ``blocked_by`` if no worker knew the workflow: no fingerprint, so whoever knows it wakes it.
-UNKNOWN = "unknown"
-
-
-class Unavailable(StoreError):
-    """The store cannot be reached or cannot write now; nothing was changed. Try later."""
-
-
-class Poison(StoreError):
-    """The store refuses this data and always will; nothing was changed."""
-
-
-class Verdict(Enum):
-    """What became of a step."""
-
-    COMMITTED = "committed"
-    LOST = "lost"  # somebody else owns it, or a task's result came too late
-    BUSY = "busy"  # its row is locked elsewhere: try again with the next batch
-    UNSEEN = "unseen"  # it would end the instance, and a message has come
-
-
-class Sent(Enum):
-    """What became of a message."""
-
-    SENT = "sent"  # stored now, or by an earlier call with the same message id
-    NOT_FOUND = "not found"
-    FINISHED = "finished"
-    FULL = "full"  # too many messages wait in that inbox
-
-
-@dataclass(frozen=True, slots=True)
-class NewInstance:
-    """An instance to create. ``token`` names the request: repeating it finds its own row.
-
-    start_at: the first moment at which a worker may look at it. It is *pending* until its
-    first step.
-    """
-
-    uid: bytes
-    id: str
-    token: bytes
-    workflow: str
-    version: int | None
-    queue: str
-    args: bytes
-    kwargs: bytes | None
-    start_at: int
-    memo: bytes | None = None
-    tags: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True, slots=True)
-class Created:
-    """uid and run of the instance; ``new`` is False if an existing one is used."""
-
-    uid: bytes
-    run: int
-    new: bool
-
-
-@dataclass(frozen=True, slots=True)
-class Message:
-    """What waits in an inbox: an encoded event that has not happened yet."""
-
-    id: int
-    message_id: str
-    arrived_at: int
-    event: bytes
-
-
-@dataclass(frozen=True, slots=True)
-class Outgoing:
-    """A message to the instance with this id; ``urgent`` wakes one before its start, too.
-    ``answers``, in a step: the encoded event by which the sender learns the outcome."""
-
-    id: str
-    message_id: str
-    event: bytes
-    urgent: bool = False
-    answers: dict[Sent, bytes] | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class ClaimRequest:
-    """What a registered worker can take: at most ``instances`` and ``tasks`` of what it knows.
-
-    workflows: names and ``name@version``; activities: names.
-    """
-
-    worker: str
-    queues: tuple[str, ...]
-    workflows: tuple[str, ...]
-    activities: tuple[str, ...]
-    instances: int
-    tasks: int
-
-
-@dataclass(frozen=True, slots=True)
-class ClaimedInstance:
-    """An instance that the worker owns, with every message in its inbox, in order."""
-
-    instance: Instance
-    messages: list[Message]
-
-
-@dataclass(frozen=True, slots=True)
-class Claimed:
-    """What a claim gave. ``next_wake_at``: when something more falls due, or None.
-    ``more``: something due was left behind because the limits were reached.
-    """
-
-    instances: list[ClaimedInstance]
-    tasks: list[Task]
-    next_wake_at: int | None = None
-    more: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class Owned:
-    """All that a worker owns in the store, with the epochs."""
-
-    instances: dict[bytes, int]
-    tasks: dict[TaskKey, int]
-
-
-@dataclass(frozen=True, slots=True)
-class NewTask:
-    """An activity to schedule. ``owner`` is the committing worker (it starts the task at
-    once; epoch 1) or empty (anybody claims it; epoch 0)."""
-
-    command: int
-    name: str
-    queue: str
-    args: bytes
-    kwargs: bytes | None
-    options: bytes
-    owner: str
-    wake_at: int
-    deadline: int | None
-
-
-@dataclass(frozen=True, slots=True)
-class Cancel:
-    """Ask an activity to stop. If nobody runs it, its task is deleted and ``answer`` (an
-    encoded event) is put in the instance's inbox; otherwise its row is marked."""
-
-    command: int
-    message_id: str
-    answer: bytes
-
-
-@dataclass(frozen=True, slots=True)
-class End:
-    """A change of status that a step makes: an end, a block, or a first start.
-    For a block, ``blocked_by`` is the fingerprint of the code that refused, or empty if
-    messages may still wake the instance.
-    """
-
-    status: Status
-    reason: str = ""
-    blocked_by: str = ""
-    result: bytes | None = None
-    failure: bytes | None = None
-    unread: tuple[str, ...] = ()
-
-
-@dataclass(slots=True)
-class Step:
-    """One decision about one instance, to be stored whole or not at all.
-
-    history_length: the length that it was computed from; ``events`` are the next ones.
-    messages: ids of the inbox messages that are among the events (deleted by this step).
-    done: (command, epoch) of own tasks whose results are among the events (deleted).
-    release: give the instance back; ``wake_at`` is when somebody must look at it again.
-    version, vars: set if not None. end: a change of status; an end deletes the tasks.
-    A step without ``end`` makes a pending or blocked instance running.
-    """
-
-    uid: bytes
-    run: int
-    epoch: int
-    history_length: int
-    events: list[bytes]
-    messages: list[int] = field(default_factory=list)
-    done: list[tuple[int, int]] = field(default_factory=list)
-    tasks: list[NewTask] = field(default_factory=list)
-    cancels: list[Cancel] = field(default_factory=list)
-    sends: list[Outgoing] = field(default_factory=list)
-    wake_at: int | None = None
-    release: bool = False
-    version: int | None = None
-    vars: bytes | None = None
-    end: End | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Completion:
-    """The result of a task for an instance that this worker does not own."""
-
-    uid: bytes
-    run: int
-    command: int
-    epoch: int
-    message_id: str
-    event: bytes
-
-
-@dataclass(frozen=True, slots=True)
-class Postponed:
-    """A task to be tried again at ``wake_at``. If its cancel was requested meanwhile, the
-    task is deleted and ``answer`` put in the inbox instead. ``crashed``: the process that
-    ran it died, so its crashes + 1."""
-
-    uid: bytes
-    run: int
-    command: int
-    epoch: int
-    wake_at: int
-    attempt: int
-    last_error: bytes | None
-    message_id: str
-    answer: bytes
-    crashed: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class Filter:
-    """Which instances to list. ``prefix`` is of the id; since/until are of creation."""
-
-    workflow: str | None = None
-    statuses: tuple[Status, ...] = ()
-    queue: str | None = None
-    tag: str | None = None
-    since: int | None = None
-    until: int | None = None
-    prefix: str | None = None
-    limit: int = 100
-    cursor: str | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Page:
-    """Instances, newest first; ``cursor`` gives the next page and is None at the end."""
-
-    rows: list[Instance]
-    cursor: str | None
-
 
 class Store(ABC):
     """Where workflows live. Thread-safe and fork-safe; made by `durable.stores.open_store`.
@@ -348,6 +134,11 @@ class Store(ABC):
     @abstractmethod
     def close(self) -> None:
         """Release connections; the store may be used again afterwards."""
+
+    @abstractmethod
+    def secret(self) -> bytes:
+        """32 random bytes, made when the store was, the same for every process that uses it:
+        the key of tokens."""
 
     @abstractmethod
     def size(self) -> int:
@@ -388,8 +179,39 @@ class Store(ABC):
         """Put messages into inboxes, each answered for itself."""
 
     @abstractmethod
-    def terminate(self, id: str, message_id: str, event: bytes, reason: str) -> Sent:
-        """End an instance now: epoch + 1, the event appended, tasks and inbox deleted."""
+    def terminate(
+        self,
+        id: str,
+        message_id: str,
+        event: bytes,
+        reason: str,
+        reply: bytes | None = None,
+        close: Close | None = None,
+    ) -> Sent:
+        """End an instance now: epoch + 1, the event appended, tasks and inbox deleted, its
+        parent told (reply), its children closed."""
+
+    @abstractmethod
+    def pause(self, id: str, message_id: str, event: bytes) -> Sent:
+        """Let nobody look at an instance: epoch + 1, the event appended (if it has a
+        history), owner `PARKED`. REFUSED if it is paused already."""
+
+    @abstractmethod
+    def resume(self, id: str, message_id: str, event: bytes) -> Sent:
+        """Undo `pause`: epoch + 1, the event appended (if it has a history), nobody's. It is
+        blocked again if code had refused it, pending if its run has no history, else
+        running, and due now. REFUSED if it is not paused."""
+
+    @abstractmethod
+    def unblock(self, id: str, message_id: str) -> Sent:
+        """Wake a blocked instance, whoever has refused it. REFUSED if it is not blocked."""
+
+    @abstractmethod
+    def rerun(self, id: str, message_id: str, run: int, next: NextRun) -> Sent:
+        """Begin the run after ``run`` of an instance that has ended in it: pending, epoch + 1,
+        without result and failure; its tags, vars, memo and parent stay.  Children of the
+        ended run that have not ended become children of the new one.
+        REFUSED if it has not ended, or in another run."""
 
     @abstractmethod
     def delete(self, id: str) -> Sent | None:
@@ -416,6 +238,11 @@ class Store(ABC):
         Returns the keys of its tasks whose cancel was requested, or None if it has expired
         or is not registered.
         """
+
+    @abstractmethod
+    def beat(self, worker: str, beats: Sequence[Beat]) -> list[TaskKey]:
+        """Keep the details of heartbeats of tasks that the worker (still) holds, at these
+        epochs; returns the keys of all its tasks whose cancel was requested."""
 
     @abstractmethod
     def unregister(self, worker: str) -> None:
@@ -464,6 +291,12 @@ class Store(ABC):
     ) -> list[bool]:
         """Put results of the worker's tasks into inboxes and postpone others; tells for
         each (completions first) whether the worker still held the task."""
+
+    @abstractmethod
+    def settle(self, completion: Completion) -> Sent:
+        """As `complete`, for somebody outside, whoever holds the task: SENT if the task is at
+        this epoch (now, or at an earlier call with this message id); NOT_FOUND if there is
+        no such instance; else FINISHED."""
 
     # -- reads --------------------------------------------------------------------------
 

@@ -50,7 +50,10 @@ ROWS = (
     ),
     Row("definitions", ("definitions", "registry")),
     Row("the pure core", ("interpreter/", "verbs")),
-    Row("the contract, and what a client shows", ("store", "views", "handle")),
+    Row(
+        "the contract, and what a client shows",
+        ("tokens", "header", "records", "store", "views", "rewind", "handle"),
+    ),
     Row("shells that see only the contract", ("runner/", "client", "stores/"), ordered=False),
     Row(
         "what runs",

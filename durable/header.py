@@ -1,0 +1,54 @@
+"""The header of an instance: what its present run begins with, besides its arguments.
+
+The store keeps it as bytes and looks into none of it.  Most instances have none at all.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import msgpack
+
+from durable.retry import Retry
+
+__all__ = ["Header"]
+
+
+@dataclass(frozen=True, slots=True)
+class Header:
+    """What a run begins with.
+
+    retry, timeout: given at the start, in place of the definition's; ``has_retry`` tells
+    ``retry=None`` (no retries) from nothing given. context: what is propagated (a payload).
+    carried: encoded events of the run before that this one applies first (signals that
+    nobody had read, a cancel). attempt: from 1, under the retry policy.
+    """
+
+    retry: Retry | None = None
+    has_retry: bool = False
+    timeout: float | None = None
+    context: bytes | None = None
+    carried: tuple[bytes, ...] = ()
+    attempt: int = 1
+
+    def dump(self) -> bytes | None:
+        """The stored form; None for a header that says nothing."""
+        if self == _EMPTY:
+            return None
+        retry = None if self.retry is None else self.retry.to_data()
+        data: bytes = msgpack.packb(
+            [retry, self.has_retry, self.timeout, self.context, list(self.carried), self.attempt]
+        )
+        return data
+
+    @classmethod
+    def load(cls, data: bytes | None) -> Header:
+        """The header that was stored."""
+        if data is None:
+            return _EMPTY
+        retry, has_retry, timeout, context, carried, attempt = msgpack.unpackb(data)
+        policy = None if retry is None else Retry.from_data(retry)
+        return cls(policy, has_retry, timeout, context, tuple(carried), attempt)
+
+
+_EMPTY = Header()
