@@ -13,41 +13,57 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from durable.calls import (
+        Info,
+        continue_as_new,
+        external,
+        info,
+        logger,
+        now,
+        on_signal,
+        patched,
+        random,
+        set_var,
+        set_vars,
+        spawn,
+        uuid4,
+    )
     from durable.client import Client
     from durable.codec import Codec
-    from durable.commands import Command, Task, Winner
+    from durable.commands import Command, Promise, Task, Winner
     from durable.definitions import Workflow, activity, workflow
     from durable.errors import (
         ActivityError,
         Cancelled,
+        ChannelClosed,
+        ChildWorkflowError,
         ForgottenYield,
         PermanentError,
+        PromiseError,
+        RetryLater,
         SideEffectError,
         TaskCancelled,
         TimeoutExpired,
     )
     from durable.failure import Failure
     from durable.handle import Handle
+    from durable.interpreter.channels import Channel
     from durable.model import Status
     from durable.orchestrator import Orchestrator
     from durable.retry import Retry
     from durable.runner import current_activity
+    from durable.scopes import CancelScope, shield, timeout
+    from durable.spans import span
     from durable.verbs import (
-        Info,
         gather,
-        info,
-        logger,
-        now,
         race,
-        random,
         send_signal,
-        set_var,
         side_effect,
         sleep,
         sleep_until,
-        spawn,
-        uuid4,
         wait_signal,
+        wait_until,
+        with_timeout,
     )
     from durable.worker import Worker
 
@@ -55,7 +71,11 @@ __version__ = "0.1.0"
 
 __all__ = [
     "ActivityError",
+    "CancelScope",
     "Cancelled",
+    "Channel",
+    "ChannelClosed",
+    "ChildWorkflowError",
     "Client",
     "Codec",
     "Command",
@@ -65,7 +85,10 @@ __all__ = [
     "Info",
     "Orchestrator",
     "PermanentError",
+    "Promise",
+    "PromiseError",
     "Retry",
+    "RetryLater",
     "SideEffectError",
     "Status",
     "Task",
@@ -75,68 +98,86 @@ __all__ = [
     "Worker",
     "Workflow",
     "activity",
+    "continue_as_new",
     "current_activity",
+    "external",
     "gather",
     "info",
     "logger",
     "now",
+    "on_signal",
+    "patched",
     "race",
     "random",
     "send_signal",
     "set_var",
+    "set_vars",
+    "shield",
     "side_effect",
     "sleep",
     "sleep_until",
+    "span",
     "spawn",
+    "timeout",
     "uuid4",
     "wait_signal",
+    "wait_until",
+    "with_timeout",
     "workflow",
 ]
 
 _HOMES = {
+    "durable.calls": (
+        "Info",
+        "continue_as_new",
+        "external",
+        "info",
+        "logger",
+        "now",
+        "on_signal",
+        "patched",
+        "random",
+        "set_var",
+        "set_vars",
+        "spawn",
+        "uuid4",
+    ),
     "durable.client": ("Client",),
     "durable.codec": ("Codec",),
-    "durable.commands": (
-        "Command",
-        "Task",
-        "Winner",
-    ),
-    "durable.definitions": (
-        "Workflow",
-        "activity",
-        "workflow",
-    ),
+    "durable.commands": ("Command", "Promise", "Task", "Winner"),
+    "durable.definitions": ("Workflow", "activity", "workflow"),
     "durable.errors": (
         "ActivityError",
         "Cancelled",
+        "ChannelClosed",
+        "ChildWorkflowError",
         "ForgottenYield",
         "PermanentError",
+        "PromiseError",
+        "RetryLater",
         "SideEffectError",
         "TaskCancelled",
         "TimeoutExpired",
     ),
     "durable.failure": ("Failure",),
     "durable.handle": ("Handle",),
+    "durable.interpreter.channels": ("Channel",),
     "durable.model": ("Status",),
     "durable.orchestrator": ("Orchestrator",),
     "durable.retry": ("Retry",),
     "durable.runner": ("current_activity",),
+    "durable.scopes": ("CancelScope", "shield", "timeout"),
+    "durable.spans": ("span",),
     "durable.verbs": (
-        "Info",
         "gather",
-        "info",
-        "logger",
-        "now",
         "race",
-        "random",
         "send_signal",
-        "set_var",
         "side_effect",
         "sleep",
         "sleep_until",
-        "spawn",
-        "uuid4",
         "wait_signal",
+        "wait_until",
+        "with_timeout",
     ),
     "durable.worker": ("Worker",),
 }

@@ -12,45 +12,35 @@ Rules
 from __future__ import annotations
 
 import os
-import random
-import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from datetime import datetime
 from typing import Any, ParamSpec, TypeVar, overload
 
+from durable.caller import Caller, check_sent
+from durable.closing import close_children, reply
 from durable.codec import Codec
-from durable.definitions import (
-    ConfiguredWorkflow,
-    StartOptions,
-    WorkflowDefinition,
-    start_options,
-)
+from durable.completing import complete_by_token, fail_by_token
+from durable.definitions import ConfiguredWorkflow, StartOptions, WorkflowDefinition
 from durable.errors import (
-    InstanceFinished,
+    InstanceAlreadyExists,
     InstanceNotFinished,
-    InstanceNotFound,
-    OutcomeUnknown,
     UsageError,
 )
 from durable.events import (
     CancelRequested,
     Event,
+    Paused,
+    Resumed,
     SignalReceived,
     WorkflowTerminated,
     dump,
 )
 from durable.handle import Handle
-from durable.model import (
-    DEFAULT_QUEUE,
-    EPOCH,
-    FINISHED,
-    Instance,
-    Status,
-    WorkerInfo,
-    micros,
-    moment,
-)
-from durable.store import Created, Filter, NewInstance, Outgoing, Sent, Store, Unavailable
+from durable.model import EPOCH, FINISHED, Status, WorkerInfo, micros
+from durable.propagation import Propagators
+from durable.rerun import fork_of, retry_instance
+from durable.starting import Flow, flow_of, new_instance
+from durable.store import Created, End, Filter, NewInstance, Outgoing, Sent, Store
 from durable.views import InstancePage, InstanceRow
 
 P = ParamSpec("P")
@@ -58,14 +48,14 @@ T = TypeVar("T")
 
 DEFAULT_STORE = "sqlite:///durable.db"
 DEFAULT_DEADLINE = 30.0
-MAX_ID_BYTES = 255
 
 
-class Client:
+class Client(Caller):
     """Talks to a store; thread-safe and fork-safe.
 
     store: a URL or a `Store`. codec: how values become bytes. deadline: seconds for which a
-    call is repeated when the store cannot be reached; defaults to 30.
+    call is repeated when the store cannot be reached; defaults to 30. propagators: what is
+    carried from here into the workflows that are started (see `durable.propagation`).
 
     >>> client = Client("sqlite:///orders.db")
     >>> handle = client.start(process_order.options(id="order-1"), "o-1", 500)
@@ -78,16 +68,15 @@ class Client:
         *,
         codec: Codec | None = None,
         deadline: float = DEFAULT_DEADLINE,
+        propagators: Iterable[Any] = (),
     ) -> None:
+        self._propagators = Propagators(propagators)
         if isinstance(store, str):
             from durable.stores import open_store
 
-            self.store = open_store(store)
-            self.store.open()
-        else:
-            self.store = store
-        self.codec = codec or Codec()
-        self.deadline = deadline
+            store = open_store(store)
+            store.open()
+        super().__init__(store, codec or Codec(), deadline)
 
     def close(self) -> None:
         """Release connections; the client may be used again."""
@@ -111,9 +100,7 @@ class Client:
         Raises `TypeError` if they do not fit, `PayloadError` for what cannot be stored,
         `InstanceAlreadyExists` for an id that is taken (see ``if_exists``).
         """
-        name, options, definition = _flow(flow)
-        if definition is not None:
-            definition.check_call(args, kwargs)
+        name, options, definition = flow_of(flow)
         return self._start(name, args, kwargs, options, definition)
 
     def start_named(
@@ -129,9 +116,7 @@ class Client:
         """
         rows, policies, definitions = [], set(), []
         for flow, *args in starts:
-            name, options, definition = _flow(flow)
-            if definition is not None:
-                definition.check_call(args, {})
+            name, options, definition = flow_of(flow)
             rows.append(self._new(name, args, {}, options, definition))
             definitions.append(definition)
             policies.add(options.if_exists)
@@ -140,11 +125,51 @@ class Client:
         if len(policies) > 1:
             raise UsageError(f"start_many takes one if_exists for all, not {sorted(policies)}")
         (policy,) = policies
-        created = self._repeat(lambda: self.store.create(rows, policy))
+        created = self.repeat(lambda: self.store.create(rows, policy))
         return [
             Handle(self, row.id, made, definition)
             for row, made, definition in zip(rows, created, definitions, strict=True)
         ]
+
+    def signal_or_start(
+        self,
+        flow: WorkflowDefinition[..., T] | ConfiguredWorkflow[..., T],
+        *args: Any,
+        signal: str,
+        value: Any = None,
+        **kwargs: Any,
+    ) -> Handle[T]:
+        """Signal an instance; if there is none with this id, start it with the signal in its
+        inbox.  It is one or the other, however many callers there are.
+
+        flow: the workflow with an id, ``workflow.options(id=…)``. signal, value: as in
+        `signal`. args, kwargs: of the workflow, if it is started. With
+        ``if_exists="restart"`` one that has ended is started again, with the signal.
+        Raises `InstanceFinished` if it has ended otherwise, and as `start` and `signal` do.
+
+        >>> client.signal_or_start(cart.options(id="cart-7"), "7", signal="add", value="tea")
+        """
+        name, options, definition = flow_of(flow)
+        if options.id is None:
+            raise UsageError("signal_or_start needs an id: give workflow.options(id=…)")
+        message_id, event = self._signal(signal, value)
+        messages = [(message_id, event)]
+        row = self._new(name, args, kwargs, options, definition, messages)
+        while True:
+            made = self._create(row, "use")
+            if made.new:
+                break
+            sent = self.send(Outgoing(row.id, message_id, event, uid=made.uid))
+            if sent is Sent.FINISHED and options.if_exists == "restart":
+                try:
+                    made = self._create(row, "restart")
+                    break
+                except InstanceAlreadyExists:  # somebody else was quicker: it can be signalled
+                    continue
+            if sent is not Sent.NOT_FOUND:  # that is, deleted just now
+                check_sent(sent, row.id)
+                break
+        return Handle(self, row.id, made, definition)
 
     def _start(
         self,
@@ -152,11 +177,13 @@ class Client:
         args: Sequence[Any],
         kwargs: dict[str, Any],
         options: StartOptions,
-        definition: WorkflowDefinition[..., Any] | None,
+        definition: Flow | None,
     ) -> Handle[Any]:
         row = self._new(name, args, kwargs, options, definition)
-        created = self._repeat(lambda: self.store.create([row], options.if_exists))
-        return Handle(self, row.id, created[0], definition)
+        return Handle(self, row.id, self._create(row, options.if_exists), definition)
+
+    def _create(self, row: NewInstance, if_exists: str) -> Created:
+        return self.repeat(lambda: self.store.create([row], if_exists))[0]
 
     def _new(
         self,
@@ -164,33 +191,21 @@ class Client:
         args: Sequence[Any],
         kwargs: dict[str, Any],
         options: StartOptions,
-        definition: WorkflowDefinition[..., Any] | None,
+        definition: Flow | None,
+        messages: Sequence[tuple[str, bytes]] = (),
     ) -> NewInstance:
-        now = self.store.now()
-        start_at = now
-        if options.delay is not None:
-            start_at = now + int(options.delay * 1_000_000)
-        elif options.start_at is not None:
-            start_at = max(now, micros(options.start_at))
-        entropy = os.urandom(26)  # at once: each call costs as much as all the rest
-        uid = new_uid(now, entropy[:10])
-        _check_name(name, "a workflow's name")
-        for text, what in ((options.queue, "a queue"), *((tag, "a tag") for tag in options.tags)):
-            if text is not None:
-                _check_name(text, what)
-        queue = options.queue or (definition.queue if definition else DEFAULT_QUEUE)
-        return NewInstance(
-            uid,
-            uid.hex() if options.id is None else checked_id(options.id),
-            entropy[10:],
+        if definition is not None:
+            definition.check_call(args, kwargs)
+        return new_instance(
             name,
-            options.version,
-            queue,
-            self.codec.encode(list(args), "args"),
-            self.codec.encode(kwargs, "kwargs") if kwargs else None,
-            start_at,
-            None if options.memo is None else self.codec.encode(options.memo, "memo"),
-            options.tags,
+            args,
+            kwargs,
+            options,
+            definition,
+            codec=self.codec,
+            now=self.repeat(self.store.now),
+            context=self._propagators.capture(self.codec) if self._propagators else None,
+            messages=messages,
         )
 
     # -- acting -------------------------------------------------------------------------
@@ -201,38 +216,120 @@ class Client:
         Raises `InstanceNotFound`, `InstanceFinished`, `PayloadError`, or `UsageError` if
         too many messages wait already.
         """
+        message_id, event = self._signal(name, value)
+        check_sent(self.send(Outgoing(id, message_id, event)), id)
+
+    def _signal(self, name: str, value: Any) -> tuple[str, bytes]:
+        """The id and the event of a new signal."""
         if not isinstance(name, str):
             raise TypeError(f"a signal has a name, not {name!r}")
-        message_id = os.urandom(16).hex()
-        event = SignalReceived(0, EPOCH, name, self.codec.encode(value, "value"), message_id)
-        self._send(id, message_id, event, urgent=False)
+        message_id = _token()
+        payload = self.codec.encode(value, "value")
+        return message_id, self._dump(SignalReceived(0, EPOCH, name, payload, message_id))
 
     def cancel(self, id: str, reason: str = "") -> None:
         """Ask an instance to stop: `Cancelled` is raised at its waiting yield.
 
         Raises `InstanceNotFound` or `InstanceFinished`.
         """
-        self._send(id, os.urandom(16).hex(), CancelRequested(0, EPOCH, reason), urgent=True)
+        event = self._dump(CancelRequested(0, EPOCH, reason))
+        check_sent(self.send(Outgoing(id, _token(), event, urgent=True)), id)
 
     def terminate(self, id: str, reason: str = "") -> None:
         """End an instance now; none of its code runs.
 
-        Raises `InstanceNotFound` or `InstanceFinished`.
+        Its parent, if it has one, learns of it as of a failure; its children end as their
+        ``parent_close`` says. Raises `InstanceNotFound` or `InstanceFinished`.
         """
-        token = os.urandom(16).hex()
-        event = dump(WorkflowTerminated(0, moment(self.store.now()), reason))
-        sent = self._repeat(lambda: self.store.terminate(id, token, event, reason))
-        _check_sent(sent, id)
+        instance, now, token = self.instance(id), self.repeat(self.store.now), _token()
+        event = dump(WorkflowTerminated(0, EPOCH, reason), now)
+        answer, parent = None, instance.parent
+        if parent is not None:
+            end = End(Status.TERMINATED, reason)
+            answer = reply(id, parent.command, end, self.codec, now)
+        ending = close_children(id, instance.uid, instance.run, now)
+        sent = self.repeat(lambda: self.store.terminate(id, token, event, reason, answer, ending))
+        check_sent(sent, id)
+
+    def pause(self, id: str) -> None:
+        """Let an instance rest: what its running activities give is kept, signals and what
+        falls due wait, until it is resumed.
+
+        Raises `UsageError` if it is paused, `InstanceNotFound` or `InstanceFinished`.
+        """
+        token, event = _token(), self._dump(Paused(0, EPOCH))
+        sent = self.repeat(lambda: self.store.pause(id, token, event))
+        if sent is Sent.REFUSED:
+            raise UsageError(f"instance {id!r} is paused already")
+        check_sent(sent, id)
+
+    def resume(self, id: str) -> None:
+        """Let a paused instance go on.
+
+        Raises `UsageError` if it is not paused, `InstanceNotFound` or `InstanceFinished`.
+        """
+        token, event = _token(), self._dump(Resumed(0, EPOCH))
+        sent = self.repeat(lambda: self.store.resume(id, token, event))
+        if sent is Sent.REFUSED:
+            status = self.instance(id).status
+            raise UsageError(f"instance {id!r} is {status}: only a paused one can be resumed")
+        check_sent(sent, id)
+
+    def retry(self, id: str) -> None:
+        """Let an instance that failed, was cancelled or is blocked go on from its last good
+        point.
+
+        One that has ended gets another run, with the history up to the event that led to the
+        end.  If that was a failure (of an activity, a child, a promise), it is asked for
+        again; anything else is applied again, perhaps by better code.  A cancelled one goes
+        on as if it had not been.  Children that failed or were cancelled are retried first.
+
+        Raises `InstanceNotFound`, or `UsageError` naming the status of any other instance.
+        """
+        retry_instance(self, id)
+
+    def fork(
+        self, source: str, at: int, id: str | None = None, *, run: int | None = None
+    ) -> Handle[Any]:
+        """Start a new instance with the history of another, up to the event ``at`` (with it).
+
+        source: the id of the other, which may have ended, and is left as it is. at: the seq of
+        the last event of a step. id: of the new one; None makes a random one. run: of the
+        source; None means the present one.  Promises get new tokens.
+        Raises `UsageError`, naming the nearest places, where it cannot be cut: in a step, after
+        the end, or while children are open. Raises `InstanceNotFound`, `InstanceAlreadyExists`.
+
+        >>> client.fork("order-1", at=5, id="order-1-again")
+        """
+        row = fork_of(self, source, at, id, run)
+        return Handle(self, row.id, self._create(row, "raise"), None)
+
+    def complete(self, token: str, value: Any = None) -> None:
+        """Give a promise (``external()``), or an activity that is to be completed later, its
+        result.  The first one counts; a second is ignored.
+
+        Raises `UsageError` for what is no token of this store, `PayloadError`,
+        `InstanceNotFound`, or `InstanceFinished` if the run or the attempt is over.
+        """
+        complete_by_token(self, token, value)
+
+    def fail(self, token: str, error: BaseException | str) -> None:
+        """Let a promise, or an activity that is to be completed later, fail. It is final: the
+        activity is not tried again, whatever its retry policy.
+
+        error: an exception or a text. Raises as `complete`.
+        """
+        fail_by_token(self, token, error)
 
     def delete(self, id: str) -> None:
         """Delete a finished instance and all that it owned.
 
         Raises `InstanceNotFound` or `InstanceNotFinished`.
         """
-        sent = self._repeat(lambda: self.store.delete(id))
+        sent = self.repeat(lambda: self.store.delete(id))
         if sent is None:
             raise InstanceNotFinished(f"instance {id!r} has not ended: terminate it first")
-        _check_sent(sent, id)
+        check_sent(sent, id)
 
     def purge(
         self,
@@ -251,14 +348,13 @@ class Client:
         before = micros(_aware(finished_before, "finished_before"))
         total = 0
         while True:
-            count = self._repeat(lambda: self.store.purge(before, statuses, batch))
+            count = self.repeat(lambda: self.store.purge(before, statuses, batch))
             total += count
             if count < batch:
                 return total
 
-    def _send(self, id: str, message_id: str, event: Event, urgent: bool) -> None:
-        message = Outgoing(id, message_id, dump(event, self.store.now()), urgent)
-        _check_sent(self._repeat(lambda: self.store.send([message]))[0], id)
+    def _dump(self, event: Event) -> bytes:
+        return dump(event, self.repeat(self.store.now))
 
     # -- looking ------------------------------------------------------------------------
 
@@ -266,13 +362,6 @@ class Client:
         """A handle of an instance; raises `InstanceNotFound`."""
         instance = self.instance(id)
         return Handle(self, id, Created(instance.uid, instance.run, False), None)
-
-    def instance(self, id: str) -> Instance:
-        """The stored row; raises `InstanceNotFound`."""
-        instance = self._repeat(lambda: self.store.instance(id))
-        if instance is None:
-            raise InstanceNotFound(f"there is no instance {id!r}")
-        return instance
 
     def list(
         self,
@@ -284,13 +373,15 @@ class Client:
         since: datetime | None = None,
         until: datetime | None = None,
         search: str | None = None,
+        parent: str | None = None,
         limit: int = 100,
         cursor: str | None = None,
     ) -> InstancePage:
         """Instances that match, newest first.
 
-        since, until: of creation. search: beginning of the id. limit: rows in a page.
-        cursor: of the page before.
+        since, until: of creation. search: beginning of the id. parent: id of the instance
+        that started them, in any of its runs; raises `InstanceNotFound` if there is none.
+        limit: rows in a page. cursor: of the page before.
         """
         if not 1 <= limit <= 10_000:
             raise UsageError(f"limit={limit} must be between 1 and 10,000")
@@ -304,8 +395,9 @@ class Client:
             search,
             limit,
             cursor,
+            None if parent is None else self.instance(parent).uid,
         )
-        page = self._repeat(lambda: self.store.instances(where))
+        page = self.repeat(lambda: self.store.instances(where))
         return InstancePage([InstanceRow.of(row) for row in page.rows], page.cursor)
 
     def count(self, **filters: Any) -> int:
@@ -321,7 +413,7 @@ class Client:
     def stats(self) -> dict[str, Any]:
         """Counts: instances by status, tasks, messages, workers, and the age in seconds of
         what has been due longest."""
-        stats, now = self._repeat(self.store.stats), self.store.now()
+        stats, now = self.repeat(self.store.stats), self.repeat(self.store.now)
         oldest = stats.oldest_wake_at
         return {
             "instances": dict(stats.instances),
@@ -334,71 +426,12 @@ class Client:
 
     def workers(self) -> Sequence[WorkerInfo]:
         """The registered workers; those whose ``expires_at`` is past have died."""
-        return self._repeat(self.store.workers)
-
-    # -- one way to call ----------------------------------------------------------------
-
-    def _repeat(self, call: Callable[[], T]) -> T:
-        """Call until the outcome is known or the deadline has passed."""
-        end = time.monotonic() + self.deadline
-        pause = 0.02
-        while True:
-            try:
-                return call()
-            except (OutcomeUnknown, Unavailable):
-                if time.monotonic() + pause > end:
-                    raise
-            time.sleep(pause * (0.5 + random.random()))
-            pause = min(pause * 2, 1.0)
+        return self.repeat(self.store.workers)
 
 
-# -- helpers ----------------------------------------------------------------------------
-
-
-def new_uid(now: int, entropy: bytes) -> bytes:
-    """16 bytes: milliseconds, then 10 random bytes, so that neighbours in time are
-    neighbours in every index (as in a UUID of version 7, RFC 9562)."""
-    return (now // 1000).to_bytes(6, "big") + entropy
-
-
-def checked_id(id: str) -> str:
-    """The id, if it can be one."""
-    if not isinstance(id, str):
-        raise TypeError(f"an id is text, not {id!r}")
-    try:
-        size = len(id.encode())
-    except UnicodeEncodeError as error:
-        raise UsageError(f"id {id!r} is no valid text: {error.reason}") from None
-    if not 0 < size <= MAX_ID_BYTES or "\0" in id:
-        raise UsageError(
-            f"an id has 1 to {MAX_ID_BYTES} bytes and no NUL; {id[:40]!r} has {size} bytes"
-        )
-    return id
-
-
-def _check_name(name: str, what: str) -> None:
-    if not isinstance(name, str) or not name:
-        raise UsageError(f"{what} is a text that is not empty, not {name!r}")
-
-
-def _flow(flow: Any) -> tuple[str, StartOptions, WorkflowDefinition[..., Any] | None]:
-    if isinstance(flow, str):
-        return flow, start_options(), None
-    if isinstance(flow, WorkflowDefinition):
-        return flow.name, start_options(), flow
-    if isinstance(flow, ConfiguredWorkflow):
-        return flow.definition.name, flow.settings, flow.definition
-    name = getattr(flow, "__name__", repr(flow))
-    raise TypeError(f"start takes a workflow or its name, not {name}: decorate it with @workflow")
-
-
-def _check_sent(sent: Sent, id: str) -> None:
-    if sent is Sent.NOT_FOUND:
-        raise InstanceNotFound(f"there is no instance {id!r}")
-    if sent is Sent.FINISHED:
-        raise InstanceFinished(f"instance {id!r} has ended")
-    if sent is Sent.FULL:
-        raise UsageError(f"too many messages wait for instance {id!r}: let it read some first")
+def _token() -> str:
+    """What makes a repeated call harmless."""
+    return os.urandom(16).hex()
 
 
 def _statuses(status: Any) -> tuple[Status, ...]:

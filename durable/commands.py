@@ -11,7 +11,7 @@ Every command can be yielded in two ways: ``x = yield command`` and
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Generator, Mapping
+from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from datetime import datetime
 from functools import cached_property, lru_cache
@@ -46,12 +46,20 @@ class Command(_Base[T_co]):
     __slots__ = ()
     __durable_command__: ClassVar[bool] = True
     if TYPE_CHECKING:
-
-        def __await__(self) -> Generator[Any, Any, T_co]:
-            """Declared, not defined: mypy's ``unused-awaitable`` finds a forgotten yield."""
+        # A name, so that mypy's unused-awaitable finds a forgotten yield; no method, so that
+        # `await` is refused.
+        __await__: ClassVar[None]
 
         def send(self, value: Any, /) -> Command[Any]: ...
         def throw(self, *args: Any) -> Command[Any]: ...
+
+        # pyright refuses what gives no bool; after NoReturn mypy would skip the rest.
+        def __bool__(self) -> None: ...
+
+    else:
+
+        def __bool__(self) -> NoReturn:
+            raise TypeError(f"{self} has no truth value: it was not yielded; write (yield {self})")
 
     def __iter__(self) -> Generator[Command[Any], Any, T_co]:
         value = yield self
@@ -60,9 +68,6 @@ class Command(_Base[T_co]):
             if coroutine is not None and not coroutine.resumed_by(self):
                 raise TypeError(f"{self} cannot be iterated: write `yield {self}`")
         return value  # type: ignore[no-any-return]
-
-    def __bool__(self) -> NoReturn:
-        raise TypeError(f"{self} has no truth value: it was not yielded; write (yield {self})")
 
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, Command):
@@ -105,12 +110,16 @@ class ActivityOptions:
     schedule_timeout: float | None = None
     heartbeat_timeout: float | None = None
     on_cancel: str = "wait"
+    # The run that asked for it first, if it was copied into another (a retry); else 0.
+    origin: int = 0
 
     @cached_property
     def data(self) -> bytes:
         """What stands in the task's row; the queue and the schedule's timeout need not."""
         retry = (self.retry or ONCE).to_data()
         own = [retry, self.timeout, self.max_crashes, self.heartbeat_timeout, self.on_cancel]
+        if self.origin:
+            own.append(self.origin)
         packed: bytes = msgpack.packb(own)
         return packed
 
@@ -119,13 +128,14 @@ class ActivityOptions:
     def from_data(cls, data: bytes) -> ActivityOptions:
         """The options that stand in a task's row."""
         retry, timeout, max_crashes, *rest = msgpack.unpackb(data)
-        heartbeat, on_cancel = rest or (None, "wait")  # rows of the first schema end before
+        heartbeat, on_cancel = rest[:2] or (None, "wait")  # rows of the first schema end before
         return cls(
             Retry.from_data(retry),
             timeout,
             max_crashes=max_crashes,
             heartbeat_timeout=heartbeat,
             on_cancel=on_cancel,
+            origin=rest[2] if len(rest) > 2 else 0,
         )
 
 
@@ -140,8 +150,7 @@ class ActivityCall(Command[T_co]):
     definition: Any = field(default=None, compare=False)
 
     def __repr__(self) -> str:
-        parts = [repr(a) for a in self.args] + [f"{k}={v!r}" for k, v in self.kwargs.items()]
-        return f"{self.name}.call({', '.join(parts)})"
+        return _call_text(self.name, self.args, self.kwargs)
 
 
 @dataclass(frozen=True, eq=False, slots=True, repr=False)
@@ -201,6 +210,66 @@ class SideEffect(Command[T_co]):
 
 
 @dataclass(frozen=True, eq=False, slots=True, repr=False)
+class ChildCall(Command[T_co]):
+    """Run a workflow as a child; made by ``workflow.call(...)``. Gives its result.
+
+    options: `durable.definitions.StartOptions`.
+    """
+
+    name: str
+    args: tuple[Any, ...] = ()
+    kwargs: Mapping[str, Any] = field(default_factory=dict)
+    options: Any = None
+    definition: Any = field(default=None, compare=False)
+
+    def __repr__(self) -> str:
+        return _call_text(self.name, self.args, self.kwargs)
+
+
+@dataclass(frozen=True, eq=False, slots=True, repr=False)
+class ChannelSend(Command[None]):
+    """Put a value into a channel."""
+
+    channel: Any
+    value: Any
+
+    def __repr__(self) -> str:
+        return f"{self.channel}.send({self.value!r})"
+
+
+@dataclass(frozen=True, eq=False, slots=True, repr=False)
+class ChannelReceive(Command[T_co]):
+    """Take a value out of a channel; ``default`` is given when it is closed and empty."""
+
+    channel: Any
+    default: Any = MISSING
+
+    def __repr__(self) -> str:
+        return f"{self.channel}.receive()"
+
+
+@dataclass(frozen=True, eq=False, slots=True, repr=False)
+class WaitUntil(Command[None]):
+    """Wait until a function of the workflow's own state gives something true."""
+
+    predicate: Callable[[], Any]
+
+    def __repr__(self) -> str:
+        return f"wait_until({getattr(self.predicate, '__qualname__', self.predicate)})"
+
+
+@dataclass(frozen=True, eq=False, slots=True, repr=False)
+class WithTimeout(Command[T_co]):
+    """A command that must end in time; gives its result, or raises `TimeoutExpired`."""
+
+    command: Command[Any]
+    microseconds: int
+
+    def __repr__(self) -> str:
+        return f"with_timeout({self.command!r}, {self.microseconds / 1_000_000:g})"
+
+
+@dataclass(frozen=True, eq=False, slots=True, repr=False)
 class Gather(Command[T_co]):
     """Wait for all; gives a list of results, or a dict if ``names`` are given."""
 
@@ -257,8 +326,8 @@ class Task(Command[T_co]):
         return self._coroutine.result()  # type: ignore[no-any-return]
 
     def cancel(self) -> None:
-        """Raise `Cancelled` at its waiting yield; nothing if it has ended."""
-        self._coroutine.cancel()
+        """Raise `Cancelled` at each of its yields from now on; nothing if it has ended."""
+        self._coroutine.interpreter.cancel_task(self._coroutine)
 
     def __eq__(self, other: object) -> bool:
         if isinstance(other, Command):
@@ -269,6 +338,48 @@ class Task(Command[T_co]):
 
     def __repr__(self) -> str:
         return f"<Task {self.name}>"
+
+
+class Promise(Command[T_co]):
+    """Something that is completed from outside, made by `external`. Yield it to wait; it may
+    be yielded again, and given to `race` and `gather`, which never cancel it."""
+
+    __slots__ = ("_state", "type")
+
+    def __init__(self, state: Any, type: Any) -> None:
+        self._state = state
+        self.type = type
+
+    @property
+    def token(self) -> str:
+        """For ``client.complete(token, value)`` and ``client.fail(token, error)``."""
+        return str(self._state.token)
+
+    @property
+    def done(self) -> bool:
+        """Whether it has been completed or failed."""
+        return bool(self._state.done)
+
+    def __eq__(self, other: object) -> bool:
+        if isinstance(other, Command):
+            return self is other
+        return super().__eq__(other)
+
+    __hash__ = object.__hash__  # type: ignore[assignment]
+
+    def __repr__(self) -> str:
+        return f"<Promise {self._state.name}>"
+
+
+@dataclass(frozen=True, slots=True)
+class ContinueAsNew:
+    """What a workflow returns to go on as a new run; made by `continue_as_new`."""
+
+    args: tuple[Any, ...]
+    kwargs: Mapping[str, Any]
+
+    def __repr__(self) -> str:
+        return _call_text("continue_as_new", self.args, self.kwargs, "")
 
 
 def mistake(value: object) -> str:
@@ -286,13 +397,20 @@ def mistake(value: object) -> str:
         name = value.__qualname__
         return f"the generator {name}(…): write `yield from {name}(…)`, or `spawn({name}(…))`"
     name = getattr(value, "__name__", type(value).__name__)
-    if getattr(value, "kind", None) == "workflow" and hasattr(value, "__durable_definition__"):
-        return f"the workflow {name} itself: write `yield from {name}(…)` to run it as a part"
+    if isinstance(value, ContinueAsNew):
+        return "continue_as_new(…): write `return continue_as_new(…)`"
     if hasattr(value, "__durable_definition__"):
         return f"the definition {name} itself: write `yield {name}.call(…)`"
     if callable(value) and not isclass(value):
         return f"the function {name}: decorate it with @activity and write `yield {name}.call(…)`"
     return f"{value!r} ({type(value).__name__}), which is no command"
+
+
+def _call_text(
+    name: str, args: Sequence[Any], kwargs: Mapping[str, Any], verb: str = ".call"
+) -> str:
+    parts = [repr(a) for a in args] + [f"{k}={v!r}" for k, v in kwargs.items()]
+    return f"{name}{verb}({', '.join(parts)})"
 
 
 def _few(commands: tuple[Command[Any], ...], limit: int = 4) -> str:

@@ -23,3 +23,12 @@ def inside(verb: str) -> Any:
         raise UsageError(f"{verb} works only inside a running workflow")
     coroutine.check_open()
     return coroutine
+
+
+def acting(verb: str) -> Any:
+    """As `inside`, for verbs that change something: `UsageError` in a predicate of
+    `wait_until`, which only looks."""
+    coroutine = inside(verb)
+    if coroutine.interpreter.in_predicate:
+        raise UsageError(f"{verb} changes the workflow: the predicate of wait_until only looks")
+    return coroutine

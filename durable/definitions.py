@@ -6,25 +6,45 @@ finds definitions by scanning the modules that it is given (`durable.registry`).
 
 from __future__ import annotations
 
-import difflib
 import inspect
-import sys
 import typing
-from collections.abc import Callable, Generator, Iterable, Sequence
+from collections.abc import Callable, Coroutine, Generator, Sequence
+from copy import copy
 from dataclasses import dataclass, field, fields, replace
 from datetime import datetime
-from functools import cached_property, update_wrapper
-from typing import Any, ClassVar, Generic, ParamSpec, TypeVar, overload
+from functools import cached_property
+from types import MethodType
+from typing import (
+    TYPE_CHECKING,
+    Any,
+    Concatenate,
+    Generic,
+    ParamSpec,
+    Protocol,
+    TypedDict,
+    TypeVar,
+    Unpack,
+    overload,
+)
 
-from durable.codec import Codec
-from durable.commands import ActivityCall, ActivityOptions, Command, made
+from durable.commands import (
+    MISSING,
+    ON_CANCEL,
+    ActivityCall,
+    ActivityOptions,
+    ChildCall,
+    Command,
+    made,
+)
 from durable.current import running
-from durable.errors import PayloadError, UsageError
-from durable.hints import rebuild
-from durable.model import DEFAULT_QUEUE
+from durable.decorated import POSITIONAL, Definition, check_names, default_name, positional
+from durable.errors import UsageError
+from durable.model import ParentClose, checked_id
 from durable.retry import Duration, Retry, seconds
 
 P = ParamSpec("P")
+Q = ParamSpec("Q")
+S = TypeVar("S")
 T = TypeVar("T")
 
 Workflow = Generator[Command[Any], Any, T]
@@ -33,95 +53,58 @@ Workflow = Generator[Command[Any], Any, T]
 IF_EXISTS = ("raise", "use", "restart")
 
 
-class Definition(Generic[P, T]):
-    """What a decorated function becomes. Calling it calls the plain function."""
-
-    __durable_definition__: ClassVar[bool] = True
-    kind: ClassVar[str]
-
-    def __init__(self, fn: Callable[P, Any], name: str | None) -> None:
-        if not callable(fn):
-            raise TypeError(f"@{self.kind} decorates a function, not {fn!r}")
-        self.fn = fn
-        self.name = name or default_name(fn)
-        update_wrapper(self, fn)  # type: ignore[arg-type]  # its __call__ is the subclass's
-        try:
-            self.signature = inspect.signature(fn)
-        except (TypeError, ValueError) as error:
-            raise TypeError(f"@{self.kind} cannot read the signature of {fn!r}") from error
-        parameters = self.signature.parameters.values()
-        self._least, self._most = _positional(parameters)
-
-    def check_call(self, args: Sequence[Any], kwargs: dict[str, Any]) -> None:
-        """Raise `TypeError` unless the function can be called like this."""
-        if not kwargs and self._least <= len(args) <= self._most:
-            return  # the common case, without the cost of binding
-        try:
-            self.signature.bind(*args, **kwargs)
-        except TypeError as error:
-            takes = self.signature.replace(return_annotation=inspect.Signature.empty)
-            raise TypeError(f"{self.name}{takes}: {error}") from None
-
-    @cached_property
-    def hints(self) -> dict[str, Any]:
-        """The type hints of the function; those that cannot be resolved are left out."""
-        try:
-            return typing.get_type_hints(self.fn, include_extras=True)
-        except Exception:
-            return {}
-
-    def unpack_call(
-        self, codec: Codec, args: bytes, kwargs: bytes | None
-    ) -> tuple[list[Any], dict[str, Any]]:
-        """The arguments from their payloads, rebuilt by the type hints of the function."""
-        values: list[Any] = codec.decode(args)
-        named: dict[str, Any] = {} if kwargs is None else codec.decode(kwargs)
-        hints = self.hints
-        if hints:
-            names, rest, keywords = self._places
-            for index, value in enumerate(values):
-                name = names[index] if index < len(names) else rest
-                if name in hints:
-                    values[index] = _rebuilt(value, hints[name], f"args[{index}]")
-            for name, value in named.items():
-                hint = hints.get(name, hints.get(keywords))
-                if hint is not None:
-                    named[name] = _rebuilt(value, hint, name)
-        return values, named
-
-    @cached_property
-    def _places(self) -> tuple[list[str], str, str]:
-        """Names of the positional parameters, of ``*args`` and of ``**kwargs``."""
-        parameters = self.signature.parameters.values()
-        names = [p.name for p in parameters if p.kind in _POSITIONAL]
-        rest = next((p.name for p in parameters if p.kind is p.VAR_POSITIONAL), "")
-        keywords = next((p.name for p in parameters if p.kind is p.VAR_KEYWORD), "")
-        return names, rest, keywords
-
-    @property
-    def where(self) -> str:
-        """file:line of the function."""
-        code = getattr(inspect.unwrap(self.fn), "__code__", None)
-        return f"{code.co_filename}:{code.co_firstlineno}" if code else repr(self.fn)
-
-    def __repr__(self) -> str:
-        return f"<{self.kind} {self.name}>"
-
-
 class ActivityDefinition(Definition[P, T]):
-    """An activity: made by ``@activity``."""
+    """An activity: made by ``@activity``.
+
+    owner: the class whose method it is, or None. A method runs on the object that a worker
+    is given; in a workflow ``Payments.charge.call("o-1")`` has no self.
+    """
 
     kind = "activity"
 
     def __init__(
-        self, fn: Callable[P, T], name: str | None = None, options: ActivityOptions | None = None
+        self, fn: Callable[P, Any], name: str | None = None, options: ActivityOptions | None = None
     ) -> None:
-        super().__init__(fn, name)
-        if inspect.iscoroutinefunction(fn) or inspect.isasyncgenfunction(fn):
-            raise TypeError(f"{self.name} is `async def`: an activity is a plain function")
-        if inspect.isgeneratorfunction(fn):
+        if isinstance(fn, classmethod):
+            raise class_method_error(default_name(fn.__func__))
+        self._static = isinstance(fn, staticmethod)
+        super().__init__(fn.__func__ if isinstance(fn, staticmethod) else fn, name)
+        if inspect.isgeneratorfunction(self.fn) or inspect.isasyncgenfunction(self.fn):
             raise TypeError(f"{self.name} has a `yield`: an activity is a plain function")
         self.defaults = options or ActivityOptions()
+        self.owner: type | None = None
+
+    def __set_name__(self, owner: type, name: str) -> None:
+        """Called by Python for what stands in a class: a method of it, or only a reference."""
+        own = getattr(self.fn, "__qualname__", "") == f"{owner.__qualname__}.{name}"
+        if own and not self._static and self.owner is None:
+            parameters = list(self.signature.parameters.values())
+            if parameters and parameters[0].kind in POSITIONAL:
+                del parameters[0]  # self is no argument of a call
+            self.signature = self.signature.replace(parameters=parameters)
+            self._least, self._most = positional(parameters)
+            self.owner = owner
+
+    @overload
+    def __get__(
+        self: ActivityDefinition[Concatenate[S, Q], T], obj: S | None, cls: type[S] | None = None
+    ) -> ActivityDefinition[Q, T]: ...
+    @overload  # a static method: its first argument is no object of the class
+    def __get__(self, obj: object, cls: Any = None) -> ActivityDefinition[P, T]: ...
+    def __get__(self, obj: Any, cls: Any = None) -> ActivityDefinition[Any, T]:
+        """The activity of a class, or of one object: then it runs on that object."""
+        if isinstance(obj, type):
+            raise class_method_error(self.name)
+        if obj is None or self.owner is None:
+            return self
+        bound: Any = copy(self)
+        bound.fn = bound.__wrapped__ = MethodType(self.fn, obj)
+        return bound  # type: ignore[no-any-return]
+
+    @property
+    def unbound(self) -> bool:
+        """Whether it is a method and lacks the object to run on."""
+        return self.owner is not None and not isinstance(self.fn, MethodType)
 
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> T:
         if running.get() is not None:
@@ -152,6 +135,26 @@ class ActivityDefinition(Definition[P, T]):
         return ConfiguredActivity(self, activity_options(self.defaults, **overrides))
 
 
+class AsyncActivityDefinition(ActivityDefinition[P, T]):
+    """An ``async def`` activity: calling it gives a coroutine, ``.call`` what that returns."""
+
+    if TYPE_CHECKING:
+
+        def __call__(  # type: ignore[override]
+            self, *args: P.args, **kwargs: P.kwargs
+        ) -> Coroutine[Any, Any, T]: ...
+
+        @overload
+        def __get__(
+            self: AsyncActivityDefinition[Concatenate[S, Q], T],
+            obj: S | None,
+            cls: type[S] | None = None,
+        ) -> AsyncActivityDefinition[Q, T]: ...
+        @overload
+        def __get__(self, obj: object, cls: Any = None) -> AsyncActivityDefinition[P, T]: ...
+        def __get__(self, obj: Any, cls: Any = None) -> AsyncActivityDefinition[Any, T]: ...
+
+
 @dataclass(frozen=True)
 class ConfiguredActivity(Generic[P, T]):
     """An activity with options for one call."""
@@ -176,7 +179,9 @@ class WorkflowDefinition(Definition[P, T]):
         fn: Callable[P, Workflow[T]],
         name: str | None = None,
         version: int = 1,
-        queue: str = DEFAULT_QUEUE,
+        queue: str | None = None,
+        timeout: Duration | None = None,
+        retry: Retry | None = None,
     ) -> None:
         super().__init__(fn, name)
         if inspect.iscoroutinefunction(fn) or inspect.isasyncgenfunction(fn):
@@ -190,9 +195,22 @@ class WorkflowDefinition(Definition[P, T]):
             raise UsageError(f"@workflow(version={version!r}) takes a whole number from 1")
         self.version = version
         self.queue = queue
+        self.timeout = None if timeout is None else limit(timeout, "timeout")
+        if retry is not None and not isinstance(retry, Retry):
+            raise TypeError(f"retry= takes a Retry or None, not {retry!r}")
+        self.retry = retry
 
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> Workflow[T]:
         return self.fn(*args, **kwargs)  # type: ignore[no-any-return]
+
+    def call(self, *args: P.args, **kwargs: P.kwargs) -> ChildCall[T]:
+        """A command that runs the workflow as a child; its result is what it returns.
+
+        Raises `TypeError` if it cannot be called like this; when yielded
+        `ChildWorkflowError`, or `InstanceAlreadyExists` if its id is in use.
+        """
+        self.check_call(args, kwargs)
+        return made(ChildCall(self.name, args, kwargs, _CHILD, self))
 
     @cached_property
     def returns(self) -> Any:
@@ -202,8 +220,9 @@ class WorkflowDefinition(Definition[P, T]):
         is_generator = typing.get_origin(hint) is not None and len(arguments) == 3
         return arguments[2] if is_generator else hint
 
-    def options(self, **options: Any) -> ConfiguredWorkflow[P, T]:
-        """The workflow with options for a start: ``client.start(order.options(id="o-1"), …)``.
+    def options(self, **options: Unpack[StartOverrides]) -> ConfiguredWorkflow[P, T]:
+        """The workflow with options: ``client.start(order.options(id="o-1"), …)`` by a client,
+        ``yield order.options(parent_close="abandon").call(…)`` as a child.
 
         See `StartOptions` for what may be given.
         """
@@ -212,14 +231,20 @@ class WorkflowDefinition(Definition[P, T]):
 
 @dataclass(frozen=True)
 class StartOptions:
-    """How an instance is started by a client.
+    """How an instance is started, by a client or as a child.
 
-    id: its id; None makes a random one. if_exists: what to do if the id exists: "raise",
-    "use" (return the existing one) or "restart" (if it is finished).
+    id: its id; None makes a random one, or for a child one that derives from its parent's.
+    if_exists: what to do if the id exists: "raise", "use" (return the existing one) or
+    "restart" (if it is finished); a child always raises.
     delay / start_at: do not begin before (seconds or timedelta / aware datetime).
     queue: which workers run it; None means the definition's. version: None lets the first
     worker choose the highest that it has. memo: any storable value, shown with it.
     tags: strings to find it by.
+    retry: a `Retry` for the whole workflow, each attempt a new run; None means no retry; not
+    given means the definition's. timeout: seconds (or a timedelta) that one run may take;
+    None means the definition's.
+    parent_close: what becomes of a child that is still open when its parent ends: "cancel"
+    (asked to stop, not awaited), "terminate" or "abandon". Defaults to "cancel".
     """
 
     id: str | None = None
@@ -230,6 +255,28 @@ class StartOptions:
     version: int | None = None
     memo: Any = None
     tags: tuple[str, ...] = field(default=())
+    retry: Any = MISSING
+    timeout: float | None = None
+    parent_close: ParentClose | None = None
+
+
+class StartOverrides(TypedDict, total=False):
+    """What ``workflow.options(...)`` takes, for type checkers; see `StartOptions`."""
+
+    id: str | None
+    if_exists: str
+    delay: Duration | None
+    start_at: datetime | None
+    queue: str | None
+    version: int | None
+    memo: Any
+    tags: Sequence[str]
+    retry: Retry | None
+    timeout: Duration | None
+    parent_close: ParentClose | str | None
+
+
+_CHILD = StartOptions()
 
 
 @dataclass(frozen=True)
@@ -239,10 +286,36 @@ class ConfiguredWorkflow(Generic[P, T]):
     definition: WorkflowDefinition[P, T]
     settings: StartOptions
 
+    def call(self, *args: P.args, **kwargs: P.kwargs) -> ChildCall[T]:
+        """As `WorkflowDefinition.call`."""
+        settings, definition = self.settings, self.definition
+        if settings.if_exists != "raise":
+            raise UsageError(
+                f"if_exists={settings.if_exists!r} is for a client; a child whose id is in use "
+                "raises InstanceAlreadyExists at its yield"
+            )
+        if settings.id is not None:
+            checked_id(settings.id)
+        definition.check_call(args, kwargs)
+        return made(ChildCall(definition.name, args, kwargs, settings, definition))
+
 
 # -- the decorators ---------------------------------------------------------------------
 
 
+class ActivityDecorator(Protocol):
+    """What ``activity(...)`` gives: it takes a function, or a coroutine function."""
+
+    @overload
+    def __call__(
+        self, fn: Callable[P, Coroutine[Any, Any, T]], /
+    ) -> AsyncActivityDefinition[P, T]: ...
+    @overload
+    def __call__(self, fn: Callable[P, T], /) -> ActivityDefinition[P, T]: ...
+
+
+@overload
+def activity(fn: Callable[P, Coroutine[Any, Any, T]], /) -> AsyncActivityDefinition[P, T]: ...
 @overload
 def activity(fn: Callable[P, T], /) -> ActivityDefinition[P, T]: ...
 @overload
@@ -251,16 +324,31 @@ def activity(
     name: str | None = None,
     retry: Retry | None = ...,
     timeout: Duration | None = None,
+    schedule_timeout: Duration | None = None,
+    heartbeat_timeout: Duration | None = None,
     queue: str | None = None,
+    on_cancel: str = "wait",
     max_crashes: int = 5,
-) -> Callable[[Callable[P, T]], ActivityDefinition[P, T]]: ...
+) -> ActivityDecorator: ...
 def activity(fn: Any = None, /, *, name: str | None = None, **options: Any) -> Any:
     """Make a function an activity: what has effects, and may be tried again.
 
-    name: under which it is stored; defaults to the function's qualified name.
+    Works on functions, on methods (a worker is given an object of the class) and on
+    ``async def``, which is run to its end in the thread or process of the activity.
+
+    name: under which it is stored. Defaults to the function's qualified name.
     retry: a `Retry`; None means one attempt. Defaults to ``Retry()``.
-    timeout: seconds that one attempt may take. Defaults to None (no limit).
+    timeout: seconds (or a timedelta) that one attempt may take; then it counts as failed and
+        the next one may start. Defaults to None (no limit).
+    schedule_timeout: seconds from the workflow's call to the final result, with all attempts,
+        the delays between them and the waiting for a worker. Defaults to None (no limit).
+    heartbeat_timeout: seconds that may pass between two heartbeats of an attempt
+        (``current_activity().heartbeat()``), and before the first. Defaults to None.
     queue: which workers run it. Defaults to the instance's queue.
+    on_cancel: what a cancel means while an attempt runs. "wait": its result is still
+        delivered. "request": so it is, and the attempt is told, by ``.cancelled`` and by its
+        heartbeat, which raises `Cancelled`. "abandon": nobody waits for it.
+        Defaults to "wait".
     max_crashes: how often it may take its worker down before it fails. Defaults to 5.
 
     >>> @activity(retry=Retry(max_attempts=5), timeout=30)
@@ -268,32 +356,48 @@ def activity(fn: Any = None, /, *, name: str | None = None, **options: Any) -> A
     ...     return f"receipt-{order_id}"
     """
     settings = activity_options(ActivityOptions(), **options)
-    if fn is not None:
-        return ActivityDefinition(fn, name, settings)
-    return lambda function: ActivityDefinition(function, name, settings)
+
+    def decorate(function: Any) -> ActivityDefinition[..., Any]:
+        is_async = inspect.iscoroutinefunction(getattr(function, "__func__", function))
+        made_of = AsyncActivityDefinition if is_async else ActivityDefinition
+        return made_of(function, name, settings)
+
+    return decorate if fn is None else decorate(fn)
 
 
 @overload
 def workflow(fn: Callable[P, Workflow[T]], /) -> WorkflowDefinition[P, T]: ...
 @overload
 def workflow(
-    *, name: str | None = None, version: int = 1, queue: str = DEFAULT_QUEUE
+    *,
+    name: str | None = None,
+    version: int = 1,
+    queue: str | None = None,
+    timeout: Duration | None = None,
+    retry: Retry | None = None,
 ) -> Callable[[Callable[P, Workflow[T]]], WorkflowDefinition[P, T]]: ...
 def workflow(fn: Any = None, /, **options: Any) -> Any:
     """Make a generator function a workflow.
 
     name: under which it is stored; defaults to the function's qualified name.
     version: a new instance takes the highest, a running one keeps its own. Defaults to 1.
-    queue: which workers run it. Defaults to "default".
+    queue: which workers run it. Defaults to the parent's queue for a child, else "default".
+    timeout: seconds (or a `timedelta`) that one run may take; then everything in it is
+        cancelled and it fails with `TimeoutExpired`. Defaults to None (no limit).
+    retry: a `Retry` for the whole workflow: when it fails a new run begins, with the same
+        arguments. Defaults to None (no retry).
 
     >>> @workflow
     ... def greet(name: str) -> Workflow[str]:
     ...     return (yield say.call(name))
     """
-    check_names(options, ("name", "version", "queue"), "@workflow")
+    check_names(options, ("name", "version", "queue", "timeout", "retry"), "@workflow")
     if fn is not None:
         return WorkflowDefinition(fn, **options)
     return lambda function: WorkflowDefinition(function, **options)
+
+
+_LIMITS = ("timeout", "schedule_timeout", "heartbeat_timeout")
 
 
 def activity_options(base: ActivityOptions, **overrides: Any) -> ActivityOptions:
@@ -302,10 +406,20 @@ def activity_options(base: ActivityOptions, **overrides: Any) -> ActivityOptions
     retry = overrides.get("retry", base.retry)
     if retry is not None and not isinstance(retry, Retry):
         raise TypeError(f"retry= takes a Retry or None, not {retry!r}")
-    if overrides.get("timeout") is not None:
-        overrides["timeout"] = seconds(overrides["timeout"], "timeout=")
-        if overrides["timeout"] == 0:
-            raise ValueError("timeout= must be more than 0 seconds")
+    for name in _LIMITS:
+        if overrides.get(name) is not None:
+            overrides[name] = seconds(overrides[name], f"{name}=")
+            if overrides[name] == 0:
+                raise ValueError(f"{name}= must be more than 0 seconds; None means no limit")
+    on_cancel = overrides.get("on_cancel", base.on_cancel)
+    if on_cancel not in ON_CANCEL:
+        raise UsageError(f"on_cancel={on_cancel!r} is none of {', '.join(ON_CANCEL)}")
+    crashes = overrides.get("max_crashes", base.max_crashes)
+    if isinstance(crashes, bool) or not isinstance(crashes, int) or crashes < 1:
+        raise UsageError(f"max_crashes={crashes!r} must be a whole number from 1")
+    queue = overrides.get("queue", base.queue)
+    if queue is not None and (not isinstance(queue, str) or not queue):
+        raise UsageError(f"queue={queue!r} must be a name that is not empty, or None")
     return replace(base, **overrides)
 
 
@@ -324,44 +438,33 @@ def start_options(**options: Any) -> StartOptions:
     if isinstance(options.get("tags"), str):
         raise TypeError("tags= takes a list of strings")
     options["tags"] = tuple(options.get("tags") or ())
+    if not isinstance(options.get("retry", MISSING), (Retry, type(None), type(MISSING))):
+        raise TypeError(f"retry= takes a Retry or None, not {options['retry']!r}")
+    if options.get("timeout") is not None:
+        options["timeout"] = limit(options["timeout"], "timeout")
+    if options.get("parent_close") is not None:
+        options["parent_close"] = _parent_close(options["parent_close"])
     return StartOptions(**options)
 
 
-def _rebuilt(value: Any, hint: Any, place: str) -> Any:
+def limit(value: Duration, name: str) -> float:
+    """A time limit in seconds; refuses what is no duration of more than 0 s."""
+    found = seconds(value, f"{name}=")
+    if found == 0:
+        raise ValueError(f"{name}= must be more than 0 seconds")
+    return found
+
+
+def _parent_close(value: Any) -> ParentClose:
     try:
-        return rebuild(value, hint)
-    except PayloadError as error:
-        raise PayloadError(f"{place}: {error}") from error
+        return ParentClose(value)
+    except ValueError:
+        raise UsageError(f"parent_close={value!r} is none of {', '.join(ParentClose)}") from None
 
 
-def check_names(given: Iterable[str], known: Sequence[str], what: str) -> None:
-    """Raise `TypeError` with a suggestion for a name that is not known."""
-    for name in given:
-        if name not in known:
-            close = difflib.get_close_matches(name, known, 1)
-            hint = f"did you mean {close[0]!r}?" if close else f"there are {', '.join(known)}"
-            raise TypeError(f"{what}: there is no {name!r}; {hint}")
-
-
-def default_name(fn: Callable[..., Any]) -> str:
-    """The qualified name, without what encloses a local function."""
-    name = getattr(fn, "__qualname__", type(fn).__name__)
-    return sys.intern(name.rsplit("<locals>.", 1)[-1])
-
-
-_POSITIONAL = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
-_REST = inspect.Parameter.VAR_POSITIONAL
-
-
-def _positional(parameters: Iterable[inspect.Parameter]) -> tuple[int, int]:
-    """The least and the most positional arguments of a call without keywords."""
-    least = most = 0
-    for p in parameters:
-        if p.kind in _POSITIONAL:
-            most += 1
-            least += p.default is p.empty
-        elif p.kind is _REST:
-            most = sys.maxsize
-        elif p.kind is p.KEYWORD_ONLY and p.default is p.empty:
-            least = sys.maxsize
-    return least, most
+def class_method_error(name: str) -> TypeError:
+    """What is raised for an activity that is a class method."""
+    return TypeError(
+        f"{name} is a class method, which cannot be an activity: make it a static method, or a "
+        "method, and give the worker an object"
+    )

@@ -181,14 +181,15 @@ class RetryLater(DurableError):
 class ActivityError(RemoteFailure):
     """An activity failed for good.
 
-    ``activity`` is its name, ``attempt`` the number of the last attempt (from 1) and
-    ``error`` the failure as data.
+    ``activity`` is its name, ``attempt`` the number of the last attempt (from 1; 0 if its
+    schedule_timeout ended it) and ``error`` the failure as data.
     """
 
     error: Failure
 
     def __init__(self, activity: str, attempt: int, error: Failure) -> None:
-        super().__init__(f"activity {activity} failed at attempt {attempt}: {error}", error)
+        which = f" at attempt {attempt}" if attempt else ""
+        super().__init__(f"activity {activity} failed{which}: {error}", error)
         self.activity = activity
         self.attempt = attempt
 

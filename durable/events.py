@@ -61,6 +61,9 @@ __all__ = [
 
 FORMAT = 1
 
+RUN_DEADLINE = -1
+"""The command of the `TimerFired` by which the time of a whole run is up."""
+
 
 @dataclass(frozen=True, slots=True)
 class Event:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import time
+from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from durable.definitions import WorkflowDefinition
@@ -13,15 +15,17 @@ from durable.errors import (
     WorkflowError,
     WorkflowTerminatedError,
 )
-from durable.events import Event, decoded, load
+from durable.events import Event, decoded
 from durable.model import Instance, Status
-from durable.store import Created
+from durable.store import Created, Filter
 from durable.views import describe, failure_of, variables
 
 if TYPE_CHECKING:
     from durable.client import Client
 
 T = TypeVar("T")
+
+PAGE = 1000
 
 
 class Handle(Generic[T]):
@@ -64,7 +68,7 @@ class Handle(Generic[T]):
         store = self.client.store
         end = None if timeout is None else time.monotonic() + timeout
         while True:
-            mark = store.mark()
+            mark = self.client.repeat(store.mark)
             instance = self._instance()
             if instance.status.finished:
                 return self._outcome(instance)
@@ -75,7 +79,7 @@ class Handle(Generic[T]):
                     f"instance {self.id!r} is {instance.status}{why}; it did not end within "
                     f"{timeout:g} s"
                 )
-            store.wait(mark, left)
+            self.client.repeat(partial(store.wait, mark, left))
 
     def _outcome(self, instance: Instance) -> T:
         codec = self.client.codec
@@ -109,6 +113,26 @@ class Handle(Generic[T]):
         self._instance()
         self.client.terminate(self.id, reason)
 
+    def pause(self) -> None:
+        """As `Client.pause`."""
+        self._instance()
+        self.client.pause(self.id)
+
+    def resume(self) -> None:
+        """As `Client.resume`."""
+        self._instance()
+        self.client.resume(self.id)
+
+    def retry(self) -> None:
+        """As `Client.retry`."""
+        self._instance()
+        self.client.retry(self.id)
+
+    def fork(self, at: int, id: str | None = None, *, run: int | None = None) -> Handle[Any]:
+        """As `Client.fork`: a new instance with the history up to the event ``at``."""
+        self._instance()
+        return self.client.fork(self.id, at, id, run=run)
+
     def delete(self) -> None:
         """As `Client.delete`."""
         self._instance()
@@ -121,12 +145,27 @@ class Handle(Generic[T]):
     def history(self, run: int | None = None) -> list[Event]:
         """The events of a run (the present one, if None), decoded."""
         instance = self._instance()
-        (rows,) = self.client.store.history([(instance.uid, run or instance.run)])
-        return [decoded(load(data, seq), self.client.codec.decode) for seq, data in rows]
+        _, events = self.client.events(instance.uid, run or instance.run)
+        return [decoded(event, self.client.codec.decode) for event in events]
+
+    def children(self) -> list[Handle[Any]]:
+        """The instances that it has started, in all of its runs, in the order of their start."""
+        client, rows = self.client, list[Instance]()
+        where = Filter(parent=self._instance().uid, limit=PAGE)
+        while True:
+            page = client.repeat(partial(client.store.instances, where))
+            rows += page.rows
+            if page.cursor is None:
+                break
+            where = replace(where, cursor=page.cursor)
+        return [Handle(client, r.id, Created(r.uid, r.run, False), None) for r in reversed(rows)]
 
     def describe(self) -> dict[str, Any]:
         """All that the store knows of it: see `durable.views.describe` for the keys."""
         instance = self._instance()
+        return self.client.repeat(lambda: self._describe(instance))
+
+    def _describe(self, instance: Instance) -> dict[str, Any]:
         store = self.client.store
         now = store.now()
         known = {n for w in store.workers() if w.expires_at > now for n in w.activities}

@@ -6,6 +6,7 @@ Rules
   thread of its own, so that a long step does not lose it.
 * Trust counts from *before* the heartbeat was sent.  One that finds itself expired drops
   everything and registers under a new id.
+* What attempts tell by their heartbeats is sent by the same thread, once a tick.
 * A worker whose process is gone from this machine is taken over at once; any other when its
   lease has expired.
 """
@@ -24,9 +25,10 @@ from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
 
+from durable.beats import Beats
 from durable.errors import DurableError
 from durable.model import WorkerInfo
-from durable.store import Store, TaskKey
+from durable.store import Store
 
 logger = logging.getLogger("durable.worker")
 
@@ -91,8 +93,8 @@ def alive(pid: int) -> bool:
 class Lease:
     """Keeps one worker registered.
 
-    lease: seconds. on_cancel: called with the keys of tasks whose cancel was requested.
-    on_beat: called after each heartbeat (the loop then reconciles). watch: called at every
+    lease: seconds. beats: of the attempts that run here; sent at every tick. on_beat: called
+    after each heartbeat of the worker (the loop then reconciles). watch: called at every
     tick. unknown_after: seconds until an instance that nobody knows is blocked.
     """
 
@@ -103,7 +105,7 @@ class Lease:
         lease: float,
         *,
         unknown_after: float,
-        on_cancel: Callable[[list[TaskKey]], None],
+        beats: Beats,
         on_beat: Callable[[], None],
         watch: Callable[[], None],
     ) -> None:
@@ -111,7 +113,7 @@ class Lease:
         self._template = template
         self._lease = lease
         self._unknown_after = int(unknown_after * 1_000_000)
-        self._on_cancel = on_cancel
+        self._beats = beats
         self._on_beat = on_beat
         self._watch = watch
         self._stop = threading.Event()
@@ -171,6 +173,7 @@ class Lease:
                 if time.monotonic() >= next_beat:
                     self._renew()
                     next_beat = time.monotonic() + self._lease / 3
+                self._beats.send(self.info.id)
                 self._take_over()
                 self._store.block_unknown(self.info, self._unknown_after)
             except DurableError as error:
@@ -196,6 +199,5 @@ class Lease:
             logger.warning("the lease of worker %s has expired", info.id)
         else:
             self._trusted_until = sent + self._lease
-            if cancelled:
-                self._on_cancel(cancelled)
+            self._beats.cancel(cancelled)
         self._on_beat()

@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 
+from durable.errors import UsageError
+
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
 
@@ -23,6 +25,25 @@ def moment(at: int) -> datetime:
 def micros(at: datetime) -> int:
     """An aware datetime as microseconds since 1970."""
     return (at - EPOCH) // _MICROSECOND
+
+
+MAX_ID_BYTES = 255
+"""The longest id of an instance, in UTF-8."""
+
+
+def checked_id(id: str) -> str:
+    """The id, if it can be one."""
+    if not isinstance(id, str):
+        raise TypeError(f"an id is text, not {id!r}")
+    try:
+        size = len(id.encode())
+    except UnicodeEncodeError as error:
+        raise UsageError(f"id {id!r} is no valid text: {error.reason}") from None
+    if not 0 < size <= MAX_ID_BYTES or "\0" in id:
+        raise UsageError(
+            f"an id has 1 to {MAX_ID_BYTES} bytes and no NUL; {id[:40]!r} has {size} bytes"
+        )
+    return id
 
 
 class Status(StrEnum):

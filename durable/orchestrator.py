@@ -29,10 +29,14 @@ class Orchestrator:
         modules: Iterable[ModuleType] = (),
         *,
         codec: Codec | None = None,
+        propagators: Iterable[Any] = (),
         **options: Any,
     ) -> None:
-        self.client = Client(store, codec=codec)
-        self.worker = Worker(self.client.store, modules, codec=self.client.codec, **options)
+        carried = tuple(propagators)
+        self.client = Client(store, codec=codec, propagators=carried)
+        self.worker = Worker(
+            self.client.store, modules, codec=self.client.codec, propagators=carried, **options
+        )
 
     def __enter__(self) -> Orchestrator:
         self.worker.start()

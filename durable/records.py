@@ -231,7 +231,8 @@ class End:
     """A change of status that a step makes: an end, a block, or a first start.
     For a block, ``blocked_by`` is the fingerprint of the code that refused, or empty if
     messages may still wake the instance. reply: the encoded event for the parent, if there
-    is one; it goes to the parent's run that the child has in its row.
+    is one; it goes to the parent's run that the child has in its row, under the message id
+    ``child:<uid, in hex>:<run>`` of the child.
     """
 
     status: Status
@@ -254,7 +255,11 @@ class Step:
     version, vars: set if not None. end: a change of status; an end deletes the tasks.
     starts: children, created before anything is sent. next: the run ends with these events
     and another one begins (then there is no ``end``). close: with an end or a next run.
-    A step without ``end`` makes a pending or blocked instance running.
+    A step without ``end`` makes a pending or blocked instance running.  The first step that
+    is not a block sets ``started_at``; a next run keeps it.
+
+    Of a batch all steps are applied first.  Then what they start is created, what they send
+    is delivered, and last the parents are told and the children closed.
     """
 
     uid: bytes
@@ -294,7 +299,9 @@ class Postponed:
     """A task to be tried again at ``wake_at``. If its cancel was requested meanwhile, the
     task is deleted and ``answer`` put in the inbox instead. ``crashed``: the process that
     ran it died, so its crashes + 1. last_error: None leaves the one before.
-    awaits: the result comes from outside; ``wake_at`` is when its time is up."""
+    details: None leaves those before, too. awaits: this attempt goes on elsewhere, so
+    ``attempt`` stays as it is; the result comes from outside, and ``wake_at`` is when its
+    time is up."""
 
     uid: bytes
     run: int

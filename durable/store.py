@@ -30,10 +30,15 @@ Promises
 
 Who is woken: an instance with status blocked and a ``blocked_by`` is not woken by messages
 (its code must change first); one whose start is later only by a cancel.  A paused one
-belongs to `PARKED`, so whatever falls due waits for `resume`.
+belongs to `PARKED`, so whatever falls due waits for `resume`; without a history it is as
+pending as it was, so its start may still be later.
 
 Parents: a child has in its row who started it.  Its end is put in the parent's inbox in the
 same transaction, for that run of the parent; when that run is over it is dropped.
+
+Runs: what a run has asked for is for that run alone: results of tasks, ends of children,
+`Start.taken`, `Outgoing.answers`, `Cancel.answer`; and so are `NextRun.messages`.  What
+clients and other instances send is for any run, unless it names one.
 """
 
 from __future__ import annotations

@@ -1,24 +1,16 @@
-"""The verbs that authors of workflows import.
-
-Those that make commands (to yield): `sleep`, `sleep_until`, `wait_signal`, `send_signal`,
-`side_effect`, `gather`, `race`.  Those that are called: `spawn`, `now`, `uuid4`, `random`,
-`info`, `logger`, `set_var`; what they give is the same in every replay.
-"""
+"""The verbs that make commands, to be yielded; `durable.calls` has those that are called."""
 
 from __future__ import annotations
 
-import logging as _logging
-from collections.abc import Callable, Generator, Mapping, MutableMapping
-from dataclasses import dataclass
+from collections.abc import Callable
 from datetime import datetime
 from inspect import isgenerator
-from random import Random
-from typing import Any, TypeVar, overload
-from uuid import UUID
+from typing import Any, Literal, ParamSpec, TypeVar, overload
 
 from durable.commands import (
     MISSING,
     ActivityCall,
+    ChildCall,
     Command,
     Gather,
     Race,
@@ -26,23 +18,22 @@ from durable.commands import (
     SideEffect,
     Sleep,
     SleepUntil,
-    Task,
     WaitSignal,
+    WaitUntil,
     Winner,
+    WithTimeout,
     made,
     mistake,
 )
-from durable.current import inside, running
 from durable.errors import UsageError
-from durable.interpreter.derive import derived_random, derived_uuid
 from durable.retry import Duration, microseconds
 
 A = TypeVar("A")
 B = TypeVar("B")
 C = TypeVar("C")
+D = TypeVar("D")
+P = ParamSpec("P")
 T = TypeVar("T")
-
-_LOG = _logging.getLogger("durable.workflow")
 
 
 # -- commands ---------------------------------------------------------------------------
@@ -62,7 +53,7 @@ def sleep_until(due_at: datetime) -> Command[None]:
     """Wait until a moment: an aware datetime. One that is past is due at once."""
     if not isinstance(due_at, datetime):
         raise TypeError(f"sleep_until takes a datetime, not {due_at!r}")
-    if due_at.tzinfo is None:
+    if due_at.tzinfo is None or due_at.utcoffset() is None:
         raise ValueError(f"sleep_until takes an aware datetime; {due_at!r} has no time zone")
     return made(SleepUntil(due_at))
 
@@ -71,6 +62,8 @@ def sleep_until(due_at: datetime) -> Command[None]:
 def wait_signal(name: str) -> Command[Any]: ...
 @overload
 def wait_signal(name: str, type: type[T]) -> Command[T]: ...
+@overload  # a hint that is no class, such as int | None
+def wait_signal(name: str, type: Any) -> Command[Any]: ...
 def wait_signal(name: str, type: Any = Any) -> Command[Any]:
     """Wait for the next signal of a name, in order of arrival; early ones are kept.
 
@@ -89,7 +82,15 @@ def send_signal(instance_id: str, name: str, value: Any = None) -> Command[None]
     return made(SendSignal(instance_id, name, value))
 
 
-def side_effect(fn: Callable[..., T], *args: Any, type: Any = MISSING, **kwargs: Any) -> Command[T]:
+@overload
+def side_effect(fn: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> Command[T]: ...
+@overload
+def side_effect(fn: Callable[..., Any], *a: Any, type: type[T], **k: Any) -> Command[T]: ...
+@overload
+def side_effect(fn: Callable[..., Any], *a: Any, type: Any, **k: Any) -> Command[Any]: ...
+def side_effect(
+    fn: Callable[..., Any], *args: Any, type: Any = MISSING, **kwargs: Any
+) -> Command[Any]:
     """Call a function once and record its value, which every replay gets.
 
     For what is quick and not deterministic: a clock, a random number, a setting.  What may
@@ -106,20 +107,56 @@ def side_effect(fn: Callable[..., T], *args: Any, type: Any = MISSING, **kwargs:
     return made(SideEffect(fn, args, kwargs, type))
 
 
+def wait_until(predicate: Callable[[], Any]) -> Command[None]:
+    """Wait until a function of the workflow's own state gives something true.
+
+    It is called when this is yielded and then after each event; it must only look.  If it
+    raises, the yield raises that.
+
+    >>> yield wait_until(lambda: len(votes) >= 3)
+    """
+    if not callable(predicate) or isinstance(predicate, Command):
+        raise TypeError(f"wait_until takes a function without arguments, not {predicate!r}")
+    return made(WaitUntil(predicate))
+
+
+def with_timeout(command: Command[T], duration: Duration) -> Command[T]:
+    """A command that must end within a duration: seconds or a `timedelta`.
+
+    Raises `TimeoutExpired`, when yielded, if it does not; it is then no longer waited for.
+
+    >>> answer = yield with_timeout(wait_signal("approve"), timedelta(hours=24))
+    """
+    _check_commands((command,), "with_timeout")
+    return made(WithTimeout(command, microseconds(duration, "with_timeout")))
+
+
 @overload
-def gather(a: Command[A], /, *, return_exceptions: bool = ...) -> Command[tuple[A]]: ...
+def gather(a: Command[A], /) -> Command[tuple[A]]: ...
+@overload
+def gather(a: Command[A], b: Command[B], /) -> Command[tuple[A, B]]: ...
+@overload
+def gather(a: Command[A], b: Command[B], c: Command[C], /) -> Command[tuple[A, B, C]]: ...
 @overload
 def gather(
-    a: Command[A], b: Command[B], /, *, return_exceptions: bool = ...
-) -> Command[tuple[A, B]]: ...
+    a: Command[A], b: Command[B], c: Command[C], d: Command[D], /
+) -> Command[tuple[A, B, C, D]]: ...
+@overload
+def gather(*commands: Command[T]) -> Command[list[T]]: ...
+@overload
+def gather(  # type: ignore[overload-overlap]  # False fits the last one, too
+    *, return_exceptions: Literal[False] = ..., **named: Command[T]
+) -> Command[dict[str, T]]: ...
 @overload
 def gather(
-    a: Command[A], b: Command[B], c: Command[C], /, *, return_exceptions: bool = ...
-) -> Command[tuple[A, B, C]]: ...
+    a: Command[A], b: Command[B], /, *, return_exceptions: bool
+) -> Command[tuple[A | Exception, B | Exception]]: ...
 @overload
-def gather(*commands: Command[T], return_exceptions: bool = ...) -> Command[list[T]]: ...
+def gather(*commands: Command[T], return_exceptions: bool) -> Command[list[T | Exception]]: ...
 @overload
-def gather(*, return_exceptions: bool = ..., **named: Command[T]) -> Command[dict[str, T]]: ...
+def gather(
+    *, return_exceptions: bool, **named: Command[T]
+) -> Command[dict[str, T | Exception]]: ...
 def gather(*commands: Any, return_exceptions: bool = False, **named: Any) -> Command[Any]:
     """Wait for all; gives a list of their results in order (a dict, if they are named).
 
@@ -137,12 +174,22 @@ def gather(*commands: Any, return_exceptions: bool = False, **named: Any) -> Com
 
 
 @overload
-def race(a: Command[A], /, *, return_exceptions: bool = ...) -> Command[Winner[A]]: ...
+def race(a: Command[A], /) -> Command[Winner[A]]: ...
+@overload
+def race(a: Command[A], b: Command[B], /) -> Command[Winner[A | B]]: ...
+@overload
+def race(a: Command[A], b: Command[B], c: Command[C], /) -> Command[Winner[A | B | C]]: ...
 @overload
 def race(
-    a: Command[A], b: Command[B], /, *, default: Any = ..., return_exceptions: bool = ...
-) -> Command[Winner[A | B]]: ...
+    a: Command[A], b: Command[B], c: Command[C], d: Command[D], /
+) -> Command[Winner[A | B | C | D]]: ...
 @overload
+def race(*commands: Command[T]) -> Command[Winner[T]]: ...
+@overload
+def race(a: Command[A], /, *, default: D) -> Command[Winner[A | D]]: ...
+@overload
+def race(a: Command[A], b: Command[B], /, *, default: D) -> Command[Winner[A | B | D]]: ...
+@overload  # named: which type it is depends on the name
 def race(
     *commands: Command[Any],
     default: Any = ...,
@@ -172,116 +219,6 @@ def race(
     return made(Race(every, names, default, return_exceptions))
 
 
-# -- called -----------------------------------------------------------------------------
-
-
-def spawn(work: Command[T] | Generator[Any, Any, T], name: str | None = None) -> Task[T]:
-    """Run a generator, or a command, beside this coroutine; it starts at the next yield.
-
-    Yield the task to wait for its result.  A failure that nobody has waited for when the
-    workflow returns fails the workflow.
-
-    name: shown in logs; tasks with names keep their random numbers when others are added.
-    """
-    coroutine = inside("spawn")
-    if not isinstance(work, Command) and not isgenerator(work):
-        raise TypeError(f"spawn takes a generator or a command, not {mistake(work)}")
-    if isinstance(work, Task):
-        raise TypeError(f"{work} runs already")
-    return Task(coroutine.interpreter.spawn(coroutine, work, name))
-
-
-def now() -> datetime:
-    """The moment of the event that is handled, an aware UTC datetime; the same in replay."""
-    at: datetime = inside("now").interpreter.at
-    return at
-
-
-def uuid4() -> UUID:
-    """A UUID that is the same in replay."""
-    seed, *parts = inside("uuid4").derive()
-    return derived_uuid(seed, *parts)
-
-
-def random() -> Random:
-    """A generator of random numbers that are the same in replay; a fresh one each time.
-
-    Only its method ``.random()`` is promised to be stable across versions of Python.
-    """
-    seed, *parts = inside("random").derive()
-    return derived_random(seed, *parts)
-
-
-def set_var(name: str, value: Any) -> None:
-    """Set a variable of the instance that clients can read (``handle.vars()``), for
-    progress. It is stored with the next commit and kept when the instance ends."""
-    interpreter = inside("set_var").interpreter
-    if not isinstance(name, str):
-        raise TypeError(f"set_var takes a name, not {name!r}")
-    interpreter.variables[name] = interpreter.codec.encode(value, f"var {name}")
-    interpreter.decision.vars_changed = True
-
-
-@dataclass(frozen=True, slots=True)
-class Info:
-    """Facts about the running instance. started_at is an aware UTC datetime; history_length
-    counts events so far; is_replaying: whether history is being read again just now."""
-
-    instance_id: str
-    run: int
-    workflow: str
-    version: int
-    queue: str
-    started_at: datetime
-    history_length: int
-    is_replaying: bool
-    tags: tuple[str, ...]
-    memo: Any
-
-
-def info() -> Info:
-    """Facts about the running instance."""
-    interpreter = inside("info").interpreter
-    started = interpreter.started
-    memo = None if started.memo is None else interpreter.codec.decode(started.memo)
-    return Info(
-        interpreter.instance_id,
-        interpreter.run,
-        started.workflow,
-        started.version,
-        interpreter.queue,
-        started.at,
-        interpreter.seq,
-        interpreter.replaying,
-        tuple(started.tags or ()),
-        memo,
-    )
-
-
-class _ReplayLogger(_logging.LoggerAdapter[_logging.Logger]):
-    """A logger that is silent in replay."""
-
-    def isEnabledFor(self, level: int) -> bool:
-        coroutine = running.get()
-        if coroutine is not None and coroutine.interpreter.replaying:
-            return False
-        return self.logger.isEnabledFor(level)
-
-    def process(
-        self, msg: Any, kwargs: MutableMapping[str, Any]
-    ) -> tuple[Any, MutableMapping[str, Any]]:
-        kwargs["extra"] = {**(self.extra or {}), **(kwargs.get("extra") or {})}
-        return msg, kwargs
-
-
-def logger() -> _logging.LoggerAdapter[_logging.Logger]:
-    """A standard logger ("durable.workflow") that is silent in replay, with ``instance`` and
-    ``run`` in the extra of its records."""
-    interpreter = inside("logger").interpreter
-    extra: Mapping[str, object] = {"instance": interpreter.instance_id, "run": interpreter.run}
-    return _ReplayLogger(_LOG, extra)
-
-
 # -- checks -----------------------------------------------------------------------------
 
 
@@ -299,12 +236,14 @@ def _check_commands(commands: tuple[Any, ...], verb: str) -> None:
 
 def _check_ready(commands: tuple[Any, ...]) -> None:
     for command in commands:
-        if isinstance(command, (ActivityCall, Sleep, SleepUntil, SendSignal)):
+        if isinstance(command, (ActivityCall, ChildCall, Sleep, SleepUntil, SendSignal)):
             raise UsageError(
                 f"race(default=) does not wait, so {command} could never be ready; leave it out"
             )
         if isinstance(command, (Gather, Race)):
             _check_ready(command.commands)
+        if isinstance(command, WithTimeout):
+            _check_ready((command.command,))
 
 
 def _return_hint(fn: Any) -> Any:
@@ -321,19 +260,13 @@ def _return_hint(fn: Any) -> Any:
 
 
 __all__ = [
-    "Info",
     "gather",
-    "info",
-    "logger",
-    "now",
     "race",
-    "random",
     "send_signal",
-    "set_var",
     "side_effect",
     "sleep",
     "sleep_until",
-    "spawn",
-    "uuid4",
     "wait_signal",
+    "wait_until",
+    "with_timeout",
 ]

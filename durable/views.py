@@ -13,12 +13,15 @@ from durable.commands import ActivityOptions
 from durable.errors import PayloadError
 from durable.events import ActivityFailed, load
 from durable.failure import Failure
-from durable.model import Instance, Status, Task, moment
+from durable.header import Header
+from durable.model import Instance, Parent, Status, Task, moment
+from durable.retry import ONCE
 
 
 @dataclass(frozen=True, slots=True)
 class InstanceRow:
-    """One line of a list. Moments are aware UTC datetimes."""
+    """One line of a list. Moments are aware UTC datetimes; parent: the id of the instance that
+    started it, or None."""
 
     id: str
     workflow: str
@@ -31,6 +34,7 @@ class InstanceRow:
     started_at: datetime | None
     finished_at: datetime | None
     tags: tuple[str, ...]
+    parent: str | None = None
 
     @classmethod
     def of(cls, instance: Instance) -> InstanceRow:
@@ -46,6 +50,7 @@ class InstanceRow:
             _moment(instance.started_at),
             _moment(instance.finished_at),
             instance.tags,
+            None if instance.parent is None else instance.parent.id,
         )
 
 
@@ -61,13 +66,20 @@ def describe(
     instance: Instance, tasks: list[Task], unread: tuple[str, ...], known: set[str], codec: Codec
 ) -> dict[str, Any]:
     """All that the store knows of an instance, decoded. ``known``: names of activities that
-    live workers have."""
+    live workers have.
+
+    parent: id, run, command and close, or None. attempt: of the workflow, under its retry
+    policy. retry, timeout: given at the start in place of the definition's, or None.
+    """
+    header = Header.load(instance.header)
     return {
         "id": instance.id,
         "workflow": instance.workflow,
         "version": instance.version,
         "queue": instance.queue,
         "run": instance.run,
+        "attempt": header.attempt,
+        "parent": _parent(instance.parent),
         "status": instance.status,
         "reason": instance.reason,
         "blocked_by": instance.blocked_by,
@@ -76,6 +88,8 @@ def describe(
         "vars": variables(instance, codec),
         "result": shown(instance.result, codec),
         "failure": failure_of(instance, codec),
+        "retry": (header.retry or ONCE) if header.has_retry else None,
+        "timeout": header.timeout,
         "memo": shown(instance.memo, codec),
         "tags": list(instance.tags),
         "created_at": moment(instance.created_at),
@@ -111,6 +125,17 @@ def shown(payload: bytes | None, codec: Codec) -> Any:
         return f"<unreadable: {error}>"
 
 
+def _parent(parent: Parent | None) -> dict[str, Any] | None:
+    if parent is None:
+        return None
+    return {
+        "id": parent.id,
+        "run": parent.run,
+        "command": parent.command,
+        "close": parent.close.value,
+    }
+
+
 def _task(task: Task, known: set[str], codec: Codec) -> dict[str, Any]:
     error = None
     if task.last_error is not None:
@@ -125,12 +150,20 @@ def _task(task: Task, known: set[str], codec: Codec) -> dict[str, Any]:
         "attempt": task.attempt,
         "max_attempts": options.retry.max_attempts if options.retry else 1,
         "crashes": task.crashes,
-        "state": "running" if task.owner else "waiting",
+        "deferrals": task.deferrals,
+        "state": _state(task),
         "wake_at": moment(task.wake_at),
+        "details": shown(task.details, codec),
         "cancel_requested": task.cancel_requested,
         "last_error": error,
         "known_by_a_worker": task.name in known,
     }
+
+
+def _state(task: Task) -> str:
+    if task.owner:
+        return "running"
+    return "awaits completion" if task.awaits else "waiting"
 
 
 def _moment(at: int | None) -> datetime | None:

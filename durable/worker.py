@@ -30,6 +30,7 @@ from queue import Empty, SimpleQueue
 from types import ModuleType
 from typing import Any
 
+from durable.beats import Beats
 from durable.codec import Codec
 from durable.errors import OutcomeUnknown, StoreError, UsageError
 from durable.events import Event, load
@@ -38,11 +39,13 @@ from durable.executors.threads import GROW_INTERVAL
 from durable.interpreter import StepAborted
 from durable.lease import Lease, fingerprint, machine
 from durable.model import DEFAULT_QUEUE, Instance, WorkerInfo
+from durable.propagation import Propagators
 from durable.registry import Registry
 from durable.runner import Outcome, Runner
 from durable.runner.attempt import timed_out
 from durable.runner.cache import Cache
-from durable.store import Store, TaskKey, Unavailable
+from durable.runner.decide import MAX_HISTORY
+from durable.store import Store, Unavailable
 from durable.watchdog import Watchdog
 
 logger = logging.getLogger("durable.worker")
@@ -79,6 +82,10 @@ class Worker:
     unknown_after: seconds until an instance that no worker knows is blocked. Defaults to 5.
     build: names the version of the code; defaults to a digest of the modules' sources.
     burst: stop when nothing is due any more.
+    propagators: what is carried from callers through workflows to activities: context
+    variables, or objects (see `durable.propagation`). Defaults to none.
+    max_history: events that the history of a run may have; at more it is blocked, at 10,000
+    it is warned of. Defaults to 50,000.
     on_event: called with (instance id, event, decoded not) after each commit, in the loop.
 
     Raises `UsageError` for options that make no sense.
@@ -103,13 +110,17 @@ class Worker:
         build: str | None = None,
         burst: bool = False,
         codec: Codec | None = None,
+        propagators: Iterable[Any] = (),
+        max_history: int = MAX_HISTORY,
         on_event: Callable[[str, Event], None] | None = None,
     ) -> None:
         slots = _slots(activity_slots, executor)
-        _check_options(queues, slots, max_in_flight, lease)
+        _check_options(queues, slots, max_in_flight, max_history, lease)
         modules = list(modules)
         self.store = _opened(store)
         self.codec = codec or Codec()
+        self.propagators = Propagators(propagators)
+        self._max_history = max_history
         workflows, activities = list(workflows), list(activities)
         self.registry = Registry(modules, workflows, activities)
         self.slots = slots
@@ -128,21 +139,24 @@ class Worker:
         self._more = False
         self._thread: threading.Thread | None = None
         self._grace_ends = 0.0
-        self._lease = Lease(
-            self.store,
-            self._template(
-                queues, slots, build or fingerprint([*modules, *_modules(workflows + activities)])
-            ),
-            lease,
-            unknown_after=unknown_after,
-            on_cancel=self._cancel_attempts,
-            on_beat=self._beaten,
-            watch=self._watch,
-        )
+        self._beats = Beats(self.store, lambda: self.runner.attempts)
+        build = build or fingerprint([*modules, *_modules(workflows + activities)])
+        self._lease = self._make_lease(self._template(queues, slots, build), lease, unknown_after)
         self._max_in_flight = max_in_flight
         self._cache_size = instance_cache
         self.runner = self._make_runner(self._lease.info)
         self._watchdog = Watchdog(self._stepping, step_timeout, self._give_up)
+
+    def _make_lease(self, template: WorkerInfo, lease: float, unknown_after: float) -> Lease:
+        return Lease(
+            self.store,
+            template,
+            lease,
+            unknown_after=unknown_after,
+            beats=self._beats,
+            on_beat=self._beaten,
+            watch=self._watch,
+        )
 
     def _make_runner(self, info: WorkerInfo) -> Runner:
         return Runner(
@@ -154,6 +168,8 @@ class Worker:
             max_held=self._max_in_flight,
             cache=Cache(self._cache_size),
             on_step=self._report if self._on_event else None,
+            propagators=self.propagators,
+            max_history=self._max_history,
         )
 
     def _template(self, queues: Sequence[str], slots: int, build: str) -> WorkerInfo:
@@ -194,8 +210,10 @@ class Worker:
         if self._thread is not None:
             raise UsageError("this worker runs already")
         self._stopped.clear()  # not what asks to stop: a signal may have come already
+        self._executor = self._executor_class(
+            self.slots, self.registry, self.codec, self._put, self.propagators
+        )
         self.runner = self._make_runner(self._lease.register())
-        self._executor = self._executor_class(self.slots, self.registry, self.codec, self._put)
         self._lease.start()
         self._thread = threading.Thread(target=self._loop, name="durable-worker", daemon=True)
         self._thread.start()
@@ -350,11 +368,9 @@ class Worker:
             timeout = min(timeout, max(due, 0.0))
         if self._executor.grow():
             timeout = min(timeout, GROW_INTERVAL)
-        expires = [a.expires_at for a in self.runner.attempts.values() if a.timeout is not None]
-        if expires:
-            soonest = min((e for e in expires if e is not None), default=None)
-            left = 0.05 if soonest is None else max(0.0, soonest - time.monotonic())
-            timeout = min(timeout, left)
+        limit = self._beats.pause()
+        if limit is not None:
+            timeout = min(timeout, limit)
         if self._stopping.is_set():
             timeout = min(timeout, max(0.0, self._grace_ends - time.monotonic()))
         self._idle = True
@@ -371,15 +387,10 @@ class Worker:
             self.store.wake()
 
     def _time_out(self) -> None:
-        """Attempts that took longer than their timeout."""
-        now = time.monotonic()
-        late = [
-            a for a in self.runner.attempts.values()
-            if a.expires_at is not None and a.expires_at <= now
-        ]  # fmt: skip
-        for attempt in late:
+        """Give up attempts whose time is up."""
+        for attempt, kind in self._beats.late():
             self._executor.overrun(attempt)
-            self.runner.finish(timed_out(attempt, self.codec))
+            self.runner.finish(timed_out(attempt, kind, self.codec))
 
     def _nothing_due(self) -> bool:
         claimed = self.runner.claim()
@@ -407,12 +418,6 @@ class Worker:
         self._stopped.set()
 
     # -- called by other threads --------------------------------------------------------
-
-    def _cancel_attempts(self, keys: list[TaskKey]) -> None:
-        for key in keys:
-            attempt = self.runner.attempts.get(key)
-            if attempt is not None:
-                attempt.cancelled = True
 
     def _beaten(self) -> None:
         self._reconcile = True
@@ -448,18 +453,25 @@ def _slots(given: int | None, executor: str) -> int:
     return (os.cpu_count() or 1) if executor == "process" else DEFAULT_SLOTS
 
 
-def _modules(definitions: Iterable[Any]) -> list[ModuleType]:
-    """The modules in which these definitions stand."""
-    names = {definition.fn.__module__ for definition in definitions}
+def _modules(given: Iterable[Any]) -> list[ModuleType]:
+    """The modules in which these definitions, or the classes of these objects, stand."""
+    names = {getattr(item, "fn", type(item)).__module__ for item in given}
     return [sys.modules[name] for name in sorted(names) if name in sys.modules]
 
 
-def _check_options(queues: Sequence[str], slots: int, max_in_flight: int, lease: float) -> None:
+def _check_options(
+    queues: Sequence[str], slots: int, max_in_flight: int, max_history: int, lease: float
+) -> None:
     if isinstance(queues, str):
         raise TypeError("queues= takes a list of names")
     if not queues or not all(isinstance(name, str) and name for name in queues):
         raise UsageError(f"queues={list(queues)!r} must be names that are not empty")
-    for name, value in (("activity_slots", slots), ("max_in_flight", max_in_flight)):
+    counts = (
+        ("activity_slots", slots),
+        ("max_in_flight", max_in_flight),
+        ("max_history", max_history),
+    )
+    for name, value in counts:
         if value < 1:
             raise UsageError(f"{name}={value} must be at least 1")
     if lease <= 0:

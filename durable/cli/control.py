@@ -1,4 +1,5 @@
-"""Commands that act on instances: signal, cancel, terminate, delete, purge."""
+"""Commands that act on instances: signal, cancel, terminate, pause, resume, retry, delete,
+purge."""
 
 from __future__ import annotations
 
@@ -33,6 +34,9 @@ from durable.errors import (
 
 GONE = (InstanceFinished, InstanceNotFinished, InstanceNotFound)
 SHOWN = 5
+PAUSABLE = tuple(status for status in UNFINISHED if status != "paused")
+RETRIABLE = ("failed", "blocked")
+"""What --where finds if it names no status: who was cancelled was cancelled on purpose."""
 
 
 def _many_options(command: F) -> F:
@@ -93,6 +97,52 @@ def terminate_command(
         found = chosen(client, ids, where, UNFINISHED)
         confirm(f"terminate {listed(found)}", found, yes)
         return _each(found, where, lambda id: client.terminate(id, reason), "terminated")
+
+
+@click.command("pause")
+@_many_options
+@yes_option
+@store_option
+def pause_command(ids: tuple[str, ...], where: str | None, yes: bool, url: str) -> int:
+    """Let instances rest: signals and what falls due wait until they are resumed.
+
+    Activities that run are finished, and their results kept.
+    """
+    with client_at(url) as client:
+        found = chosen(client, ids, where, PAUSABLE)
+        if where is not None:
+            confirm(f"pause {listed(found)}", found, yes)
+        return _each(found, where, client.pause, "paused")
+
+
+@click.command("resume")
+@_many_options
+@yes_option
+@store_option
+def resume_command(ids: tuple[str, ...], where: str | None, yes: bool, url: str) -> int:
+    """Let paused instances go on."""
+    with client_at(url) as client:
+        found = chosen(client, ids, where, ("paused",))
+        if where is not None:
+            confirm(f"resume {listed(found)}", found, yes)
+        return _each(found, where, client.resume, "resumed")
+
+
+@click.command("retry")
+@_many_options
+@yes_option
+@store_option
+def retry_command(ids: tuple[str, ...], where: str | None, yes: bool, url: str) -> int:
+    """Let instances that failed, were cancelled or are blocked go on from where they went
+    wrong; what failed is tried again.
+
+    --where leaves out the cancelled ones, unless it asks for status=cancelled.
+    """
+    with client_at(url) as client:
+        found = chosen(client, ids, where, RETRIABLE)
+        if where is not None:
+            confirm(f"retry {listed(found)}", found, yes)
+        return _each(found, where, client.retry, "retried")
 
 
 @click.command("delete")

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterator, Sequence
 from typing import Any
 
 from durable.cli.errors import failure_text
-from durable.cli.text import escape, moment_text, shorten, value_text
+from durable.cli.text import duration_text, escape, moment_text, shorten, value_text
 
 MAX_ERROR = 80
+MAX_DETAILS = 40
 
 
 def text_fields(found: dict[str, Any], utc: bool) -> Iterator[tuple[str, str]]:
@@ -17,10 +19,13 @@ def text_fields(found: dict[str, Any], utc: bool) -> Iterator[tuple[str, str]]:
     yield "id", escape(found["id"])
     yield "workflow", escape(found["workflow"]) + version
     yield "status", found["status"]
-    yield "reason", escape(found["reason"], "\n")
+    yield "reason", _reason(found)
     yield "blocked by", escape(found["blocked_by"])
+    yield "parent", _parent(found["parent"])
     yield "queue", escape(found["queue"])
     yield "run", str(found["run"])
+    yield "attempt", str(found["attempt"]) if found["attempt"] > 1 else ""
+    yield "time limit", "" if found["timeout"] is None else duration_text(found["timeout"])
     yield "arguments", _arguments(found)
     yield "variables", value_text(found["vars"]) if found["vars"] else ""
     yield "result", value_text(found["result"]) if found["status"] == "completed" else ""
@@ -32,6 +37,22 @@ def text_fields(found: dict[str, Any], utc: bool) -> Iterator[tuple[str, str]]:
     yield "history", f"{found['history_length']} events"
     yield "owner", escape(found["owner"])
     yield "unread signals", escape(", ".join(found["unread"]))
+
+
+def _reason(found: dict[str, Any]) -> str:
+    """Why it is as it is, and what can be done about it."""
+    reason, id = escape(found["reason"], "\n"), escape(shlex.quote(found["id"]))
+    if found["status"] == "paused":
+        return f"{reason}\n`durable resume {id}` lets it go on".lstrip()
+    if found["status"] == "blocked" and found["blocked_by"]:
+        return f"{reason}\nwith other code it goes on by itself; `durable retry {id}` tries now"
+    return reason
+
+
+def _parent(parent: dict[str, Any] | None) -> str:
+    if parent is None:
+        return ""
+    return f"{escape(parent['id'])}, run {parent['run']} (at its end: {parent['close']})"
 
 
 def _arguments(found: dict[str, Any]) -> str:
@@ -53,16 +74,23 @@ def task_lines(
     tasks: Sequence[dict[str, Any]], utc: bool
 ) -> tuple[tuple[str, ...], list[list[str]]]:
     """Titles and lines of the table of scheduled activities."""
+    titles = ("COMMAND", "ACTIVITY", "ATTEMPT", "STATE", "HEARTBEAT", "LAST ERROR")
     lines = []
     for task in tasks:
-        state = task["state"] if task["state"] == "running" else _waiting(task, utc)
         attempt = f"{task['attempt']}/{task.get('max_attempts') or '∞'}"
+        details = task["details"]
+        beat = "" if details is None else value_text(details, MAX_DETAILS)
         error = shorten(escape(task["last_error"] or ""), MAX_ERROR)
-        lines.append([str(task["command"]), escape(task["name"]), attempt, state, error])
-    return ("COMMAND", "ACTIVITY", "ATTEMPT", "STATE", "LAST ERROR"), lines
+        command, name = str(task["command"]), escape(task["name"])
+        lines.append([command, name, attempt, _state(task, utc), beat, error])
+    return titles, lines
 
 
-def _waiting(task: dict[str, Any], utc: bool) -> str:
+def _state(task: dict[str, Any], utc: bool) -> str:
+    if task["state"] == "running":
+        return "running, asked to stop" if task["cancel_requested"] else "running"
+    if task["state"] == "awaits completion":
+        return "awaits completion from outside"
     if not task["known_by_a_worker"]:
         return "waits for a worker that knows it"
     return f"waiting, due {moment_text(task['wake_at'], utc)}"

@@ -138,6 +138,8 @@ def _report_click(error: click.ClickException) -> int:
         hint = f"a negative number comes after --, like: -- {option}"
     elif isinstance(error, click.UsageError) and error.ctx is not None and not hint:
         hint = f"`{error.ctx.command_path} --help` shows what there is"
+        if isinstance(option, str) and re.fullmatch(r"-\w", option):
+            hint += "; an argument that begins with - comes after --"
     if hint:
         say(f"hint: {hint}")
     return error.code if isinstance(error, Failed) else error.exit_code

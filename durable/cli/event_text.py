@@ -33,6 +33,9 @@ class EventText:
     def _value(self, value: Any) -> str:
         return value_text(value, self.width)
 
+    def _call(self, name: str, event: Any) -> str:
+        return call_text(name, event.args, event.kwargs, self.width)
+
     def _name(self, command: int) -> str:
         return self._names.get(command, f"command {command}")
 
@@ -41,12 +44,15 @@ class EventText:
         return "" if since is None else f"  {duration_text(event.at - since)}"
 
     def _started(self, event: e.WorkflowStarted) -> str:
-        return f"{call_text(event.workflow, event.args, event.kwargs, self.width)} started"
+        self._names = {e.RUN_DEADLINE: "the end of its time"}
+        self._issued.clear()  # of the run before
+        attempt = f", attempt {event.attempt}" if event.attempt > 1 else ""
+        return f"{self._call(event.workflow, event)} started{attempt}"
 
     def _scheduled(self, event: e.ActivityScheduled) -> str:
         self._names[event.command] = escape(event.name)
         self._issued[event.command] = event.at
-        return f"{call_text(event.name, event.args, event.kwargs, self.width)} scheduled"
+        return f"{self._call(event.name, event)} scheduled"
 
     def _completed(self, event: e.ActivityCompleted) -> str:
         attempt = f"  attempt {event.attempt}" if event.attempt > 1 else ""
@@ -55,13 +61,15 @@ class EventText:
 
     def _failed(self, event: e.ActivityFailed) -> str:
         error = escape(str(event.error))
-        return f"{self._name(event.command)} failed at attempt {event.attempt}: {error}"
+        attempt = f" at attempt {event.attempt}" if event.attempt else ""
+        return f"{self._name(event.command)} failed{attempt}: {error}"
 
-    def _cancel_requested(self, event: e.ActivityCancelRequested) -> str:
+    def _cancel_requested(self, event: e.ActivityCancelRequested | e.ChildCancelRequested) -> str:
         return f"{self._name(event.command)} is asked to stop"
 
     def _cancelled(self, event: e.ActivityCancelled) -> str:
-        return f"{self._name(event.command)} cancelled"
+        after = f" after a failure: {escape(str(event.error))}" if event.error else ""
+        return f"{self._name(event.command)} cancelled{after}"
 
     def _timer(self, event: e.TimerStarted) -> str:
         self._names[event.command] = f"timer until {moment_text(event.due_at, self.utc)}"
@@ -92,8 +100,49 @@ class EventText:
             return f"side effect failed: {escape(str(event.error))}"
         return f"side effect → {self._value(event.value)}"
 
+    def _child(self, event: e.ChildStarted) -> str:
+        self._names[event.command] = f"child {escape(event.instance_id)}"
+        self._issued[event.command] = event.at
+        return f"{self._name(event.command)} started: {self._call(event.workflow, event)}"
+
+    def _child_completed(self, event: e.ChildCompleted) -> str:
+        name, value = self._name(event.command), self._value(event.value)
+        return f"{name} → {value}{self._took(event)}"
+
+    def _child_failed(self, event: e.ChildFailed) -> str:
+        how = "failed" if event.started else "could not be started"
+        return f"{self._name(event.command)} {how}: {escape(str(event.error))}"
+
+    def _promise(self, event: e.PromiseCreated) -> str:
+        self._names[event.command] = f"promise {event.command}"
+        return f"{self._name(event.command)} made, token {escape(event.token)}"
+
+    def _promise_completed(self, event: e.PromiseCompleted) -> str:
+        return f"{self._name(event.command)} → {self._value(event.value)}"
+
+    def _promise_failed(self, event: e.PromiseFailed) -> str:
+        return f"{self._name(event.command)} failed: {escape(str(event.error))}"
+
+    def _patch(self, event: e.PatchMarked) -> str:
+        return f"runs the new code of {escape(event.change_id)}"
+
+    def _paused(self, event: e.Paused) -> str:
+        return "paused"
+
+    def _resumed(self, event: e.Resumed) -> str:
+        return "resumed"
+
+    def _retried(self, event: e.Retried) -> str:
+        return f"retried; what is before is of run {event.from_run}"
+
+    def _forked(self, event: e.Forked) -> str:
+        return f"forked from {escape(event.from_id)} after its event {event.from_seq}"
+
     def _cancel(self, event: e.CancelRequested) -> str:
         return f"cancel requested{_because(event.reason)}"
+
+    def _continued(self, event: e.ContinuedAsNew) -> str:
+        return f"goes on as a new run{self._call('', event)}"
 
     def _end_completed(self, event: e.WorkflowCompleted) -> str:
         return f"completed → {self._value(event.value)}"
@@ -131,7 +180,20 @@ _WRITERS: dict[type[e.Event], Callable[[EventText, Any], str]] = {
     e.SignalDelivered: EventText._delivered,
     e.SignalFailed: EventText._not_delivered,
     e.SideEffectRecorded: EventText._side_effect,
+    e.ChildStarted: EventText._child,
+    e.ChildCancelRequested: EventText._cancel_requested,
+    e.ChildCompleted: EventText._child_completed,
+    e.ChildFailed: EventText._child_failed,
+    e.PromiseCreated: EventText._promise,
+    e.PromiseCompleted: EventText._promise_completed,
+    e.PromiseFailed: EventText._promise_failed,
+    e.PatchMarked: EventText._patch,
+    e.Paused: EventText._paused,
+    e.Resumed: EventText._resumed,
+    e.Retried: EventText._retried,
+    e.Forked: EventText._forked,
     e.CancelRequested: EventText._cancel,
+    e.ContinuedAsNew: EventText._continued,
     e.WorkflowCompleted: EventText._end_completed,
     e.WorkflowFailed: EventText._end_failed,
     e.WorkflowCancelled: EventText._end_cancelled,

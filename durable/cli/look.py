@@ -34,6 +34,7 @@ WORKER_COLUMNS = ("id", "host", "pid", "state", "queues", "slots", "workflows", 
 @click.option("--since", type=AGO, help="Created since: a moment, or so long ago, like 2h.")
 @click.option("--until", type=AGO, help="Created until.")
 @click.option("--search", help="Whose id begins so.")
+@click.option("--parent", metavar="ID", help="Children of this instance.")
 @click.option(
     "--limit", type=click.IntRange(1), default=100, show_default=True, help="At most so many."
 )
@@ -104,6 +105,8 @@ def history_command(
     if output != "table":
         print_rows(map(event_data, events), (), output, utc)
         return
+    if not events:
+        say("there are none")
     text = EventText(None if payloads else DEFAULT_WIDTH, utc)
     lines = [
         [str(event.seq), moment_text(event.at, utc), type(event).__name__, text.line(event)]

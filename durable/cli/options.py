@@ -22,13 +22,14 @@ STATUSES = (
     "pending",
     "running",
     "blocked",
+    "paused",
     "completed",
     "failed",
     "cancelled",
     "terminated",
 )
 FINISHED = ("completed", "failed", "cancelled", "terminated")
-UNFINISHED = ("pending", "running", "blocked")
+UNFINISHED = ("pending", "running", "blocked", "paused")
 
 UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0, "w": 7 * 86400.0}
 _NUMBER = r"\d+(?:\.\d+)?"

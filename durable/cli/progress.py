@@ -15,6 +15,9 @@ from durable.events import (
     ActivityCompleted,
     ActivityFailed,
     ActivityScheduled,
+    ChildCompleted,
+    ChildFailed,
+    ChildStarted,
     Event,
     TimerCancelled,
     TimerFired,
@@ -22,6 +25,7 @@ from durable.events import (
     WorkflowCancelled,
     WorkflowCompleted,
     WorkflowFailed,
+    WorkflowStarted,
     WorkflowTerminated,
     decoded,
 )
@@ -29,12 +33,14 @@ from durable.events import (
 QUIET_TIME = 1.0
 SOON = timedelta(seconds=10)
 ENDS = (WorkflowCompleted, WorkflowFailed, WorkflowCancelled, WorkflowTerminated)
-ANSWERS = (ActivityCompleted, ActivityFailed, ActivityCancelled)
+ASKED = (ActivityScheduled, ChildStarted)
+ANSWERS = (ActivityCompleted, ActivityFailed, ActivityCancelled, ChildCompleted, ChildFailed)
 
 
 class Progress:
     """Prints the events of one instance as they are committed, with the time since the
-    command began. Called by the worker's loop; ``ended`` is set at the instance's end.
+    command began. Called by the worker's loop; ``ended`` is set at the end of a run, after
+    which there may be another.
 
     decode: gives the value of a payload.
     """
@@ -72,10 +78,13 @@ class Progress:
             say(f"{time.monotonic() - self._since:8.3f}s  {line}")
 
     def _count(self, event: Event) -> None:
-        if isinstance(event, ActivityScheduled):
+        if isinstance(event, ASKED):
             self.running.add(event.command)
         elif isinstance(event, ANSWERS):
             self.running.discard(event.command)
+        elif isinstance(event, WorkflowStarted):  # what was of an earlier run is over
+            self.running.clear()
+            self.timers.clear()
         elif isinstance(event, TimerStarted):
             self.timers[event.command] = event.due_at
         elif isinstance(event, TimerFired | TimerCancelled):

@@ -142,7 +142,7 @@ class _Run:
         self.threads: int = options["threads"]
         self.quiet: bool = options["quiet"]
         self.stopped_by = 0
-        self._said_blocked = False
+        self._said: str = ""
         self._said_waiting_at = 0.0
 
     def until_it_ends(self, timeout: float | None, queues: set[str]) -> None:
@@ -181,7 +181,11 @@ class _Run:
     def _wait(self, progress: Progress, timeout: float | None, worker: Worker) -> None:
         end = None if timeout is None else time.monotonic() + timeout
         look_at = time.monotonic() + LOOK_INTERVAL
-        while not progress.ended.wait(0.05):
+        while True:
+            if progress.ended.wait(0.05):
+                if self.handle.status().finished:
+                    return
+                progress.ended.clear()  # only a run has ended
             now = time.monotonic()
             if self.stopped_by:
                 say("stopping: what runs may finish; a second signal stops at once")
@@ -214,10 +218,15 @@ class _Run:
                     f"{row.id} is blocked: {row.reason}",
                     "when the code is right again, the same command goes on" + self._id_hint(),
                 )
-            if not self._said_blocked:
-                progress.note(f"blocked: {row.reason}")
-            self._said_blocked = True
+            self._note_once(progress, f"blocked: {row.reason}")
+        elif row.status == "paused":
+            self._note_once(progress, f"paused; `durable resume {shlex.quote(row.id)}` goes on")
         elif progress.waits_long() and self._said_waiting_at != progress.last:
             self._said_waiting_at = progress.last
             progress.note(f"waiting; `durable signal {shlex.quote(row.id)} NAME` sends a signal")
         return False
+
+    def _note_once(self, progress: Progress, text: str) -> None:
+        if self._said != text:
+            progress.note(text)
+        self._said = text

@@ -1,4 +1,4 @@
-"""``durable start``: start a workflow by its name; its code need not be here."""
+"""``durable start`` and ``durable fork``: new instances; their code need not be here."""
 
 from __future__ import annotations
 
@@ -37,6 +37,9 @@ if TYPE_CHECKING:
 @click.option("--at", type=MOMENT, help="Begin at this moment (ISO-8601).")
 @click.option("--queue", help="Which workers run it.  [default: default]")
 @click.option("--tag", "tags", multiple=True, help="A word to find it by; may be repeated.")
+@click.option(
+    "--run-timeout", type=DURATION, help="Let it fail if it takes longer, once it has begun."
+)
 @click.option("--wait", is_flag=True, help="Wait for the end and print the result as JSON.")
 @click.option("--timeout", type=DURATION, help="With --wait: stop waiting (exit code 5).")
 @store_option
@@ -51,6 +54,7 @@ def start_command(
     at: datetime | None,
     queue: str | None,
     tags: tuple[str, ...],
+    run_timeout: float | None,
     wait: bool,
     timeout: float | None,
     url: str,
@@ -71,7 +75,13 @@ def start_command(
         raise click.UsageError("--timeout is for --wait")
     args, kwargs = json_values(values), named_values(params)
     options = start_options(
-        id=id, if_exists=if_exists, delay=delay, start_at=at, queue=queue, tags=tags
+        id=id,
+        if_exists=if_exists,
+        delay=delay,
+        start_at=at,
+        queue=queue,
+        tags=tags,
+        timeout=run_timeout,
     )
     with client_at(url, create=True) as client:
         handle = client.start_named(workflow, args, kwargs, options)
@@ -92,3 +102,24 @@ def _note_unknown(client: Client, workflow: str) -> None:
         close = difflib.get_close_matches(workflow, known, 1)
         more = f"; did you mean {close[0]!r}?" if close else ""
         say(f"note: no worker knows a workflow {workflow!r} just now{more}")
+
+
+@click.command("fork")
+@click.argument("id")
+@click.option(
+    "--at", type=int, required=True, metavar="SEQ",
+    help="The last event that is kept: the end of a step; `durable history` shows the numbers.",
+)  # fmt: skip
+@click.option("--id", "new_id", metavar="NEW", help="The new instance's id.  [default: random]")
+@click.option("--run", type=click.IntRange(1), help="An earlier run.  [default: the last]")
+@store_option
+def fork_command(id: str, at: int, new_id: str | None, run: int | None, url: str) -> None:
+    """Start a new instance with the history of another, up to an event, and print its id.
+
+    The other may have ended, and is left as it is.
+
+    \b
+    durable fork order-1 --at 5 --id order-1-again
+    """
+    with client_at(url) as client:
+        click.echo(client.fork(id, at, new_id, run=run).id)

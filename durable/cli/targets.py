@@ -78,7 +78,7 @@ def all_queues(registry: Registry) -> set[str]:
     """Every queue that something in the registry names, so that one worker serves it all."""
     queues = {DEFAULT_QUEUE}
     for versions in registry.workflows.values():
-        queues.update(flow.queue for flow in versions.values())
+        queues.update(flow.queue for flow in versions.values() if flow.queue)
     for activity in registry.activities.values():
         if activity.defaults.queue is not None:
             queues.add(activity.defaults.queue)

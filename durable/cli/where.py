@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from durable.client import Client
     from durable.views import InstanceRow
 
-FILTERS = ("workflow", "status", "queue", "tag", "since", "until", "search")
+FILTERS = ("workflow", "status", "queue", "tag", "since", "until", "search", "parent")
 PAGE = 1000
 
 

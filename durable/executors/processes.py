@@ -2,51 +2,67 @@
 those that must be killed when they take too long.
 
 A child is started when its slot is first used, imports the definitions by their modules'
-names, and then runs one attempt after the other.  What passes between is msgpack.  A child
-that dies takes only its attempt with it, which counts as a crash of that task.
+names, and then runs one attempt after the other (`durable.executors.child`).  A child that
+dies takes only its attempt with it, which counts as a crash of that task.
 """
 
 from __future__ import annotations
 
-import importlib
 import multiprocessing
-import os
-import signal
 import sys
 import threading
 from collections.abc import Callable
 from multiprocessing.connection import Connection
 from queue import SimpleQueue
-from time import monotonic
+from types import MethodType
 from typing import Any
 
 import msgpack
 
 from durable.codec import Codec
 from durable.definitions import ActivityDefinition
-from durable.errors import UsageError
-from durable.failure import Failure
+from durable.errors import DurableError, UsageError
+from durable.executors.child import (
+    BEAT,
+    DONE,
+    SHOULD_STOP,
+    STARTED,
+    TOKEN,
+    Place,
+    child,
+    find,
+    job,
+    outcome_of,
+)
+from durable.propagation import Propagators
 from durable.registry import Registry
-from durable.runner import Attempt, Outcome, run_attempt
+from durable.runner import Attempt, Outcome
 from durable.runner.attempt import crash_failure, failed
-
-STARTED = b"started"
 
 
 class ProcessExecutor:
     """Runs attempts in at most ``slots`` child processes.
 
-    Raises `UsageError` for an activity that a child could not import.
+    Raises `UsageError` for an activity or a propagator that a child could not import.
     """
 
     def __init__(
-        self, slots: int, registry: Registry, codec: Codec, done: Callable[[Outcome], None]
+        self,
+        slots: int,
+        registry: Registry,
+        codec: Codec,
+        done: Callable[[Outcome], None],
+        propagators: Propagators | None = None,
     ) -> None:
         self.slots = slots
         self.occupied = 0
         self._codec = codec
         self._done = done
         self._places = {name: _place(d) for name, d in registry.activities.items()}
+        self._propagators = [
+            _module_level(item, f"the propagator {item!r}")
+            for item in (propagators or Propagators()).items
+        ]
         self._queue: SimpleQueue[Attempt | None] = SimpleQueue()
         self._threads: list[threading.Thread] = []
         self._idle = 0
@@ -68,20 +84,20 @@ class ProcessExecutor:
     def overrun(self, attempt: Attempt) -> None:
         """Kill the child that runs it."""
         attempt.overdue = True
-        child = self._children.get(attempt)
-        if child is not None:
-            child.kill()
+        running = self._children.get(attempt)
+        if running is not None:
+            running.kill()
 
     def stop(self) -> None:
         """End the children; one that runs an attempt is killed."""
         for _ in self._threads:
             self._queue.put(None)
-        for child in list(self._children.values()):
-            child.kill()
+        for running in list(self._children.values()):
+            running.kill()
 
     def _work(self) -> None:
         """One slot: a thread that feeds one child at a time."""
-        child: Any = None
+        process: Any = None
         pipe: Connection | None = None
         while True:
             self._idle += 1
@@ -89,49 +105,47 @@ class ProcessExecutor:
             self._idle -= 1
             if attempt is None:
                 break
+            if attempt.stopping:  # before it began
+                self._done(Outcome(attempt, cancelled=True))
+                continue
             try:
-                if pipe is None or not child.is_alive():
-                    child, pipe = self._start()
+                if pipe is None or not process.is_alive():
+                    process, pipe = self._start()
             except (OSError, RuntimeError) as error:  # no memory, no process to be had, …
                 pipe = None
                 self._done(failed(attempt, error, self._codec))
                 continue
-            self._children[attempt] = child
+            self._children[attempt] = process
             try:
                 outcome = self._run(pipe, attempt)
             except (EOFError, OSError):
-                child.join(5)
+                process.join(5)
                 pipe = None
-                outcome = self._crashed(attempt, child.exitcode)
+                outcome = self._crashed(attempt, process.exitcode)
             del self._children[attempt]
             if not attempt.overdue:
                 self._done(outcome)
         if pipe is not None:
             pipe.close()
-            child.join(5)
+            process.join(5)
 
     def _start(self) -> tuple[Any, Connection]:
         mine, its = self._spawn.Pipe()
-        target = _child
-        child = self._spawn.Process(
-            target=target, args=(its, self._places, self._codec, sys.path), daemon=True
-        )
-        child.start()
+        args = (its, self._places, self._codec, self._propagators, sys.path)
+        process = self._spawn.Process(target=child, args=args, daemon=True)
+        process.start()
         its.close()
-        return child, mine
+        return process, mine
 
     def _run(self, pipe: Connection, attempt: Attempt) -> Outcome:
-        uid, run, command = attempt.key
-        pipe.send_bytes(
-            msgpack.packb(
-                [uid, run, command, attempt.epoch, attempt.instance_id, attempt.name,
-                 attempt.args, attempt.kwargs, attempt.number, attempt.crashes]
-            )
-        )  # fmt: skip
-        if pipe.recv_bytes() == STARTED and attempt.timeout is not None:
-            attempt.expires_at = monotonic() + attempt.timeout
-        value, failure, types, permanent = msgpack.unpackb(pipe.recv_bytes())
-        return Outcome(attempt, value, failure, tuple(types), permanent)
+        pipe.send_bytes(msgpack.packb(job(attempt)))
+        while True:
+            kind, *data = msgpack.unpackb(pipe.recv_bytes())
+            if kind == DONE:
+                return outcome_of(attempt, data)
+            answer = _ANSWERS[kind](attempt, *data)
+            if kind != STARTED:
+                pipe.send_bytes(msgpack.packb(answer))
 
     def _crashed(self, attempt: Attempt, code: int | None) -> Outcome:
         text = f"the process that ran {attempt.name} died (exit code {code})"
@@ -139,52 +153,46 @@ class ProcessExecutor:
         return Outcome(attempt, None, data, crashed=True)
 
 
-def _place(definition: ActivityDefinition[..., Any]) -> tuple[str, str]:
-    """(module, attribute) under which a child finds the definition."""
-    module, name = definition.fn.__module__, definition.fn.__qualname__
-    if "<locals>" in name:
+def _token(attempt: Attempt) -> tuple[str | None, str | None]:
+    """The token, or why the store does not give its key."""
+    try:
+        return attempt.token(), None
+    except DurableError as error:
+        return None, str(error)
+
+
+_ANSWERS: dict[int, Callable[..., Any]] = {
+    STARTED: Attempt.begin,
+    BEAT: Attempt.beat,
+    SHOULD_STOP: lambda attempt: attempt.cancelled,
+    TOKEN: _token,
+}
+
+
+def _place(definition: ActivityDefinition[..., Any]) -> Place:
+    """Where a child finds the definition."""
+    fn, what = definition.fn, f"activity {definition.name} ({definition.where})"
+    if isinstance(fn, MethodType):
         raise UsageError(
-            f"activity {definition.name} ({definition.where}) is inside a function, where a "
-            'child process cannot find it: move it to a module, or use executor="thread"'
+            f"{what} runs on an object of this process, which a child process does not have: "
+            'use executor="thread"'
         )
-    return module, name
+    place = (fn.__module__, getattr(fn, "__qualname__", ""))
+    try:
+        if find(place) is definition:
+            return place
+    except AttributeError:  # inside a function, or under another name
+        pass
+    return _module_level(definition, what)
 
 
-def _child(pipe: Connection, places: dict[str, tuple[str, str]], codec: Codec, path: Any) -> None:
-    """The child's whole life."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the worker to handle
-    signal.signal(signal.SIGTERM, signal.SIG_IGN)
-    sys.path[:] = path
-    found: dict[str, ActivityDefinition[..., Any]] = {}
-    while True:
-        try:
-            data = pipe.recv_bytes()
-        except (EOFError, OSError):  # the worker has gone
-            os._exit(0)
-        pipe.send_bytes(STARTED)
-        uid, run, command, epoch, instance, name, args, kwargs, number, crashes = msgpack.unpackb(
-            data
-        )
-        attempt = Attempt(
-            (uid, run, command), epoch, instance, name, args, kwargs, b"", number, crashes, None
-        )
-        try:
-            if name not in found:
-                found[name] = _find(*places[name])
-        except Exception as error:
-            failure = Failure.of(error)
-            outcome = Outcome(attempt, None, failure.to_data(codec.encode), failure.types)
-        else:
-            outcome = run_attempt(attempt, found[name], codec)
-        reply = [outcome.value, outcome.failure, list(outcome.types), outcome.permanent]
-        pipe.send_bytes(msgpack.packb(reply))
-
-
-def _find(module: str, name: str) -> ActivityDefinition[..., Any]:
-    """A definition of code that this worker was given (never of stored data)."""
-    value: Any = sys.modules.get(module) or importlib.import_module(module)
-    for part in name.split("."):
-        value = getattr(value, part)
-    if not isinstance(value, ActivityDefinition):
-        raise UsageError(f"{module}:{name} is no activity any more")
-    return value
+def _module_level(value: Any, what: str) -> Place:
+    """Where a child finds something that cannot be sent to it."""
+    for module, loaded in list(sys.modules.items()):
+        for name, other in list(getattr(loaded, "__dict__", {}).items()):
+            if other is value:
+                return module, name
+    raise UsageError(
+        f"{what} stands in no module, where a child process could find it: move it to the top "
+        'of a module, or use executor="thread"'
+    )

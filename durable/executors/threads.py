@@ -3,7 +3,7 @@
 Threads are started as they are needed, at most twice as many every few milliseconds: quick
 activities never have more than a few threads, however many slots there are.  A thread cannot
 be killed: an attempt that overruns its timeout keeps its thread, and so its slot, until it
-returns.
+returns; its next heartbeat raises, so that one that sends some ends soon.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from queue import SimpleQueue
 from time import monotonic
 
 from durable.codec import Codec
+from durable.propagation import Propagators
 from durable.registry import Registry
 from durable.runner import Attempt, Outcome, run_attempt
 
@@ -28,12 +29,18 @@ class ThreadExecutor:
     """Runs attempts in at most ``slots`` threads (daemons: they never keep a process)."""
 
     def __init__(
-        self, slots: int, registry: Registry, codec: Codec, done: Callable[[Outcome], None]
+        self,
+        slots: int,
+        registry: Registry,
+        codec: Codec,
+        done: Callable[[Outcome], None],
+        propagators: Propagators | None = None,
     ) -> None:
         self.slots = slots
         self._registry = registry
         self._codec = codec
         self._done = done
+        self._propagators = propagators
         self._queue: SimpleQueue[Attempt | None] = SimpleQueue()
         self._lock = threading.Lock()
         self._threads = 0
@@ -68,11 +75,14 @@ class ThreadExecutor:
     def overrun(self, attempt: Attempt) -> None:
         with self._lock:
             attempt.overdue = True
+            if attempt.ended:
+                return
             self._overdue += 1
         logger.warning(
-            "%s of %s takes longer than its timeout of %g s: its thread is still busy",
-            attempt.name, attempt.instance_id, attempt.timeout,
-        )  # fmt: skip
+            "%s of %s did not end in time: its thread is still busy",
+            attempt.name,
+            attempt.instance_id,
+        )
 
     def stop(self) -> None:
         """Let the threads end when they have nothing more to do."""
@@ -90,10 +100,12 @@ class ThreadExecutor:
             if attempt is None:
                 self._threads -= 1
                 return
-            if attempt.timeout is not None:
-                attempt.expires_at = monotonic() + attempt.timeout
-            outcome = run_attempt(attempt, activities[attempt.name], self._codec)
+            if attempt.limited:
+                attempt.begin()
+            definition = activities[attempt.name]
+            outcome = run_attempt(attempt, definition, self._codec, self._propagators)
             with self._lock:
+                attempt.ended = True
                 if attempt.overdue:
                     self._overdue -= 1
             self._done(outcome)

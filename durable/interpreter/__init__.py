@@ -2,26 +2,39 @@
 
 * `core` applies one event at a time, runs every coroutine that became ready until all of
   them wait, and collects the decision; replay does the same and compares.
-* `coroutine` drives one generator: resuming, ending, closing, its line.
-* `waits` is the table from command type to small handler: leaves; `combinators` has the
-  rest of it, race and gather.
-* `decision` is what it answers; `mismatch` is what it says of code that changed.
-* `derive` makes what must be the same in replay: uuids and random numbers.
+* `handlers` is the table from event type to what it does; `table` the one from command type
+  to what waits for it: `waits` (timers, side effects, joins), `signals`, `remote` (activities
+  and children), `promises`, `channels`, `predicates`, `combinators` (race, gather,
+  with_timeout).
+* `coroutine` drives one generator: resuming, ending, closing, its line; `scopes` says which
+  of them a cancel reaches.
+* `decision` is what it answers, `ending` the last of it; `mismatch` is what it says of code
+  that changed, `patches` how code may change.
+* `derive` makes what must be the same in replay: uuids, random numbers, ids of children.
 
 No I/O, no clocks, no threads: times, ids and values come in, a decision goes out.
 """
 
 from durable.interpreter.core import Interpreter
 from durable.interpreter.coroutine import StepAborted
-from durable.interpreter.decision import Decision, Ending, ScheduledTask, SentSignal
+from durable.interpreter.decision import (
+    ChildCancel,
+    Decision,
+    Ending,
+    ScheduledTask,
+    SentSignal,
+    StartedChild,
+)
 from durable.interpreter.table import WAITS
 
 __all__ = [
     "WAITS",
+    "ChildCancel",
     "Decision",
     "Ending",
     "Interpreter",
     "ScheduledTask",
     "SentSignal",
+    "StartedChild",
     "StepAborted",
 ]

@@ -8,54 +8,54 @@ Rules
 * ``now()`` is the moment of the event that is applied; it never goes back.
 * Commands are numbered in the order in which they are issued.
 * Replay is the same code: what it issues is compared with what is recorded, and what was
-  recorded is used instead of being made again.
-* An error of `apply` leaves the interpreter unusable: its owner closes it at once.
-* When the root has ended, tasks that still run are cancelled and awaited; then the end is
-  recorded.
+  recorded is used instead of being made again.  Markers of `patched` are passed over by
+  whoever does not ask for them.
+* When all wait, the predicates of `wait_until` are looked at, in order: the first that is
+  true is run until all wait again.
+* An error of `apply` leaves the interpreter unusable: its owner closes it at once.  One that
+  a called verb meets inside user code is kept in ``broken``, so that nothing swallows it.
 """
 
 from __future__ import annotations
 
 import heapq
-import inspect
 import logging
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from datetime import datetime
 from types import CodeType
 from typing import Any, TypeVar
 
 from durable.codec import Codec
-from durable.commands import Command, mistake
+from durable.commands import Command, Gather, Race, WithTimeout, mistake
+from durable.current import acting, running
 from durable.definitions import WorkflowDefinition
-from durable.errors import Cancelled, DurableError, NonDeterminismError, PayloadError
+from durable.errors import NonDeterminismError, PayloadError, UsageError
 from durable.events import (
-    ActivityCancelled,
-    ActivityCompleted,
-    ActivityFailed,
-    CancelRequested,
     Event,
-    SignalDelivered,
-    SignalFailed,
-    SignalReceived,
-    TimerFired,
-    WorkflowCancelled,
-    WorkflowCompleted,
-    WorkflowFailed,
+    Forked,
+    PatchMarked,
+    PromiseCompleted,
+    PromiseFailed,
     WorkflowStarted,
     dump,
 )
-from durable.failure import Failure
 from durable.interpreter.coroutine import Coroutine, StepAborted, warn_forgotten
-from durable.interpreter.decision import Decision, Ending, ScheduledTask, SentSignal
+from durable.interpreter.decision import Decision, Ending
+from durable.interpreter.handlers import HANDLERS
 from durable.interpreter.mismatch import mismatch
+from durable.interpreter.scopes import Scope, cancelled
+from durable.interpreter.signals import Signals
 from durable.interpreter.table import WAITS
-from durable.interpreter.waits import Signals, Wait
+from durable.interpreter.waits import Wait
 from durable.model import EPOCH, micros
+from durable.propagation import Propagators
 
 logger = logging.getLogger("durable.workflow")
 
 STEP_BUDGET = 100_000
+MAX_PENDING = 100_000
 
 E = TypeVar("E", bound=Event)
 
@@ -65,14 +65,18 @@ class Interpreter:
 
     definition: the workflow's code. instance_id, run: shown by ``info()``.
     variables: the vars that earlier runs have set (encoded, by name).
+    token: gives the token of the promise with a number. propagators: what is carried along.
     """
 
     __slots__ = (
-        "_cursor", "_first_number", "_issuing", "_recorded", "at", "at_us", "cancel_reason",
-        "closing", "codec", "coroutines", "decision", "definition", "due_heap", "ending",
-        "failures", "instance_id", "numbers", "outcome", "pending", "put_backs", "queue",
-        "ready", "root", "run", "seed", "seq", "signals", "started", "timers", "unused",
-        "variables",
+        "_births", "_cursor", "_first_number", "_issuing", "_recorded", "_same_until",
+        "any_cancelled", "at", "at_us", "broken", "cancel_reason", "cancel_requested",
+        "children", "closing", "codec", "coroutines", "decision", "definition", "due_heap",
+        "early", "ending", "event_seq",
+        "failures", "handled", "in_predicate", "instance_id", "numbers", "origins", "outcome",
+        "patches", "pending", "predicates", "propagators", "put_backs", "queue", "ready",
+        "restored", "root", "run", "seed", "seq", "signals", "started", "timed_out", "timers",
+        "token", "unused", "variables",
     )  # fmt: skip
 
     def __init__(
@@ -82,24 +86,37 @@ class Interpreter:
         instance_id: str = "",
         run: int = 1,
         variables: dict[str, bytes] | None = None,
+        token: Callable[[int], str] = str,
+        propagators: Propagators | None = None,
     ) -> None:
         self.definition = definition
         self.codec = codec
         self.instance_id = instance_id
         self.run = run
         self.variables = dict(variables or {})
+        self.token = token
+        self.propagators = propagators
+        self.restored = ExitStack()  # what the propagators have entered
         self.seq = 0  # the seq of the next event; so the length of the history
+        self.event_seq = 0  # of the event that is applied
         self.at_us = 0
         self.at: datetime = EPOCH
-        self.queue = definition.queue
+        self.queue = definition.queue or ""
         self.seed = b""
         self.numbers = 0
-        self.pending: dict[int, Wait | None] = {}  # unanswered; None: nobody waits
+        self.children = 0  # started in this run
+        self.pending: dict[int, Any] = {}  # unanswered; None: nobody waits
+        self.early: dict[int, PromiseCompleted | PromiseFailed] = {}
+        self.origins: list[tuple[int, int]] = []  # (numbers below this, were issued in this run)
         self.timers: dict[int, int] = {}
         self.due_heap: list[tuple[int, int]] = []
         self.signals = Signals()
+        self.handled: set[str] = set()  # names of signals that `on_signal` reads
+        self.predicates: dict[Any, None] = {}
+        self.in_predicate = False
+        self.patches: dict[str, bool] = {}
         self.ready: deque[tuple[Coroutine, Any, BaseException | None]] = deque()
-        self.put_backs: list[tuple[str, tuple[int, Any]]] = []
+        self.put_backs: list[tuple[str, Any]] = []
         self.coroutines: dict[Coroutine, None] = {}
         self.failures: list[Coroutine] = []  # tasks that failed while nobody joined them
         self.unused: dict[int, tuple[Any, CodeType, int, Coroutine]] = {}
@@ -109,9 +126,12 @@ class Interpreter:
         self.outcome: tuple[Any, BaseException | None] | None = None
         self.ending: Ending | None = None
         self.cancel_reason = ""
-        self.closing = False
+        self.cancel_requested = self.any_cancelled = self.timed_out = self.closing = False
+        self.broken: BaseException | None = None
+        self._births = 0
         self._recorded: Sequence[Event] | None = None
         self._cursor = 0
+        self._same_until = 0  # before this, arguments are another instance's
         self._first_number = 0  # of the commands that this step issues
         self._issuing: Coroutine | None = None
 
@@ -135,6 +155,7 @@ class Interpreter:
         """
         self._recorded = events
         self._cursor = 0
+        self._same_until = max((e.seq for e in events if type(e) is Forked), default=0)
         total = len(events)
         while self._cursor < total:
             event = events[self._cursor]
@@ -143,6 +164,7 @@ class Interpreter:
             self._cursor += 1
             self._begin(event, micros(event.at))
             self._step(event)
+            self._next_recorded()
             if self._cursor < total and events[self._cursor].issued:
                 raise self.mismatch(events[self._cursor], None)
         self._recorded = None
@@ -151,6 +173,16 @@ class Interpreter:
     @property
     def replaying(self) -> bool:
         return self._recorded is not None
+
+    @property
+    def silent(self) -> bool:
+        """Whether what the workflow says was said before, or will be said elsewhere."""
+        return self.replaying or self.closing
+
+    @property
+    def from_elsewhere(self) -> bool:
+        """Whether what is replayed was issued by another instance (before a fork)."""
+        return self._recorded is not None and self.seq < self._same_until
 
     def take(self) -> Decision:
         """What was decided since the last call."""
@@ -163,12 +195,27 @@ class Interpreter:
         for coroutine in list(self.coroutines):
             coroutine.close()
         self.coroutines.clear()
+        self.leave_context()
 
     # -- what the runner asks -----------------------------------------------------------
 
-    def expects(self, command: int) -> bool:
-        """Whether an answer to this command would be taken."""
+    def expects(self, event: Event, message_id: str = "") -> bool:
+        """Whether an event that would be applied next is for this run, and still awaited."""
+        command = getattr(event, "command", None)
+        if command is None:
+            return True
+        if isinstance(event, PromiseCompleted | PromiseFailed):
+            state = self.pending.get(command)
+            if state is None and (command < self.numbers or command in self.early):
+                return False
+            token = self.token(command) if state is None else getattr(state, "token", None)
+            return message_id.startswith(f"promise:{token}")
         return command in self.pending
+
+    def fired(self, number: int, seq: int, at: datetime) -> Event:
+        """The event that a due timer is."""
+        event: Event = self.pending[number].expired(seq, at)
+        return event
 
     def next_due(self) -> int | None:
         """When the earliest timer falls due."""
@@ -181,12 +228,23 @@ class Interpreter:
         """(due, number) of the timers that are due, in order."""
         return sorted((due, number) for number, due in self.timers.items() if due <= now)
 
+    def is_stuck(self) -> bool:
+        """Whether no event that can be expected would wake it."""
+        if self.ending or self.signals.count:
+            return False
+        return not any(wait is not None and wait.wakes() for wait in self.pending.values())
+
     def deadlock(self) -> str:
-        """Why no event could ever wake it, with the line of each coroutine; or nothing."""
-        if self.ending or self.signals.count or self.pending:
-            return ""
+        """Why it is stuck, with the line of each coroutine."""
         lines = "; ".join(f"{c.name} at {c.line()}" for c in self.coroutines)
         return f"deadlock: every coroutine waits for what no event can change: {lines}"
+
+    def run_of(self, number: int) -> int:
+        """The run in which a command was issued: an earlier one, if it was copied from it."""
+        for below, run in self.origins:
+            if number < below:
+                return run
+        return self.run
 
     # -- one step -----------------------------------------------------------------------
 
@@ -195,6 +253,7 @@ class Interpreter:
             raise PayloadError(f"the history has event {event.seq} where {self.seq} must be")
         if self.ending is not None:
             raise PayloadError(f"the history goes on after its end, with {event}")
+        self.event_seq = event.seq
         self.seq += 1
         if at > self.at_us:
             self.at_us = at
@@ -205,7 +264,14 @@ class Interpreter:
         handler = HANDLERS.get(type(event))
         if handler is None:
             raise PayloadError(f"the history has {type(event).__name__}, which nothing handles")
-        handler(self, event)
+        try:
+            handler(self, event)
+            self._run_ready()
+        except StepAborted:
+            self.check_whole()
+            raise
+
+    def _run_ready(self) -> None:
         budget = STEP_BUDGET
         ready = self.ready
         while True:
@@ -213,6 +279,8 @@ class Interpreter:
                 name, signal = self.put_backs.pop(0)
                 self.signals.arrive(name, signal)
             if not ready:
+                if self.predicates and self._one_is_true():
+                    continue
                 break
             budget -= 1
             if not budget:
@@ -221,86 +289,28 @@ class Interpreter:
             coroutine, value, error = ready.popleft()
             coroutine.resume(value, error)
 
-    def _start(self, event: WorkflowStarted) -> None:
-        self.started = event
-        self.queue = event.queue
-        self.seed = event.seed
-        self.root = root = self._coroutine("0", "root")
-        try:
-            args, kwargs = self.definition.unpack_call(self.codec, event.args, event.kwargs)
-            result = root.context.run(self.definition.fn, *args, **kwargs)
-        except StepAborted:
-            raise
-        except BaseException as error:
-            root.end(None, error)
-            return
-        if inspect.isgenerator(result):
-            root.gen = result
-            self.ready.append((root, None, None))
-        else:  # a function without a yield has completed at once
-            root.end(result, None)
-
-    def _activity_completed(self, event: ActivityCompleted) -> None:
-        wait = self._answered(event, event.command)
-        if wait is not None:
-            wait.completed(event.value)
-
-    def _activity_failed(self, event: ActivityFailed) -> None:
-        wait = self._answered(event, event.command)
-        if wait is not None:
-            wait.failed(event.error, event.attempt)
-
-    def _activity_cancelled(self, event: ActivityCancelled) -> None:
-        wait = self._answered(event, event.command)
-        if wait is not None:
-            wait.answer(None, Cancelled())
-
-    def _timer_fired(self, event: TimerFired) -> None:
-        self.timers.pop(event.command, None)
-        wait = self._answered(event, event.command)
-        if wait is not None:
-            wait.settle(None, None)
-
-    def _signal_received(self, event: SignalReceived) -> None:
-        self.signals.arrive(event.name, (event.seq, event.value))
-
-    def _signal_delivered(self, event: SignalDelivered) -> None:
-        wait = self._answered(event, event.command)
-        if wait is not None:
-            wait.delivered()
-
-    def _signal_failed(self, event: SignalFailed) -> None:
-        wait = self._answered(event, event.command)
-        if wait is not None:
-            wait.failed(event.error)
-
-    def _cancel_requested(self, event: CancelRequested) -> None:
-        self.cancel_reason = self.cancel_reason or event.reason
-        for coroutine in list(self.coroutines):
-            coroutine.cancel()
-
-    def _answered(self, event: Event, command: int) -> Any:
-        """The wait that an answer is for; None if nobody waits any more."""
-        if command not in self.pending:
-            raise NonDeterminismError(
-                f"the history has {type(event).__name__} for command {command} at event "
-                f"{event.seq}, which the code of {self.definition.name} has not issued"
-            )
-        return self.pending.pop(command)
+    def _one_is_true(self) -> bool:
+        return any(wait.look() for wait in list(self.predicates))
 
     # -- what waits ask -----------------------------------------------------------------
 
     def issue(self, coroutine: Coroutine, command: Any) -> None:
         """A coroutine has yielded this."""
+        self.check_whole()
         self._issuing = coroutine
-        if coroutine.cancel_due:
-            coroutine.cancel_due = False
-            self.unused.pop(id(command), None)
-            self.ready.append((coroutine, None, Cancelled()))
+        if self.any_cancelled and coroutine.scope.is_cancelled():
+            self.used(command)
+            self.ready.append((coroutine, None, cancelled()))
             return
         try:
+            if len(self.pending) + _size(command) > MAX_PENDING:
+                raise UsageError(
+                    f"more than {MAX_PENDING:,} commands would be pending at once: wait for "
+                    "some of them before the next"
+                )
             wait = self.build(command, coroutine, 0)
-        except (TypeError, ValueError, DurableError) as error:
+        except Exception as error:  # a wrong command, or a propagator's
+            self.used(command)
             self.ready.append((coroutine, None, error))
             return
         coroutine.waiting = wait
@@ -312,7 +322,18 @@ class Interpreter:
             raise TypeError(f"a workflow yielded {mistake(command)}")
         return cls(self, command, parent, index)
 
-    def next_number(self, wait: Wait | None) -> int:
+    def used(self, command: Any) -> None:
+        """A command was yielded, and is no forgotten one; nor are those inside it."""
+        todo = [command]
+        while todo:
+            one = todo.pop()
+            self.unused.pop(id(one), None)
+            if isinstance(one, Gather | Race):
+                todo += one.commands
+            elif isinstance(one, WithTimeout):
+                todo.append(one.command)
+
+    def next_number(self, wait: Any) -> int:
         """The number of the command that is issued; its answer will go to ``wait``."""
         number = self.numbers
         self.numbers = number + 1
@@ -320,17 +341,40 @@ class Interpreter:
             self.pending[number] = wait
         return number
 
-    def expect(self, cls: type[E], number: int | None, command: Any) -> E | None:
-        """The recorded event that this command must match; None if it is issued now."""
+    def _next_recorded(self) -> Event | None:
+        """The recorded event that comes next, without the markers before it."""
         recorded = self._recorded
         if recorded is None:
             return None
-        event = recorded[self._cursor] if self._cursor < len(recorded) else None
+        while self._cursor < len(recorded):
+            event = recorded[self._cursor]
+            if type(event) is not PatchMarked:
+                return event
+            self.pass_over(1)
+        return None
+
+    def pass_over(self, events: int) -> None:
+        """In a replay: these have been matched, or nobody asks for them."""
+        self._cursor += events
+        self.seq += events
+
+    def expect(self, cls: type[E], number: int | None, command: Any) -> E | None:
+        """The recorded event that this command must match; None if it is issued now."""
+        if self._recorded is None:
+            return None
+        event = self._next_recorded()
         if type(event) is not cls or getattr(event, "command", None) != number:
             raise self.mismatch(event, command)
-        self._cursor += 1
-        self.seq += 1
+        self.pass_over(1)
         return event
+
+    def step_ahead(self) -> Iterator[Event]:
+        """In a replay: what this step has still recorded."""
+        recorded = self._recorded or ()
+        for place in range(self._cursor, len(recorded)):
+            if not recorded[place].issued:
+                return
+            yield recorded[place]
 
     def emit(self, event: Event) -> None:
         """Record an event that was issued."""
@@ -342,29 +386,14 @@ class Interpreter:
         if self.expect(cls, number, command) is None:  # type: ignore[arg-type]
             self.emit(cls(self.seq, self.at, number))
 
-    def schedule(
-        self, number: int, call: Any, queue: str, args: bytes, kwargs: bytes | None
-    ) -> None:
-        self.decision.tasks[number] = ScheduledTask(number, call, queue, args, kwargs)
-
-    def unschedule(self, number: int) -> bool:
-        """Ask an activity to stop; True if it was issued in this very step, so that it
-        never starts and nobody answers."""
-        if number >= self._first_number:
-            self.decision.tasks.pop(number, None)
-            self.pending.pop(number, None)
-            return True
-        if not self.replaying:
-            self.decision.cancels.append(number)
-        return False
+    def is_new(self, number: int) -> bool:
+        """Whether a command was issued in this very step, so that nothing of it is stored."""
+        return number >= self._first_number
 
     def drop(self, number: int) -> None:
         """The answer to this command will be recorded, and nobody waits for it."""
         if number in self.pending:
             self.pending[number] = None
-
-    def send(self, number: int, instance_id: str, name: str, value: bytes) -> None:
-        self.decision.sends.append(SentSignal(number, instance_id, name, value))
 
     def start_timer(self, number: int, due: int) -> None:
         self.timers[number] = due
@@ -374,76 +403,71 @@ class Interpreter:
         self.timers.pop(number, None)
         self.pending.pop(number, None)
 
+    def capture(self, coroutine: Coroutine) -> bytes | None:
+        """What the propagators carry on from a coroutine that issues a command."""
+        if not self.propagators or self.replaying:
+            return None
+        carried: bytes | None = coroutine.context.run(self.propagators.capture, self.codec)
+        return carried
+
+    @property
+    def issuing(self) -> Coroutine:
+        assert self._issuing is not None
+        return self._issuing
+
+    # -- what called verbs ask ----------------------------------------------------------
+
+    @contextmanager
+    def verb(self, of: str) -> Iterator[None]:
+        """Around what a called verb records: user code cannot swallow a mismatch."""
+        coroutine = running.get()
+        if coroutine is None or coroutine.interpreter is not self:
+            raise UsageError(f"{of} belongs to another instance")
+        self._issuing = coroutine
+        try:
+            yield
+        except NonDeterminismError as error:
+            self.broken = self.broken or error
+            raise StepAborted(str(error)) from None
+
+    def check_whole(self) -> None:
+        """Raise what a called verb has met, though user code may have swallowed it."""
+        if self.broken is not None:
+            raise self.broken
+
     # -- coroutines ---------------------------------------------------------------------
 
     def spawn(self, parent: Coroutine, work: Any, name: str | None) -> Coroutine:
         """A new coroutine; it starts when its creator next yields."""
-        number = parent.spawned
-        parent.spawned = number + 1
-        coroutine = self._coroutine(f"{parent.path}/{name or number}", name or str(number))
+        number, path = parent.spawns(name)
+        coroutine = self.new_coroutine(path, name or str(number), parent.scope)
         if isinstance(work, Command):
-            self.unused.pop(id(work), None)
+            self.used(work)
             coroutine.gen = _single(work)
         else:
             coroutine.gen = work
         self.ready.append((coroutine, None, None))
         return coroutine
 
-    def _coroutine(self, path: str, name: str) -> Coroutine:
-        coroutine = Coroutine(self, path, name)
+    def new_coroutine(self, path: str, name: str, within: Scope | None) -> Coroutine:
+        self._births += 1
+        coroutine = Coroutine(self, path, name, self._births, within)
         self.coroutines[coroutine] = None
         return coroutine
 
-    def coroutine_ended(self, coroutine: Coroutine) -> None:
-        del self.coroutines[coroutine]
-        if coroutine is self.root:
-            self.outcome = (coroutine.value, coroutine.error)
-            if self.coroutines:
-                names = ", ".join(c.name for c in self.coroutines)
-                self.log(
-                    logging.INFO, "has returned; tasks that still run are cancelled: %s", names
-                )
-            for other in list(self.coroutines):
-                other.cancel()
-        elif coroutine.failed and not coroutine.joiners:
-            self.log(logging.WARNING, "task %s failed: %r", coroutine.name, coroutine.error)
-            self.failures.append(coroutine)
-        if self.outcome is not None and not self.coroutines:
-            self._finish(*self.outcome)
+    def cancel_task(self, coroutine: Coroutine) -> None:
+        acting("Task.cancel")
+        with self.verb(f"task {coroutine.name}"):
+            if not coroutine.ended:
+                coroutine.own.cancel()
 
-    def _finish(self, value: Any, error: BaseException | None) -> None:
-        """Every coroutine has ended: the end is the last event."""
-        payload = b""
-        if error is None:
-            error = next((c.error for c in self.failures if not c.joined), None)
-        if error is None:
+    def leave_context(self) -> None:
+        """Undo what the propagators have entered."""
+        if self.propagators and self.root is not None:
             try:
-                if isinstance(value, Command) or inspect.isgenerator(value):
-                    raise TypeError(
-                        f"{self.definition.name} ({self.definition.where}) returned a command or "
-                        f"generator: write `return (yield …)`, not {mistake(value)}"
-                    )
-                payload = self.codec.encode(value, "result")
-            except (DurableError, TypeError) as wrong:
-                error = wrong
-        event: Event
-        if error is None:
-            event = WorkflowCompleted(self.seq, self.at, payload)
-        elif isinstance(error, Cancelled):
-            event = WorkflowCancelled(self.seq, self.at, self.cancel_reason)
-        else:
-            data = Failure.of(error).to_data(self._encode_details)
-            event = WorkflowFailed(self.seq, self.at, data)
-        self.ending = Ending(event, self.signals.unread())
-        recorded = self.expect(type(event), None, event)
-        if recorded is None:
-            self.emit(event)
-
-    def _encode_details(self, details: Any) -> bytes:
-        try:
-            return self.codec.encode(details)
-        except PayloadError as error:
-            return self.codec.encode(f"{details!r} ({error})")
+                self.root.context.run(self.restored.close)
+            except Exception as error:
+                self.log(logging.ERROR, "a propagator failed: %r", error)
 
     def log(self, level: int, text: str, *args: Any) -> None:
         if not self.replaying:
@@ -465,18 +489,12 @@ class Interpreter:
         return mismatch(self, self._issuing, event, command)
 
 
+def _size(command: Any) -> int:
+    """How many commands a command is made of."""
+    if isinstance(command, Gather | Race):
+        return sum(map(_size, command.commands))
+    return 1
+
+
 def _single(command: Any) -> Any:
     return (yield command)
-
-
-HANDLERS: dict[type[Event], Callable[[Interpreter, Any], None]] = {
-    WorkflowStarted: Interpreter._start,
-    ActivityCompleted: Interpreter._activity_completed,
-    ActivityFailed: Interpreter._activity_failed,
-    ActivityCancelled: Interpreter._activity_cancelled,
-    TimerFired: Interpreter._timer_fired,
-    SignalReceived: Interpreter._signal_received,
-    SignalDelivered: Interpreter._signal_delivered,
-    SignalFailed: Interpreter._signal_failed,
-    CancelRequested: Interpreter._cancel_requested,
-}

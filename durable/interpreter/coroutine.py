@@ -25,6 +25,8 @@ from durable.commands import Command
 from durable.current import running
 from durable.errors import Cancelled, ForgottenYield, TaskCancelled, UsageError
 from durable.failure import PACKAGE
+from durable.interpreter.ending import coroutine_ended
+from durable.interpreter.scopes import Scope, cancelled
 
 if TYPE_CHECKING:
     from durable.interpreter.core import Interpreter
@@ -48,25 +50,34 @@ class Coroutine:
     """The root of a workflow, or a task that it has spawned."""
 
     __slots__ = (
-        "calls", "cancel_due", "cancelled", "context", "ended", "ended_at", "error", "gen",
-        "interpreter", "joined", "joiners", "last", "name", "path", "raises", "spawned",
-        "turns", "value", "waiting",
+        "asked", "birth", "calls", "context", "ended", "ended_at", "error", "gen", "handler",
+        "interpreter", "joined", "joiners", "last", "name", "named", "own", "path", "raises",
+        "scope", "spawned", "turns", "value", "vital", "waiting",
     )  # fmt: skip
 
-    def __init__(self, interpreter: Interpreter, path: str, name: str) -> None:
+    def __init__(
+        self, interpreter: Interpreter, path: str, name: str, birth: int, within: Scope | None
+    ) -> None:
         self.interpreter = interpreter
         self.path = path
         self.name = name
+        self.birth = birth
+        self.own = self.scope = Scope(self, within)
+        self.asked = False  # its wait was asked to stop, and must still be waited for
+        self.handler = False  # reads signals for `on_signal`
+        self.vital = False  # its failure fails the workflow at once
         self.gen: Any = None
-        self.context = _context()
+        # That of a worker's thread is nothing to the workflow: its root has an empty one.
+        self.context = Context() if within is None else copy_context()
         self.context.run(running.set, self)
         self.turns = 0  # yields so far
         self.calls = 0  # derived values since the last yield
         self.spawned = 0
+        self.named: dict[str, int] | None = None  # how many of each name it has spawned
         self.last: Any = None  # the command whose result it is resumed with
         self.waiting: Wait | None = None
         self.joiners: dict[Wait, None] | None = None
-        self.ended = self.joined = self.cancelled = self.cancel_due = False
+        self.ended = self.joined = False
         self.ended_at = 0
         self.value: Any = None
         self.error: BaseException | None = None
@@ -96,33 +107,51 @@ class Coroutine:
     def child_settled(self, wait: Wait, value: Any, error: BaseException | None) -> None:
         """What it waits for has ended: it is ready to run."""
         self.waiting = None
+        self.asked = False
         self.interpreter.ready.append((self, value, error))
 
-    def cancel(self) -> None:
-        """Raise `Cancelled` at its waiting yield. Nothing if it has ended or was asked."""
-        if self.ended or self.cancelled:
+    def cancel_wait(self, deadline: bool) -> None:
+        """Its scope was cancelled: it stops waiting, now or when what it waits for has ended.
+        If it does not wait, its next yield raises."""
+        wait = self.waiting
+        if wait is None:
             return
-        self.cancelled = True
-        if self.waiting is None:  # ready to run: its next yield raises
-            self.cancel_due = True
+        if deadline:
+            wait.withdraw(drain=False)
+        elif self.asked or wait.cancel():
+            self.asked = True
             return
-        wait, self.waiting = self.waiting, None
-        wait.withdraw(drain=False)
-        self.interpreter.ready.append((self, None, Cancelled()))
+        self.waiting = None
+        self.asked = False
+        self.interpreter.ready.append((self, None, cancelled()))
 
     def end(self, value: Any, error: BaseException | None) -> None:
         """Its generator has returned or raised."""
+        self.interpreter.check_whole()
         self.ended = True
-        self.ended_at = self.interpreter.seq
+        self.ended_at = self.interpreter.event_seq
         self.value, self.error = value, error
         self.gen = None
+        self.own.leave()
         if error is None:
             self.interpreter.report_forgotten(self)
-        self.interpreter.coroutine_ended(self)
+        coroutine_ended(self.interpreter, self)
         joiners, self.joiners = self.joiners, None
         for wait in list(joiners or ()):
             if not wait.settled:
                 wait.settle(*self.outcome())
+
+    def spawns(self, name: str | None) -> tuple[int, str]:
+        """It spawns another: its number, and its path, which no other has."""
+        number = self.spawned
+        self.spawned = number + 1
+        if not name:
+            return number, f"{self.path}/{number}"
+        if self.named is None:
+            self.named = {}
+        before = self.named[name] = self.named.get(name, -1) + 1
+        same = f"\0{before}" if before or name.isdigit() else ""
+        return number, f"{self.path}/{name}{same}"
 
     def derive(self) -> tuple[bytes, str, int, int]:
         """What the next derived value derives from."""
@@ -211,11 +240,6 @@ def warn_forgotten(command: Any, code: CodeType, line: int) -> None:
         warnings.warn_explicit(text, ForgottenYield, code.co_filename, line)
     except ForgottenYield:  # warnings are errors here: the workflow has ended all the same
         logger.warning("%s:%s: %s", code.co_filename, line, text)
-
-
-def _context() -> Context:
-    """A context like the present one, which has no coroutine unless one spawns another."""
-    return copy_context()
 
 
 def _copy(error: BaseException) -> BaseException:

@@ -10,6 +10,8 @@ from hashlib import blake2b
 from random import Random
 from uuid import UUID
 
+from durable.model import MAX_ID_BYTES
+
 
 def digest(seed: bytes, *parts: str | int) -> bytes:
     """16 bytes that depend on all of this."""
@@ -26,3 +28,11 @@ def derived_random(seed: bytes, *parts: str | int) -> Random:
     """A generator seeded by a digest. Only ``.random()`` is promised to give the same
     numbers on every version of Python."""
     return Random(digest(seed, "random", *parts))
+
+
+def child_id(parent: str, run: int, ordinal: int) -> str:
+    """The id of a child that was given none; of the parent's id, if that is not too long."""
+    id = f"{parent}/{run}.{ordinal}"
+    if len(id.encode()) <= MAX_ID_BYTES:
+        return id
+    return f"{digest(b'', parent).hex()}/{run}.{ordinal}"

@@ -4,8 +4,12 @@ from __future__ import annotations
 
 from durable.commands import (
     ActivityCall,
+    ChannelReceive,
+    ChannelSend,
+    ChildCall,
     Command,
     Gather,
+    Promise,
     Race,
     SendSignal,
     SideEffect,
@@ -13,27 +17,30 @@ from durable.commands import (
     SleepUntil,
     Task,
     WaitSignal,
+    WaitUntil,
+    WithTimeout,
 )
-from durable.interpreter.combinators import GatherWait, RaceWait
-from durable.interpreter.waits import (
-    ActivityWait,
-    JoinWait,
-    SendWait,
-    SideEffectWait,
-    SignalWait,
-    TimerWait,
-    UntilWait,
-    Wait,
-)
+from durable.interpreter import channels, signals
+from durable.interpreter.combinators import GatherWait, RaceWait, TimedWait
+from durable.interpreter.predicates import PredicateWait
+from durable.interpreter.promises import PromiseWait
+from durable.interpreter.remote import ActivityWait, ChildWait
+from durable.interpreter.waits import JoinWait, SideEffectWait, TimerWait, UntilWait, Wait
 
 WAITS: dict[type[Command], type[Wait]] = {  # type: ignore[type-arg]
     ActivityCall: ActivityWait,
+    ChannelReceive: channels.ReceiveWait,
+    ChannelSend: channels.SendWait,
+    ChildCall: ChildWait,
     Gather: GatherWait,
+    Promise: PromiseWait,
     Race: RaceWait,
-    SendSignal: SendWait,
+    SendSignal: signals.SendWait,
     SideEffect: SideEffectWait,
     Sleep: TimerWait,
     SleepUntil: UntilWait,
     Task: JoinWait,
-    WaitSignal: SignalWait,
+    WaitSignal: signals.SignalWait,
+    WaitUntil: PredicateWait,
+    WithTimeout: TimedWait,
 }

@@ -2,9 +2,10 @@
 
 Life of a wait: it is *built* (arguments are checked and encoded; nothing happens yet, so
 that a mistake anywhere in a tree leaves nothing behind), *issued* (events are recorded; it
-may settle at once), and then either *settles* (once) or is *withdrawn* (its loss, or a
-cancel, takes it out).  A wait that is withdrawn with ``drain`` may have to be waited for;
-then it settles later with `DRAINED`.
+may settle at once), and then either *settles* (once), is *withdrawn* (its loss, or a
+deadline, takes it out) or *cancelled* (what can be given up at once is; the rest is asked to
+stop and settles by itself).  A wait that is withdrawn with ``drain`` may have to be waited
+for; then it settles later with `DRAINED`.
 
 Numbers are given when a command is issued, to what the engine answers or what is recorded:
 activities, timers, sent signals, side effects.
@@ -12,24 +13,12 @@ activities, timers, sent signals, side effects.
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
-from durable.errors import (
-    ActivityError,
-    DurableError,
-    InstanceFinished,
-    InstanceNotFound,
-    SideEffectError,
-    UsageError,
-)
-from durable.events import (
-    ActivityCancelRequested,
-    ActivityScheduled,
-    SideEffectRecorded,
-    SignalSent,
-    TimerCancelled,
-    TimerStarted,
-)
+from durable.codec import Codec
+from durable.errors import DurableError, PayloadError, SideEffectError, UsageError
+from durable.events import Event, SideEffectRecorded, TimerCancelled, TimerFired, TimerStarted
 from durable.failure import Failure
 from durable.model import micros, moment
 
@@ -38,6 +27,16 @@ if TYPE_CHECKING:
 
 DRAINED = DurableError("withdrawn")
 """The error of a wait that was withdrawn and has ended at last; no code ever sees it."""
+
+Claims = dict[Any, int]
+"""What is only looked at: how many have asked for the next thing of a source, by source."""
+
+
+def claim(claims: Claims, source: Any) -> int:
+    """Ask for the next thing of a source: how many have asked before."""
+    place = claims.get(source, 0)
+    claims[source] = place + 1
+    return place
 
 
 class Wait:
@@ -58,8 +57,11 @@ class Wait:
         self.draining = False
         interpreter.unused.pop(id(command), None)
 
-    def probe(self) -> int | None:
-        """The seq of the event that made it ready, without consuming; None if it is not."""
+    def probe(self, claims: Claims) -> int | None:
+        """The seq of the event that made it ready, without consuming; None if it is not.
+
+        claims: what its siblings in a gather would take first, counted here.
+        """
         return None
 
     def issue(self) -> None:
@@ -75,97 +77,28 @@ class Wait:
         self.settled = True
         return False
 
+    def cancel(self) -> bool:
+        """Its scope was cancelled. True if it must be waited for: it will settle, with its
+        value if it has one after all, else with `Cancelled`. False: it is gone."""
+        self.withdraw(drain=False)
+        return False
+
     def give_back(self) -> None:
         """It has settled, and its value did not reach user code."""
 
+    def wakes(self) -> bool:
+        """Whether an answer to it would wake somebody."""
+        return True
 
-class ActivityWait(Wait):
-    __slots__ = ("args", "kwargs")
-
-    def __init__(self, interpreter: Interpreter, command: Any, parent: Any, index: int) -> None:
-        super().__init__(interpreter, command, parent, index)
-        pack = interpreter.codec.pack
-        self.args = pack([*command.args], "args")
-        self.kwargs: bytes | None = pack(dict(command.kwargs), "kwargs") if command.kwargs else None
-
-    def issue(self) -> None:
-        interpreter, command = self.interpreter, self.command
-        self.number = number = interpreter.next_number(self)
-        event = interpreter.expect(ActivityScheduled, number, command)
-        if event is None:
-            wrap = interpreter.codec.wrap
-            args = wrap(self.args)
-            kwargs = None if self.kwargs is None else wrap(self.kwargs)
-            queue = command.options.queue or interpreter.queue
-            seq, at = interpreter.seq, interpreter.at
-            interpreter.emit(ActivityScheduled(seq, at, number, command.name, args, kwargs, queue))
-            interpreter.schedule(number, command, queue, args, kwargs)
-        elif event.name != command.name or not self._same_arguments(event):
-            raise interpreter.mismatch(event, command)
-        self.args, self.kwargs = b"", None  # it may wait long: keep nothing more
-
-    def _same_arguments(self, event: Any) -> bool:
-        """Whether the recorded arguments equal these: by bytes, else by value as today's
-        type hints read them, so that a new field with a default is no difference."""
-        codec = self.interpreter.codec
-        recorded = None if event.kwargs is None else codec.unwrap(event.kwargs)
-        if codec.unwrap(event.args) == self.args and recorded == self.kwargs:
-            return True
-        definition = self.command.definition
-        if definition is None:
-            return False
-        try:
-            args, kwargs = definition.unpack_call(codec, event.args, event.kwargs)
-            mine = definition.unpack_call(
-                codec,
-                codec.wrap(self.args),
-                None if self.kwargs is None else codec.wrap(self.kwargs),
-            )
-            return bool((args, kwargs) == mine)
-        except Exception:
-            return False
-
-    def completed(self, payload: bytes) -> None:
-        definition = self.command.definition
-        try:
-            hint = Any if definition is None else definition.returns
-            value = self.interpreter.codec.decode(payload, hint)
-        except DurableError as error:
-            self.answer(None, error)
-        else:
-            self.answer(value, None)
-
-    def failed(self, data: Any, attempt: int) -> None:
-        failure = Failure.from_data(data, self.interpreter.codec.decode)
-        error = ActivityError(self.command.name, attempt, failure)
-        error.__cause__ = failure.exception()
-        self.answer(None, error)
-
-    def answer(self, value: Any, error: BaseException | None) -> None:
-        """The activity has ended; if it only had to be waited for, nobody wants the value."""
-        if self.draining:
-            value, error = None, DRAINED
-        self.settle(value, error)
-
-    def withdraw(self, drain: bool) -> bool:
-        if self.settled:
-            return False
-        interpreter = self.interpreter
-        if not self.draining:
-            interpreter.note(ActivityCancelRequested, self.number, self.command)
-        if interpreter.unschedule(self.number):
-            self.settled = True  # issued in this very step: it never starts
-            return False
-        if drain:
-            self.draining = True
-            return True
-        self.settled = True
-        interpreter.drop(self.number)
-        return False
+    def reissue(self) -> None:
+        """The run goes on where an earlier one went wrong: ask again."""
 
 
 class TimerWait(Wait):
     __slots__ = ()
+
+    def expired(self, seq: int, at: datetime) -> Event:
+        return TimerFired(seq, at, self.number)
 
     def issue(self) -> None:
         interpreter = self.interpreter
@@ -195,90 +128,11 @@ class UntilWait(TimerWait):
         return micros(self.command.due_at)
 
 
-class SignalWait(Wait):
-    """Waits for a signal; ``taken`` is (arrival, payload) of the one that it took."""
-
-    __slots__ = ("taken",)
-
-    def __init__(self, interpreter: Interpreter, command: Any, parent: Any, index: int) -> None:
-        super().__init__(interpreter, command, parent, index)
-        self.taken: tuple[int, Any] | None = None
-
-    def probe(self) -> int | None:
-        return self.interpreter.signals.arrival(self.command.name)
-
-    def issue(self) -> None:
-        found = self.interpreter.signals.take(self.command.name)
-        if found is None:
-            self.interpreter.signals.wait(self.command.name, self)
-        else:
-            self.receive(found)
-
-    def receive(self, found: tuple[int, Any]) -> None:
-        self.taken = found
-        try:
-            value = self.interpreter.codec.decode(found[1], self.command.type)
-        except DurableError as error:
-            self.settle(None, error)
-        else:
-            self.settle(value, None)
-
-    def withdraw(self, drain: bool) -> bool:
-        if not self.settled:
-            self.settled = True
-            self.interpreter.signals.leave(self.command.name, self)
-        return False
-
-    def give_back(self) -> None:
-        if self.taken is not None:
-            self.interpreter.put_backs.append((self.command.name, self.taken))
-            self.taken = None
-
-
-class SendWait(Wait):
-    __slots__ = ("value",)
-
-    def __init__(self, interpreter: Interpreter, command: Any, parent: Any, index: int) -> None:
-        super().__init__(interpreter, command, parent, index)
-        self.value = interpreter.codec.pack(command.value, "value")
-
-    def issue(self) -> None:
-        interpreter, command = self.interpreter, self.command
-        self.number = number = interpreter.next_number(self)
-        event = interpreter.expect(SignalSent, number, command)
-        if event is None:
-            value = interpreter.codec.wrap(self.value)
-            seq, at = interpreter.seq, interpreter.at
-            interpreter.emit(SignalSent(seq, at, number, command.instance_id, command.name, value))
-            interpreter.send(number, command.instance_id, command.name, value)
-        elif (event.instance_id, event.name) != (command.instance_id, command.name) or (
-            interpreter.codec.unwrap(event.value) != self.value
-        ):
-            raise interpreter.mismatch(event, command)
-
-    def delivered(self) -> None:
-        self.settle(None, None)
-
-    def failed(self, data: Any) -> None:
-        failure = Failure.from_data(data, self.interpreter.codec.decode)
-        kinds: dict[str, type[DurableError]] = {
-            "durable.errors.InstanceNotFound": InstanceNotFound,
-            "durable.errors.InstanceFinished": InstanceFinished,
-        }
-        self.settle(None, kinds.get(failure.type, UsageError)(failure.message))
-
-    def withdraw(self, drain: bool) -> bool:
-        if not self.settled:  # it has been sent: only the answer is not waited for
-            self.settled = True
-            self.interpreter.drop(self.number)
-        return False
-
-
 class SideEffectWait(Wait):
     __slots__ = ()
 
-    def probe(self) -> int | None:
-        return self.interpreter.seq
+    def probe(self, claims: Claims) -> int | None:
+        return self.interpreter.event_seq
 
     def issue(self) -> None:
         interpreter, command = self.interpreter, self.command
@@ -307,8 +161,20 @@ class SideEffectWait(Wait):
             result = command.fn(*command.args, **command.kwargs)
             value = interpreter.codec.encode(result, f"the value of {command}")
         except Exception as raised:
-            error = Failure.of(raised).to_data(interpreter.codec.encode)
+            error = stored_failure(interpreter.codec, raised)
         return SideEffectRecorded(interpreter.seq, interpreter.at, number, value, error)
+
+
+def stored_failure(codec: Codec, error: BaseException) -> list[Any]:
+    """An exception for a history; details that cannot be stored are described."""
+
+    def encode(details: Any) -> bytes:
+        try:
+            return codec.encode(details)
+        except PayloadError as refused:
+            return codec.encode(f"{details!r:.1000} ({refused})")
+
+    return Failure.of(error).to_data(encode)
 
 
 class JoinWait(Wait):
@@ -316,14 +182,17 @@ class JoinWait(Wait):
 
     __slots__ = ()
 
-    def probe(self) -> int | None:
+    def __init__(self, interpreter: Interpreter, command: Any, parent: Any, index: int) -> None:
+        super().__init__(interpreter, command, parent, index)
+        if command._coroutine.interpreter is not interpreter:
+            raise UsageError(f"{command} belongs to another instance")
+
+    def probe(self, claims: Claims) -> int | None:
         coroutine = self.command._coroutine
         return coroutine.ended_at if coroutine.ended else None
 
     def issue(self) -> None:
         coroutine = self.command._coroutine
-        if coroutine.interpreter is not self.interpreter:
-            raise UsageError(f"{self.command} belongs to another instance")
         if coroutine.ended:
             self.settle(*coroutine.outcome())
             return
@@ -338,60 +207,3 @@ class JoinWait(Wait):
             if joiners:
                 joiners.pop(self, None)
         return False
-
-
-class Signals:
-    """Signals that have arrived and that nobody has read, and who waits, by name."""
-
-    __slots__ = ("_buffers", "_waiters", "count")
-
-    def __init__(self) -> None:
-        self._buffers: dict[str, list[tuple[int, Any]]] = {}
-        self._waiters: dict[str, dict[SignalWait, None]] = {}
-        self.count = 0  # of those who wait
-
-    def arrival(self, name: str) -> int | None:
-        buffer = self._buffers.get(name)
-        return buffer[0][0] if buffer else None
-
-    def take(self, name: str) -> tuple[int, Any] | None:
-        buffer = self._buffers.get(name)
-        if not buffer:
-            return None
-        found = buffer.pop(0)
-        if not buffer:
-            del self._buffers[name]
-        return found
-
-    def wait(self, name: str, wait: SignalWait) -> None:
-        self._waiters.setdefault(name, {})[wait] = None
-        self.count += 1
-
-    def leave(self, name: str, wait: SignalWait) -> None:
-        waiters = self._waiters.get(name)
-        if waiters is not None and wait in waiters:
-            del waiters[wait]
-            self.count -= 1
-            if not waiters:
-                del self._waiters[name]
-
-    def arrive(self, name: str, signal: tuple[int, Any]) -> None:
-        """A signal has come, or comes back to its place: whoever has waited longest gets
-        the earliest."""
-        buffer = self._buffers.setdefault(name, [])
-        place = len(buffer)
-        while place and buffer[place - 1][0] > signal[0]:
-            place -= 1
-        buffer.insert(place, signal)
-        waiters = self._waiters.get(name)
-        if waiters:
-            wait = next(iter(waiters))
-            self.leave(name, wait)
-            found = self.take(name)
-            assert found is not None
-            wait.receive(found)
-
-    def unread(self) -> tuple[str, ...]:
-        """Names of what nobody has read, one for each signal, in order of arrival."""
-        left = [(arrival, n) for n, buffer in self._buffers.items() for arrival, _ in buffer]
-        return tuple(name for _, name in sorted(left))

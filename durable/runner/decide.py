@@ -10,21 +10,36 @@ import logging
 import os
 import traceback
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from datetime import datetime
 from hashlib import blake2b
 
+from durable.closing import close_children
 from durable.codec import Codec
 from durable.errors import DurableError
-from durable.events import ActivityCancelled
+from durable.events import ActivityCancelled, Event, load
 from durable.failure import PACKAGE
-from durable.interpreter import Interpreter, StepAborted
+from durable.header import Header
+from durable.interpreter import Decision, Ending, Interpreter, StepAborted
 from durable.model import Status, moment
 from durable.runner.attempt import Outcome
 from durable.runner.held import Held, as_event, signal_name, started
-from durable.runner.steps import cancel, end, new_task, outgoing, pack_vars
-from durable.store import End, Message, NewTask, Step
+from durable.runner.steps import (
+    cancel,
+    cancel_child,
+    end,
+    new_task,
+    next_run,
+    outgoing,
+    pack_vars,
+    start_child,
+)
+from durable.store import End, Message, NewTask, NextRun, Step
 
 logger = logging.getLogger("durable.worker")
+
+WARN_HISTORY = 10_000
+MAX_HISTORY = 50_000
 
 
 def aborted(error: StepAborted) -> str:
@@ -42,33 +57,46 @@ class UnseenMessages(Exception):
     """The workflow ended before messages that had come were applied."""
 
 
+class HistoryTooLong(DurableError):
+    """A history has more events than it may have."""
+
+
 @dataclass(slots=True)
 class Proposal:
     """A step, not yet committed, with what belongs to it.
 
     outcomes: of local attempts, which are among its events. eager: its tasks that start
-    here when it has been committed.
+    here when it has been committed. lookups: children of an earlier run (command, id) that
+    may have ended unheard.
     """
 
     held: Held
     step: Step
     outcomes: list[tuple[int, Outcome]] = field(default_factory=list)
     eager: list[NewTask] = field(default_factory=list)
+    lookups: list[tuple[int, str]] = field(default_factory=list)
 
 
 class Decider:
     """Makes steps for one worker.
 
     eager(name, queue) tells whether a new task of this kind can start here at once; it
-    takes a slot if so. build: the fingerprint written with a block.
+    takes a slot if so. build: the fingerprint written with a block. max_history: events that
+    a history may have.
     """
 
     def __init__(
-        self, worker: str, build: str, codec: Codec, eager: Callable[[str, str], bool]
+        self,
+        worker: str,
+        build: str,
+        codec: Codec,
+        eager: Callable[[str, str], bool],
+        max_history: int = MAX_HISTORY,
     ) -> None:
         self.worker = worker
         self.build = build
         self.codec = codec
+        self.max_history = max_history
         self._eager = eager
         self._secret = os.urandom(32)
         self._seeds = 0
@@ -106,27 +134,68 @@ class Decider:
         step = Step(instance.uid, instance.run, held.epoch, held.length, [])
         at_us = max(now, interpreter.at_us)
         at = moment(at_us) if at_us != interpreter.at_us else interpreter.at
+        left: list[bytes] = []
         if interpreter.seq == 0:
-            version = interpreter.definition.version
-            interpreter.apply(started(instance, version, at_us, self._seed()), at_us)
-            step.version = version
+            left = self._begin(held, interpreter, step, at_us)
         late: list[str] = []
         for thing in held.due(at_us):
+            if interpreter.ending is not None:
+                self._after_the_end(held, step, thing, late)
+                continue
             if isinstance(thing, Message):
                 step.messages.append(thing.id)
-                if interpreter.ending is not None:
-                    if not held.messages_first:
-                        raise UnseenMessages
-                    late += filter(None, [signal_name(thing)])
-                    continue
             elif isinstance(thing, Outcome):
                 step.done.append((thing.attempt.key[2], thing.attempt.epoch))
-            if interpreter.ending is None:
-                event = as_event(thing, interpreter.seq, at)
-                command = getattr(event, "command", None)
-                if command is None or interpreter.expects(command):
-                    interpreter.apply(event, at_us)
-        return self._propose(held, interpreter, step, now, tuple(late))
+            event = self._event(interpreter, thing, at)
+            if event is not None:
+                interpreter.apply(event, at_us)
+        return self._propose(held, interpreter, step, now, late, left)
+
+    def _begin(self, held: Held, interpreter: Interpreter, step: Step, at_us: int) -> list[bytes]:
+        """Begin a run, with what it has from the run before; gives what is left of that."""
+        instance, definition = held.instance, interpreter.definition
+        header = Header.load(instance.header)
+        interpreter.apply(started(instance, header, definition, at_us, self._seed()), at_us)
+        step.version = definition.version
+        for place, data in enumerate(header.carried):
+            if interpreter.ending is not None:
+                return list(header.carried[place:])
+            interpreter.apply(load(data, interpreter.seq, moment(at_us)), at_us)
+        return []
+
+    def _event(
+        self, interpreter: Interpreter, thing: Message | Outcome | int, at: datetime
+    ) -> Event | None:
+        """What is applied; None if nothing waits for it any more."""
+        seq = interpreter.seq
+        if isinstance(thing, int):
+            return interpreter.fired(thing, seq, at) if thing in interpreter.timers else None
+        event = as_event(thing, seq, at)
+        message_id = thing.message_id if isinstance(thing, Message) else ""
+        return event if interpreter.expects(event, message_id) else None
+
+    def _after_the_end(
+        self, held: Held, step: Step, thing: Message | Outcome | int, late: list[str]
+    ) -> None:
+        """Something came too late for this run; messages wait for the next one, if there is
+        one. Raises `UnseenMessages` if the end must see them first."""
+        if isinstance(thing, Outcome):
+            step.done.append((thing.attempt.key[2], thing.attempt.epoch))
+        if not isinstance(thing, Message) or self._following(held) is not None:
+            return
+        if not held.messages_first:
+            raise UnseenMessages
+        step.messages.append(thing.id)
+        late += filter(None, [signal_name(thing.event)])
+
+    def _following(self, held: Held) -> NextRun | None:
+        """The run that follows this one, which has ended."""
+        interpreter = held.interpreter
+        assert interpreter is not None
+        assert interpreter.ending is not None
+        return next_run(
+            held.instance, interpreter.definition, interpreter.ending, interpreter.at_us
+        )
 
     def _seed(self) -> bytes:
         """16 random bytes: a keyed hash of a counter, cheaper than asking the system."""
@@ -134,20 +203,27 @@ class Decider:
         return blake2b(self._seeds.to_bytes(8, "big"), digest_size=16, key=self._secret).digest()
 
     def _propose(
-        self, held: Held, interpreter: Interpreter, step: Step, now: int, late: tuple[str, ...]
+        self,
+        held: Held,
+        interpreter: Interpreter,
+        step: Step,
+        now: int,
+        late: list[str],
+        left: list[bytes],
     ) -> Proposal:
         proposal = Proposal(held, step, held.outcomes)
         if interpreter.decision.cancels:
             self._answer_cancels(interpreter)
+        self._watch_length(held, interpreter)
         decision = interpreter.take()
         step.events = decision.events
         if decision.vars_changed:
             step.vars = pack_vars(interpreter.variables)
+        self._send(held, interpreter, decision, step, now)
         if interpreter.ending is not None:
-            step.end = end(interpreter.ending, late)
-            step.release = True
-            step.sends = [outgoing(step.uid, step.run, s, now, self.codec) for s in decision.sends]
+            self._end(held, interpreter.ending, step, late, left)
             return proposal
+        proposal.lookups = decision.lookups
         for task in decision.tasks.values():
             owner = self.worker if self._eager(task.call.name, task.queue) else ""
             row = new_task(task, owner, now)
@@ -156,15 +232,66 @@ class Decider:
                 proposal.eager.append(row)
         if decision.cancels:
             step.cancels = [cancel(step.run, number) for number in decision.cancels]
-        if decision.sends:
-            step.sends = [outgoing(step.uid, step.run, s, now, self.codec) for s in decision.sends]
         step.wake_at = interpreter.next_due()
         step.release = not proposal.eager and not held.running
-        if not interpreter.pending and not interpreter.signals.count:
+        if not interpreter.timers and interpreter.is_stuck():
             reason = interpreter.deadlock()
             logger.warning("%s is blocked: %s", held.instance.id, reason)
             step.end = End(Status.BLOCKED, reason)
         return proposal
+
+    def _send(
+        self, held: Held, interpreter: Interpreter, decision: Decision, step: Step, now: int
+    ) -> None:
+        """What goes to other instances: signals, children, and their cancels."""
+        instance, codec = held.instance, self.codec
+        if decision.starts:
+            started = decision.starts.values()
+            step.starts = [start_child(instance, child, now, codec) for child in started]
+        if decision.sends:
+            run_of = interpreter.run_of
+            step.sends = [
+                outgoing(step.uid, run_of(sent.command), sent, now, codec)
+                for sent in decision.sends
+            ]
+        step.sends += [cancel_child(instance, child, now) for child in decision.child_cancels]
+
+    def _end(
+        self, held: Held, ending: Ending, step: Step, late: list[str], left: list[bytes]
+    ) -> None:
+        """The run is over. left: what it was to begin with and did not come to."""
+        interpreter, instance = held.interpreter, held.instance
+        assert interpreter is not None
+        now = interpreter.at_us
+        step.release = True
+        if interpreter.children:
+            step.close = close_children(instance.id, instance.uid, instance.run, now)
+        following = self._following(held)
+        if following is None:
+            names = [*filter(None, map(signal_name, left)), *late]
+            step.end = end(instance, ending, tuple(names), self.codec, now)
+        elif left:
+            header = Header.load(following.header)
+            carried = (*header.carried, *left)
+            following = replace(following, header=replace(header, carried=carried).dump())
+        step.next = following
+
+    def _watch_length(self, held: Held, interpreter: Interpreter) -> None:
+        """Warn of a history that grows long, and stop one that is too long."""
+        length = interpreter.seq
+        if length < WARN_HISTORY or interpreter.ending is not None:
+            return
+        if held.length < WARN_HISTORY:
+            logger.warning(
+                "%s has %s events: let it `return continue_as_new(…)` now and then; at %s it is "
+                "blocked", held.instance.id, length, self.max_history,
+            )  # fmt: skip
+        if length > self.max_history:
+            raise HistoryTooLong(
+                f"the history would have {length} events, more than max_history="
+                f"{self.max_history}: change the workflow to `return continue_as_new(…)` before, "
+                "or give its workers a higher max_history and retry it"
+            )
 
     @staticmethod
     def _answer_cancels(interpreter: Interpreter) -> None:
@@ -178,4 +305,5 @@ class Decider:
             decision.cancels.remove(number)
             del decision.tasks[number]
             event = ActivityCancelled(interpreter.seq, interpreter.at, number)
-            interpreter.apply(event, interpreter.at_us)
+            if interpreter.expects(event):
+                interpreter.apply(event, interpreter.at_us)

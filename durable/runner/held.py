@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import platform
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
@@ -16,17 +17,22 @@ from durable.events import (
     ActivityFailed,
     Event,
     SignalReceived,
-    TimerFired,
     WorkflowStarted,
     load,
 )
+from durable.header import Header
 from durable.interpreter import Interpreter
 from durable.model import Instance, moment
+from durable.propagation import Propagators
+from durable.retry import microseconds
 from durable.runner.attempt import Outcome
 from durable.runner.steps import unpack_vars
 from durable.store import Message
+from durable.tokens import PROMISE, Token
 
 PYTHON = platform.python_version()
+
+Flow = WorkflowDefinition[..., Any]
 
 
 @dataclass(slots=True, eq=False)
@@ -71,48 +77,55 @@ class Held:
         return [row[3] for row in rows]
 
 
-def as_event(thing: Message | Outcome | int, seq: int, at: datetime) -> Event:
-    """The event that a message, an outcome or a timer's number becomes when it is applied."""
+def as_event(thing: Message | Outcome, seq: int, at: datetime) -> Event:
+    """The event that a message or an outcome becomes when it is applied."""
     if isinstance(thing, Message):
         return load(thing.event, seq, at)
-    if isinstance(thing, int):
-        return TimerFired(seq, at, thing)
     attempt = thing.attempt
     command = attempt.key[2]
     if thing.value is not None:
         return ActivityCompleted(seq, at, command, thing.value, attempt.number)
-    if thing.failure is not None:
-        return ActivityFailed(seq, at, command, thing.failure, attempt.number)
-    return ActivityCancelled(seq, at, command)
+    if thing.cancelled:
+        return ActivityCancelled(seq, at, command, thing.failure)
+    return ActivityFailed(seq, at, command, thing.failure, attempt.number)
 
 
-def started(instance: Instance, version: int, now: int, seed: bytes) -> WorkflowStarted:
+def started(
+    instance: Instance, header: Header, definition: Flow, now: int, seed: bytes
+) -> WorkflowStarted:
     """The first event of a run. seed: 16 random bytes."""
+    parent = instance.parent
+    timeout = definition.timeout if header.timeout is None else header.timeout
     return WorkflowStarted(
         0,
         moment(now),
         instance.workflow,
-        version,
+        definition.version,
         instance.args,
         instance.kwargs,
-        None,
+        None if parent is None else [parent.id, parent.run, parent.command],
         list(instance.tags),
         instance.memo,
         instance.queue,
         seed,
-        None,
+        header.context,
         PYTHON,
+        header.attempt,
+        None if timeout is None else moment(now + microseconds(timeout, "timeout")),
     )
 
 
 def revive(
     instance: Instance,
-    definition: WorkflowDefinition[..., object],
+    definition: Flow,
     history: list[tuple[int, bytes]],
     codec: Codec,
+    secret: Callable[[], bytes],
+    propagators: Propagators | None = None,
 ) -> Interpreter:
     """A live interpreter from a stored history (which may be empty).
 
+    secret: gives the store's key of tokens.
     Raises `PayloadError` for a history that is damaged, `NonDeterminismError` for code
     that does not match it.
     """
@@ -125,8 +138,15 @@ def revive(
         if seq != place:
             raise PayloadError(f"the history has event {seq} where {place} must be")
         events.append(load(data, seq))
+    uid, run = instance.uid, instance.run
     interpreter = Interpreter(
-        definition, codec, instance.id, instance.run, unpack_vars(instance.vars)
+        definition,
+        codec,
+        instance.id,
+        run,
+        unpack_vars(instance.vars),
+        lambda number: Token(PROMISE, uid, run, number).text(secret()),
+        propagators,
     )
     try:
         interpreter.replay(events)
@@ -136,7 +156,7 @@ def revive(
     return interpreter
 
 
-def signal_name(message: Message) -> str | None:
-    """The name of the signal that a message is, or None if it is something else."""
-    event = load(message.event, 0)
+def signal_name(data: bytes) -> str | None:
+    """The name of the signal that an encoded event is, or None if it is something else."""
+    event = load(data, 0)
     return event.name if isinstance(event, SignalReceived) else None

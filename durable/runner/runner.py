@@ -20,30 +20,29 @@ Not thread-safe: one loop calls it.
 from __future__ import annotations
 
 import logging
-import random
 from collections.abc import Callable, Iterable
 from dataclasses import replace
 
 from durable.codec import Codec
-from durable.commands import ActivityOptions
 from durable.errors import DurableError, OutcomeUnknown
 from durable.interpreter import StepAborted
 from durable.model import Instance, Task, WorkerInfo
+from durable.propagation import Propagators
 from durable.registry import Registry
-from durable.runner.attempt import Attempt, Outcome, crashed_too_often
+from durable.runner.attempt import Attempt, Outcome
 from durable.runner.cache import Cache
 from durable.runner.collector import paused
-from durable.runner.decide import Decider, Proposal, UnseenMessages, aborted
+from durable.runner.decide import MAX_HISTORY, Decider, Proposal, UnseenMessages, aborted
 from durable.runner.held import Held, revive
-from durable.runner.results import completion, first_attempt, next_attempt, postponed
+from durable.runner.lookups import Lookup, look_up
+from durable.runner.outbox import Outbox
+from durable.runner.results import first_attempt, foregone, next_attempt
 from durable.store import (
     Claimed,
     ClaimedInstance,
     ClaimRequest,
-    Completion,
     NewTask,
     Poison,
-    Postponed,
     Store,
     TaskKey,
     Verdict,
@@ -60,6 +59,7 @@ class Runner:
 
     slots: activities that may run here at once. max_held: instances held at once.
     on_step: called after the commit with the instance, the first seq and the new events.
+    propagators: what is carried along. max_history: events that a history may have.
     """
 
     def __init__(
@@ -73,6 +73,8 @@ class Runner:
         max_held: int,
         cache: Cache,
         on_step: Callable[[Instance, int, list[bytes]], None] | None = None,
+        propagators: Propagators | None = None,
+        max_history: int = MAX_HISTORY,
     ) -> None:
         self.store = store
         self.registry = registry
@@ -82,6 +84,8 @@ class Runner:
         self.max_held = max_held
         self.cache = cache
         self.on_step = on_step
+        self.propagators = propagators
+        self.max_history = max_history
         self.held: dict[bytes, Held] = {}
         self.attempts: dict[TaskKey, Attempt] = {}
         self.stepping: Held | None = None  # read by the watchdog
@@ -91,11 +95,11 @@ class Runner:
         self._todo: dict[bytes, Held] = {}
         self._proposals: list[Proposal] = []  # proposed and not yet committed
         self._waiting: list[Proposal] = []  # whose rows were locked elsewhere
-        self._completions: list[Completion] = []
-        self._postponed: list[Postponed] = []
+        self._outbox = Outbox()
         self._starting: list[Attempt] = []
         self._kept: dict[TaskKey, Outcome] = {}  # of steps whose outcome is unknown
-        self._decider = Decider(worker.id, worker.build, codec, self._reserve)
+        self._lookups: list[Lookup] = []
+        self._decider = self._new_decider()
 
     # -- work comes in ------------------------------------------------------------------
 
@@ -107,12 +111,7 @@ class Runner:
     def busy(self) -> bool:
         """Whether `turn` has something to do."""
         return bool(
-            self._todo
-            or self._proposals
-            or self._completions
-            or self._postponed
-            or self._starting
-            or self.must_reconcile
+            self._todo or self._proposals or self._outbox or self._starting or self.must_reconcile
         )
 
     def claim(self) -> Claimed:
@@ -171,13 +170,14 @@ class Runner:
 
     def _take_task(self, task: Task) -> None:
         key = (task.uid, task.run, task.command)
-        attempt = next_attempt(task)
+        attempt = next_attempt(task, self.store.secret)
         self.attempts[key] = attempt
         held = self.held.get(task.uid)
         if held is not None and held.instance.run == task.run:
             held.running.add(task.command)
-        if task.crashes >= ActivityOptions.from_data(task.options).max_crashes:
-            self.finish(crashed_too_often(attempt, self.codec))
+        outcome = foregone(task, attempt, self.store.now, self.codec)
+        if outcome is not None:
+            self.finish(outcome)
         else:
             self._starting.append(attempt)
 
@@ -186,33 +186,28 @@ class Runner:
         attempt = outcome.attempt
         if self.attempts.get(attempt.key) is not attempt:
             return False
+        held = self._let_go(attempt)
+        now = self.store.now()
+        if outcome.value is None and self._outbox.postpone(outcome, now):
+            return True
+        if held is None or attempt.exposed:  # who has its token may have completed it
+            self._outbox.complete(outcome, now)
+        else:
+            held.outcomes.append((now, outcome))
+            self._todo[held.uid] = held
+        return True
+
+    def _let_go(self, attempt: Attempt) -> Held | None:
+        """It runs here no more; gives its instance, if that is held because of it."""
         del self.attempts[attempt.key]
         uid, run, command = attempt.key
         held = self.held.get(uid)
-        if held is not None and (held.instance.run != run or command not in held.running):
-            held = None
-        if held is not None:
-            held.running.discard(command)
-        if outcome.failure is not None and self._retry(outcome):
-            if held is not None and not held.running:
-                self._todo[uid] = held  # nothing of it runs here any more: it is given back
-            return True
-        if held is not None:
-            held.outcomes.append((self.store.now(), outcome))
-            self._todo[uid] = held
-        else:
-            self._complete_elsewhere(outcome)
-        return True
-
-    def _retry(self, outcome: Outcome) -> bool:
-        """Postpone the task if it is to be tried again."""
-        again = postponed(outcome, self.store.now(), random.random())
-        if again is not None:
-            self._postponed.append(again)
-        return again is not None
-
-    def _complete_elsewhere(self, outcome: Outcome) -> None:
-        self._completions.append(completion(outcome, self.store.now()))
+        if held is None or held.instance.run != run or command not in held.running:
+            return None
+        held.running.discard(command)
+        if not held.running:
+            self._todo[uid] = held  # at least to be given back
+        return held
 
     def _reserve(self, name: str, queue: str) -> bool:
         """Whether a new task can start here at once; takes a slot if so."""
@@ -234,20 +229,18 @@ class Runner:
     def _turn(self) -> list[Attempt]:
         if self.must_reconcile:
             self.reconcile()
-        if self._completions or self._postponed:
-            self._complete()
+        if self._outbox:
+            self._outbox.send(self.store, self.worker.id)
         if self._todo:
             self._propose()
+        while self._lookups:  # before the commit, so that nothing of it is forgotten
+            look_up(self.store, self.codec, self._lookups[0])
+            del self._lookups[0]
         while self._proposals:
             self._commit(list(self._proposals))
         self._proposals, self._waiting = self._waiting, []
         starting, self._starting = self._starting, []
         return starting
-
-    def _complete(self) -> None:
-        completions, postponed = self._completions, self._postponed
-        self.store.complete(self.worker.id, completions, postponed)  # safe to repeat
-        self._completions, self._postponed = [], []
 
     def _propose(self) -> None:
         proposed = {p.held.uid for p in self._proposals}
@@ -288,6 +281,7 @@ class Runner:
         held.outcomes = []
         held.messages = []
         self._proposals.append(proposal)
+        self._lookups += [(held.instance, number, id) for number, id in proposal.lookups]
 
     def _block(self, held: Held, reason: str) -> Proposal:
         self._give_away(held.outcomes)
@@ -296,7 +290,7 @@ class Runner:
 
     def _give_away(self, outcomes: Iterable[tuple[int, Outcome]]) -> None:
         for _, outcome in outcomes:
-            self._complete_elsewhere(outcome)
+            self._outbox.complete(outcome, self.store.now())
 
     def _load(self, helds: list[Held]) -> dict[bytes, str]:
         """Read histories and replay them; gives the reasons of those that cannot be."""
@@ -315,7 +309,9 @@ class Runner:
             try:
                 history = found.get(held.uid, [])
                 present = replace(instance, history_length=held.length)  # not as it was claimed
-                held.interpreter = revive(present, definition, history, self.codec)
+                held.interpreter = revive(
+                    present, definition, history, self.codec, self.store.secret, self.propagators
+                )
                 if held.interpreter.ending is not None:
                     broken[held.uid] = "its history has an end, and it is not finished"
             except StepAborted as error:
@@ -390,8 +386,8 @@ class Runner:
         for asked in step.cancels:
             attempt = self.attempts.get((step.uid, step.run, asked.command))
             if attempt is not None:
-                attempt.cancelled = True
-        if step.end is not None and step.end.status.finished:
+                attempt.stopping = True
+        if step.next is not None or (step.end is not None and step.end.status.finished):
             self._forget(held)
         elif step.release:  # what came since it was proposed waits in the store
             self._todo.pop(step.uid, None)
@@ -404,7 +400,7 @@ class Runner:
     def _start(self, held: Held, row: NewTask) -> None:
         self._reserved -= 1
         key = (held.uid, held.instance.run, row.command)
-        attempt = first_attempt(key, held.instance.id, row)
+        attempt = first_attempt(key, held.instance.id, row, self.store.secret)
         held.running.add(key[2])
         self.attempts[key] = attempt
         self._starting.append(attempt)
@@ -447,10 +443,9 @@ class Runner:
             self._forget(held)
         for key, attempt in list(self.attempts.items()):
             if owned.tasks.get(key) != attempt.epoch:
-                del self.attempts[key]
+                self._let_go(attempt)
         kept = {k: o for k, o in self._kept.items() if owned.tasks.get(k) == o.attempt.epoch}
-        waiting = {(c.uid, c.run, c.command) for c in self._completions}
-        waiting |= {(p.uid, p.run, p.command) for p in self._postponed}
+        waiting = self._outbox.keys()
         for proposal in self._proposals:
             waiting |= {o.attempt.key for _, o in proposal.outcomes}
         for held in self.held.values():
@@ -479,17 +474,21 @@ class Runner:
         self._todo.clear()
         self._proposals.clear()
         self._waiting.clear()
-        self._completions.clear()
-        self._postponed.clear()
+        self._outbox.clear()
         self._starting.clear()
         self._kept.clear()
+        self._lookups.clear()
         self._reserved = 0
         self.must_reconcile = False
 
     def become(self, worker: WorkerInfo) -> None:
         """Go on as another incarnation, after `drop_all`."""
         self.worker = worker
-        self._decider = Decider(worker.id, worker.build, self.codec, self._reserve)
+        self._decider = self._new_decider()
+
+    def _new_decider(self) -> Decider:
+        worker = self.worker
+        return Decider(worker.id, worker.build, self.codec, self._reserve, self.max_history)
 
 
 _VERDICTS = {

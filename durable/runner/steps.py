@@ -2,16 +2,30 @@
 
 from __future__ import annotations
 
+import random
 from collections.abc import Callable
+from dataclasses import replace
+from hashlib import blake2b
 from typing import Any
 
 import msgpack
 
+from durable.closing import reply
 from durable.codec import Codec
-from durable.commands import ActivityOptions
-from durable.errors import InstanceFinished, InstanceNotFound, UsageError
+from durable.commands import MISSING, ActivityOptions
+from durable.definitions import StartOptions, WorkflowDefinition
+from durable.errors import (
+    InstanceAlreadyExists,
+    InstanceFinished,
+    InstanceNotFound,
+    PermanentError,
+    UsageError,
+)
 from durable.events import (
     ActivityCancelled,
+    CancelRequested,
+    ChildFailed,
+    ContinuedAsNew,
     Event,
     SignalDelivered,
     SignalFailed,
@@ -22,9 +36,11 @@ from durable.events import (
     dump,
 )
 from durable.failure import Failure
-from durable.interpreter import Ending, ScheduledTask, SentSignal
-from durable.model import EPOCH, Status
-from durable.store import Cancel, End, NewTask, Outgoing, Sent
+from durable.header import Header
+from durable.interpreter import ChildCancel, Ending, ScheduledTask, SentSignal, StartedChild
+from durable.model import EPOCH, Instance, Parent, ParentClose, Status, micros
+from durable.retry import microseconds, type_name
+from durable.store import Cancel, End, NewInstance, NewTask, NextRun, Outgoing, Sent, Start
 
 _MICROS = 1_000_000
 
@@ -43,6 +59,7 @@ def new_task(task: ScheduledTask, owner: str, now: int) -> NewTask:
         owner,
         now,
         None if total is None else now + int(total * _MICROS),
+        task.context,
     )
 
 
@@ -58,12 +75,9 @@ def cancelled_event(command: int) -> bytes:
     return dump(ActivityCancelled(0, EPOCH, command), 0)
 
 
-def done_id(run: int, command: int) -> str:
-    return f"done:{run}:{command}"
-
-
 def outgoing(uid: bytes, run: int, sent: SentSignal, now: int, codec: Codec) -> Outgoing:
-    """A signal to another instance, with the event that answers each outcome."""
+    """A signal to another instance, with the event that answers each outcome. run: in which
+    it was issued: a retry of the run that sends it again is recognised."""
     number, target = sent.command, sent.instance_id
     message_id = f"{uid.hex()}:{run}:{number}"
 
@@ -81,6 +95,87 @@ def outgoing(uid: bytes, run: int, sent: SentSignal, now: int, codec: Codec) -> 
             Sent.FULL: refused(UsageError(f"too many messages wait for instance {target!r}")),
         },
     )
+
+
+def child_uid(parent: bytes, child: str, command: int, at: int) -> bytes:
+    """The uid of a child: it derives from what stands in the parent's history, so that a
+    later step of any worker finds the same child. As with all uids its first 6 bytes are the
+    time; then the command, so that children are listed in their order; then a digest."""
+    parts = parent + child.encode() + command.to_bytes(8, "big") + at.to_bytes(8, "big")
+    place = (at // 1000).to_bytes(6, "big") + (command & 0xFFFFFF).to_bytes(3, "big")
+    return place + blake2b(parts, digest_size=7).digest()
+
+
+def start_child(instance: Instance, child: StartedChild, now: int, codec: Codec) -> Start:
+    """The row of a child, with the event that answers if its id is in use."""
+    options: StartOptions = child.call.options
+    command, id = child.command, child.instance_id
+    uid = child_uid(instance.uid, id, command, child.at)
+    given = options.retry is not MISSING
+    header = Header(options.retry if given else None, given, options.timeout, child.context)
+    taken = InstanceAlreadyExists(f"an instance with the id {id!r} exists")
+    failure = Failure.of(taken).to_data(codec.encode)
+    start_at = now
+    if options.delay is not None:
+        start_at = now + microseconds(options.delay, "delay")
+    elif options.start_at is not None:
+        start_at = max(now, micros(options.start_at))
+    close = options.parent_close or ParentClose.CANCEL
+    row = NewInstance(
+        uid,
+        id,
+        blake2b(uid, digest_size=16).digest(),
+        child.call.name,
+        options.version,
+        child.queue,
+        child.args,
+        child.kwargs,
+        start_at,
+        None if options.memo is None else codec.encode(options.memo, "memo"),
+        options.tags,
+        Parent(instance.uid, instance.id, instance.run, command, close),
+        header.dump(),
+    )
+    taken_id = f"taken:{instance.run}:{command}"
+    return Start(row, taken_id, dump(ChildFailed(0, EPOCH, command, failure, False), now))
+
+
+def cancel_child(instance: Instance, child: ChildCancel, now: int) -> Outgoing:
+    """The message by which a parent asks its child to stop."""
+    event = CancelRequested(0, EPOCH, f"cancelled by its parent {instance.id}")
+    return Outgoing(
+        "",
+        f"{instance.uid.hex()}:{child.command}:cancel",
+        dump(event, now),
+        urgent=True,
+        uid=child_uid(instance.uid, child.instance_id, child.command, child.at),
+    )
+
+
+def next_run(
+    instance: Instance, definition: WorkflowDefinition[..., Any], ending: Ending, now: int
+) -> NextRun | None:
+    """The run that follows: the workflow continues as new, or has failed and is to be tried
+    again; None if this is the end."""
+    header = Header.load(instance.header)
+    event = ending.event
+    if isinstance(event, ContinuedAsNew):
+        header = replace(header, carried=ending.carried, attempt=1)
+        return NextRun(event.args, event.kwargs, now, None, header.dump())
+    if not isinstance(event, WorkflowFailed) or ending.cancelled:
+        return None
+    retry = header.retry if header.has_retry else definition.retry
+    delay = None
+    if retry is not None and type_name(PermanentError) not in ending.types:
+        delay = retry.delay(header.attempt, ending.types, random.random())
+    if retry is None or delay is None:
+        return None
+    start_at = now + microseconds(delay, "delay")
+    total = retry.total_timeout
+    if total is not None and start_at > instance.created_at + microseconds(total, "total_timeout"):
+        return None
+    header = replace(header, carried=ending.carried, attempt=header.attempt + 1)
+    return NextRun(instance.args, instance.kwargs, start_at, instance.version, header.dump())
 
 
 def pack_vars(variables: dict[str, bytes]) -> bytes:
@@ -115,6 +210,13 @@ _ENDS: dict[type[Event], Callable[[Any], dict[str, Any]]] = {
 }
 
 
-def end(ending: Ending, unread: tuple[str, ...] = ()) -> End:
-    """The end of an instance; ``unread``: signals that came too late to be events."""
-    return End(unread=ending.unread + unread, **_ENDS[type(ending.event)](ending.event))
+def end(
+    instance: Instance, ending: Ending, unread: tuple[str, ...], codec: Codec, now: int
+) -> End:
+    """The end of an instance, with what its parent is told; ``unread``: signals that came too
+    late to be events."""
+    ended = End(unread=ending.unread + unread, **_ENDS[type(ending.event)](ending.event))
+    parent = instance.parent
+    if parent is None:
+        return ended
+    return replace(ended, reply=reply(instance.id, parent.command, ended, codec, now))

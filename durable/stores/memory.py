@@ -9,8 +9,6 @@ Rules
   refused is refused before the first change.
 * The generation counts changes that somebody else may be waiting for.  Each is announced
   under the lock that made it, so a `wait` with a mark taken before it returns.
-* Only a registered worker claims.  One that was taken over while it was stopped would
-  otherwise own things under a name that nobody looks after any more.
 * The store is of one process.  A forked child has a copy as of the fork; the lock is held
   across the fork, so the copy is whole.
 """
@@ -21,24 +19,27 @@ import os
 import time
 import weakref
 from bisect import bisect_left
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from heapq import nsmallest
 from threading import Condition
 
-from durable.errors import InstanceAlreadyExists, UsageError
+from durable.errors import UsageError
 from durable.model import Instance, Stats, Status, Task, WorkerInfo
 from durable.store import (
     DEFAULT_MAX_INBOX,
     UNKNOWN,
+    Beat,
     Claimed,
-    ClaimedInstance,
     ClaimRequest,
+    Close,
     Completion,
     Created,
     Filter,
     Message,
     NewInstance,
+    NextRun,
     Outgoing,
     Owned,
     Page,
@@ -49,13 +50,13 @@ from durable.store import (
     TaskKey,
     Verdict,
 )
+from durable.stores.memory_claims import Claims
+from durable.stores.memory_clients import Clients
+from durable.stores.memory_family import Family
 from durable.stores.memory_rows import Row, Rows, needs
 from durable.stores.memory_steps import Steps
 
 __all__ = ["MemoryStore"]
-
-OWN_AT_ONCE = 1000
-"""How many of its own due instances a claim gives to a worker."""
 
 SCHEMA = (1, 1)
 
@@ -80,8 +81,12 @@ class MemoryStore(Store):
     ) -> None:
         self.url = url
         self._clock = clock or _system_clock
+        self._secret = os.urandom(32)
         self._rows = Rows()
-        self._steps = Steps(self._rows, max_inbox)
+        family = Family(self._rows)
+        self._clients = Clients(self._rows, family)
+        self._claims = Claims(self._rows)
+        self._steps = Steps(self._rows, family, max_inbox)
         self._generation = 0
         self._lock = Condition()
         _stores.add(self)
@@ -99,6 +104,9 @@ class MemoryStore(Store):
 
     def close(self) -> None:
         """Nothing to release: the rows stay as long as the store."""
+
+    def secret(self) -> bytes:
+        return self._secret
 
     def size(self) -> int:
         return 0
@@ -124,73 +132,59 @@ class MemoryStore(Store):
         self._generation += 1
         self._lock.notify_all()
 
+    @contextmanager
+    def _change(self) -> Iterator[int]:
+        """A transaction that somebody else may be waiting for; gives its moment."""
+        with self._lock:
+            yield self._clock()
+            self._announce()
+
     # -- clients ------------------------------------------------------------------------
 
     def create(self, new: Sequence[NewInstance], if_exists: str) -> list[Created]:
-        with self._lock:
-            now = self._clock()
-            self._refuse_existing(new, if_exists)
-            made = [self._create(one, if_exists, now) for one in new]
-            self._announce()
-            return made
-
-    def _refuse_existing(self, new: Sequence[NewInstance], if_exists: str) -> None:
-        tokens: dict[str, bytes] = {}
-        for one in new:
-            row = self._rows.by_id.get(one.id)
-            token = tokens.get(one.id, None if row is None else row.token)
-            if token == one.token or if_exists == "use":
-                continue
-            free = row is None or (if_exists == "restart" and row.instance.status.finished)
-            if one.id in tokens or not free:
-                raise InstanceAlreadyExists(f"an instance with the id {one.id!r} exists")
-            tokens[one.id] = one.token
-
-    def _create(self, new: NewInstance, if_exists: str, now: int) -> Created:
-        row = self._rows.by_id.get(new.id)
-        if row is None:
-            row = self._rows.add(new, now)
-        elif row.token != new.token:
-            if if_exists == "use":
-                return Created(row.instance.uid, row.instance.run, new=False)
-            self._rows.restart(row, new, now)
-        return Created(row.instance.uid, row.instance.run, new=True)
+        with self._change() as now:
+            return self._clients.create(new, if_exists, now)
 
     def send(self, messages: Sequence[Outgoing]) -> list[Sent]:
-        with self._lock:
-            now = self._clock()
-            outcomes = [self._steps.send(message, now) for message in messages]
-            self._announce()
-            return outcomes
+        with self._change() as now:
+            return [self._steps.send(message, now) for message in messages]
 
-    def terminate(self, id: str, message_id: str, event: bytes, reason: str) -> Sent:
-        with self._lock:
-            row = self._rows.target(id, message_id)
-            if isinstance(row, Sent):
-                return row
-            row.receipts.add(message_id)
-            instance = row.instance
-            row.histories[instance.run].append(event)
-            self._rows.finish(
-                row,
-                Status.TERMINATED,
-                self._clock(),
-                epoch=instance.epoch + 1,
-                history_length=instance.history_length + 1,
-                reason=reason,
-            )
-            self._announce()
-            return Sent.SENT
+    def terminate(
+        self,
+        id: str,
+        message_id: str,
+        event: bytes,
+        reason: str,
+        reply: bytes | None = None,
+        close: Close | None = None,
+    ) -> Sent:
+        with self._change() as now:
+            return self._clients.terminate(id, message_id, event, reason, reply, close, now)
+
+    def pause(self, id: str, message_id: str, event: bytes) -> Sent:
+        with self._change():
+            return self._clients.pause(id, message_id, event)
+
+    def resume(self, id: str, message_id: str, event: bytes) -> Sent:
+        with self._change() as now:
+            return self._clients.resume(id, message_id, event, now)
+
+    def unblock(self, id: str, message_id: str) -> Sent:
+        with self._change() as now:
+            return self._clients.unblock(id, message_id, now)
+
+    def rerun(self, id: str, message_id: str, run: int, next: NextRun) -> Sent:
+        with self._change() as now:
+            return self._clients.rerun(id, message_id, run, next, now)
 
     def delete(self, id: str) -> Sent | None:
-        with self._lock:
+        with self._change():
             row = self._rows.by_id.get(id)
             if row is None:
                 return Sent.NOT_FOUND
             if not row.instance.status.finished:
                 return None
             self._rows.remove(row)
-            self._announce()
             return Sent.SENT
 
     def purge(self, finished_before: int, statuses: Sequence[Status], limit: int) -> int:
@@ -230,14 +224,18 @@ class MemoryStore(Store):
             if info is None or info.expires_at <= now:
                 return None
             self._rows.workers[worker] = replace(info, expires_at=now + lease)
-            held = self._rows.held_tasks.get(worker, ())
-            return [key for key in held if self._rows.by_uid[key[0]].tasks[key].cancel_requested]
+            return self._rows.to_cancel(worker)
+
+    def beat(self, worker: str, beats: Sequence[Beat]) -> list[TaskKey]:
+        with self._lock:
+            for beat in beats:
+                self._steps.beat(worker, beat)
+            return self._rows.to_cancel(worker)
 
     def unregister(self, worker: str) -> None:
-        with self._lock:
+        with self._change() as now:
             self._rows.workers.pop(worker, None)
-            self._rows.release(worker, self._clock(), crashes=0)
-            self._announce()
+            self._rows.release(worker, now, crashes=0)
 
     def take_over(self, workers: Sequence[str] | None) -> int:
         with self._lock:
@@ -281,89 +279,19 @@ class MemoryStore(Store):
 
     def claim(self, request: ClaimRequest) -> Claimed:
         with self._lock:
-            now = self._clock()
-            rows, me = self._rows, request.worker
-            if me not in rows.workers:
-                return Claimed([], [])
-            free = rows.instances.due("", now, request.queues, frozenset(request.workflows))
-            instances, more = self._take_instances(me, free, request.instances)
-            again, more_own = self._take_instances(me, rows.instances.due(me, now), OWN_AT_ONCE)
-            waiting = rows.tasks.due("", now, request.queues, frozenset(request.activities))
-            tasks, more_tasks = self._take_tasks(me, waiting, request.tasks)
-            moments = (
-                rows.instances.next_after("", now, request.queues),
-                rows.instances.next_after(me, now),
-                rows.tasks.next_after("", now, request.queues),
-            )
-            return Claimed(
-                instances + again,
-                tasks,
-                next_wake_at=min((at for at in moments if at is not None), default=None),
-                more=more or more_own or more_tasks,
-            )
-
-    def _take_instances(
-        self, worker: str, due: Iterable[bytes], limit: int
-    ) -> tuple[list[ClaimedInstance], bool]:
-        """Own at most ``limit`` of these; tells whether there were more."""
-        taken: list[ClaimedInstance] = []
-        for uid in due if limit > 0 else ():
-            if len(taken) == limit:
-                return taken, True
-            row = self._rows.by_uid[uid]
-            epoch = row.instance.epoch + (row.instance.owner != worker)
-            taken.append(self._hand_out(row, worker, epoch))
-        return taken, False
-
-    def _hand_out(self, row: Row, worker: str, epoch: int) -> ClaimedInstance:
-        instance = self._rows.update(row, owner=worker, epoch=epoch, wake_at=None)
-        return ClaimedInstance(instance, list(row.inbox.values()))
-
-    def _take_tasks(
-        self, worker: str, due: Iterable[TaskKey], limit: int
-    ) -> tuple[list[Task], bool]:
-        taken: list[Task] = []
-        for key in due if limit > 0 else ():
-            if len(taken) == limit:
-                return taken, True
-            row = self._rows.by_uid[key[0]]
-            old = row.tasks[key]
-            task = replace(old, owner=worker, epoch=old.epoch + 1)
-            self._rows.put_task(row, task)
-            taken.append(task)
-        return taken, False
+            return self._claims.claim(request, self._clock())
 
     def owned(self, worker: str) -> Owned:
         with self._lock:
-            rows = self._rows
-            return Owned(
-                {u: rows.by_uid[u].instance.epoch for u in rows.held_instances.get(worker, ())},
-                {k: rows.by_uid[k[0]].tasks[k].epoch for k in rows.held_tasks.get(worker, ())},
-            )
-
-    def release(self, worker: str, uids: Sequence[bytes]) -> None:
-        with self._lock:
-            for uid in dict.fromkeys(uids):
-                row = self._rows.by_uid.get(uid)
-                if row is not None and worker and row.instance.owner == worker:
-                    self._rows.update(row, owner="", wake_at=self._clock())
-            self._announce()
+            return self._claims.owned(worker)
 
     def adopt(self, worker: str, uids: Sequence[bytes], tasks: Sequence[TaskKey]) -> Claimed:
         with self._lock:
-            claimed = Claimed([], [])
-            for uid in dict.fromkeys(uids):
-                row = self._rows.by_uid.get(uid)
-                if row is not None and row.instance.owner == worker:
-                    again = self._hand_out(row, worker, row.instance.epoch + 1)
-                    claimed.instances.append(again)
-            for key in dict.fromkeys(tasks):
-                task = self._rows.task(key)
-                if task is not None and task.owner == worker:
-                    task = replace(task, epoch=task.epoch + 1)
-                    self._rows.put_task(self._rows.by_uid[key[0]], task)
-                    claimed.tasks.append(task)
-            return claimed
+            return self._claims.adopt(worker, uids, tasks)
+
+    def release(self, worker: str, uids: Sequence[bytes]) -> None:
+        with self._change() as now:
+            self._claims.release(worker, uids, now)
 
     # -- what workers write -------------------------------------------------------------
 
@@ -377,12 +305,13 @@ class MemoryStore(Store):
     def complete(
         self, worker: str, completions: Sequence[Completion], postponed: Sequence[Postponed]
     ) -> list[bool]:
-        with self._lock:
-            now = self._clock()
+        with self._change() as now:
             told = [self._steps.complete(worker, one, now) for one in completions]
-            told += [self._steps.postpone(worker, one, now) for one in postponed]
-            self._announce()
-            return told
+            return told + [self._steps.postpone(worker, one, now) for one in postponed]
+
+    def settle(self, completion: Completion) -> Sent:
+        with self._change() as now:
+            return self._steps.settle(completion, now)
 
     # -- reads --------------------------------------------------------------------------
 
@@ -460,7 +389,12 @@ def _matches(instance: Instance, where: Filter) -> bool:
         and (where.since is None or instance.created_at >= where.since)
         and (where.until is None or instance.created_at < where.until)
         and (where.prefix is None or instance.id.startswith(where.prefix))
+        and (where.parent is None or _parent(instance) == where.parent)
     )
+
+
+def _parent(instance: Instance) -> bytes | None:
+    return None if instance.parent is None else instance.parent.uid
 
 
 def _cursor(last: Instance) -> str:

@@ -2,8 +2,9 @@
 
 Rules
 -----
-* A commit decides on all its steps first, then applies those that hold, and delivers what
-  they send last: a message meets its target as this transaction leaves it.
+* A commit decides on all its steps first and applies those that hold.  Then it creates the
+  children that they start, delivers what they send, and last tells the parents and closes
+  the children of what has ended: each meets the others as this transaction leaves them.
 * A receipt is looked at before anything else, so a repeated call is answered like the first.
 * The one who calls holds the store's lock. Nothing here raises half-way.
 """
@@ -14,7 +15,19 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from durable.model import Status, Task
-from durable.store import Cancel, Completion, End, Outgoing, Postponed, Sent, Step, Verdict
+from durable.store import (
+    Beat,
+    Cancel,
+    Completion,
+    End,
+    Outgoing,
+    Postponed,
+    Sent,
+    Step,
+    TaskKey,
+    Verdict,
+)
+from durable.stores.memory_family import Family
 from durable.stores.memory_rows import Row, Rows
 
 __all__ = ["Steps"]
@@ -23,18 +36,24 @@ __all__ = ["Steps"]
 class Steps:
     """The writes, on these rows; an inbox takes ``max_inbox`` messages from senders."""
 
-    def __init__(self, rows: Rows, max_inbox: int) -> None:
+    def __init__(self, rows: Rows, family: Family, max_inbox: int) -> None:
         self._rows = rows
+        self._family = family
         self._max_inbox = max_inbox
 
     def send(self, message: Outgoing, now: int) -> Sent:
         """Deliver a message, or say why not."""
-        row = self._rows.target(message.id, message.message_id)
+        if message.uid is None:
+            found = self._rows.by_id.get(message.id)
+        else:
+            found = self._rows.by_uid.get(message.uid)
+        message_id, run = message.message_id, message.run
+        row = self._rows.target(found, message_id, run)
         if isinstance(row, Sent):
             return row
         if len(row.inbox) >= self._max_inbox:
             return Sent.FULL
-        self._rows.deliver(row, message.message_id, message.event, now, urgent=message.urgent)
+        self._rows.deliver(row, message_id, message.event, now, urgent=message.urgent, run=run)
         return Sent.SENT
 
     # -- steps --------------------------------------------------------------------------
@@ -49,8 +68,9 @@ class Steps:
             elif verdict is Verdict.COMMITTED:
                 self._apply(worker, step, now)
                 committed.append(step)
-        for step in committed:
-            self._post(step, now)
+        for follow in (self._start, self._post, self._tell_family):
+            for step in committed:
+                follow(step, now)
         notable = [step for step in committed if self._notable(step, now)]
         return verdicts, bool(notable) or Verdict.UNSEEN in verdicts
 
@@ -74,25 +94,14 @@ class Steps:
         return Verdict.COMMITTED
 
     def _apply(self, worker: str, step: Step, now: int) -> None:
-        """All of a step but what it sends."""
+        """All of a step but what concerns other instances."""
         row = self._rows.by_uid[step.uid]
-        instance = row.instance
-        row.histories[step.run] += step.events
-        for number in step.messages:
-            row.inbox.pop(number, None)
-        for command, _ in step.done:
-            self._rows.drop_task(row, (step.uid, step.run, command))
+        self._record(row, step, now)
+        if step.next is not None:
+            status = Status.PENDING if step.next.start_at > now else Status.RUNNING
+            self._rows.next_run(row, step.next, now, status=status)
+            return
         end = step.end or End(Status.RUNNING)
-        starts = end.status is not Status.BLOCKED and instance.started_at is None
-        self._rows.update(
-            row,
-            history_length=instance.history_length + len(step.events),
-            version=instance.version if step.version is None else step.version,
-            vars=instance.vars if step.vars is None else step.vars,
-            started_at=now if starts else instance.started_at,
-            reason=end.reason,
-            crashes=0,
-        )
         if end.status.finished:
             row.unread = end.unread
             self._rows.finish(row, end.status, now, result=end.result, failure=end.failure)
@@ -109,6 +118,25 @@ class Steps:
             wake_at=None if end.blocked_by else now if row.inbox else step.wake_at,
         )
 
+    def _record(self, row: Row, step: Step, now: int) -> None:
+        """What every step does: it adds its events, and takes what is among them."""
+        row.histories[step.run] += step.events
+        row.take(step.messages)
+        for command, _ in step.done:
+            self._rows.drop_task(row, (step.uid, step.run, command))
+        instance = row.instance
+        blocks = step.end is not None and step.end.status is Status.BLOCKED
+        starts = instance.started_at is None and not blocks
+        self._rows.update(
+            row,
+            history_length=instance.history_length + len(step.events),
+            version=instance.version if step.version is None else step.version,
+            vars=instance.vars if step.vars is None else step.vars,
+            started_at=now if starts else instance.started_at,
+            reason="" if step.end is None else step.end.reason,
+            crashes=0,
+        )
+
     def _cancel(self, row: Row, cancel: Cancel, now: int) -> None:
         key = (row.instance.uid, row.instance.run, cancel.command)
         task = row.tasks.get(key)
@@ -118,21 +146,37 @@ class Steps:
             self._rows.put_task(row, replace(task, cancel_requested=True))
             return
         self._rows.drop_task(row, key)
-        self._rows.deliver(row, cancel.message_id, cancel.answer, now)
+        self._rows.deliver(row, cancel.message_id, cancel.answer, now, run=row.instance.run)
+
+    def _start(self, step: Step, now: int) -> None:
+        """Create the children that a step starts."""
+        for child in step.starts:
+            self._family.start(self._rows.by_uid[step.uid], step.run, child, now)
 
     def _post(self, step: Step, now: int) -> None:
-        """Send what a step sends; the answers come back as messages, while it lives."""
+        """Send what a step sends; the answers come back as messages, while its run lasts."""
         row = self._rows.by_uid[step.uid]
         for message in step.sends:
             answer = (message.answers or {}).get(self.send(message, now))
-            if answer is not None and not row.instance.status.finished:
-                self._rows.deliver(row, f"answer:{message.message_id}", answer, now)
+            if answer is not None:
+                message_id = f"answer:{message.message_id}"
+                self._rows.deliver(row, message_id, answer, now, run=step.run)
+
+    def _tell_family(self, step: Step, now: int) -> None:
+        """A run that has ended tells its parent, and closes its children."""
+        ended = step.end is not None and step.end.status.finished
+        if step.end is not None and ended:
+            self._family.reply(self._rows.by_uid[step.uid], step.end.reply, now)
+        if ended or step.next is not None:
+            self._family.close(step.uid, step.run, step.close, now)
 
     def _notable(self, step: Step, now: int) -> bool:
         row = self._rows.by_uid[step.uid]
         due = step.release and step.wake_at is not None and step.wake_at <= now
         free_tasks = any(not task.owner for task in step.tasks)
-        return bool(due or free_tasks or step.end or step.sends or step.cancels or row.inbox)
+        ends = step.end or step.next
+        reaches = step.sends or step.starts or step.cancels
+        return bool(due or free_tasks or ends or reaches or row.inbox)
 
     # -- results of tasks ---------------------------------------------------------------
 
@@ -142,10 +186,20 @@ class Steps:
             return True
         if self._held(worker, done) is None:
             return False
-        row = self._rows.by_uid[done.uid]
-        self._rows.drop_task(row, (done.uid, done.run, done.command))
-        self._rows.deliver(row, done.message_id, done.event, now)
+        self._answer(done, done.event, now)
         return True
+
+    def settle(self, done: Completion, now: int) -> Sent:
+        """The result of a task comes from outside, whoever holds it."""
+        if self._repeated(done):
+            return Sent.SENT
+        if done.uid not in self._rows.by_uid:
+            return Sent.NOT_FOUND
+        task = self._rows.task(_key(done))
+        if task is None or task.epoch != done.epoch:
+            return Sent.FINISHED
+        self._answer(done, done.event, now)
+        return Sent.SENT
 
     def postpone(self, worker: str, later: Postponed, now: int) -> bool:
         """A task is given back for another attempt, or ends here if its cancel was asked."""
@@ -154,31 +208,48 @@ class Steps:
         task = self._held(worker, later)
         if task is None:
             return False
-        row = self._rows.by_uid[later.uid]
         if task.cancel_requested:
-            self._rows.drop_task(row, (later.uid, later.run, later.command))
-            self._rows.deliver(row, later.message_id, later.answer, now)
+            self._answer(later, later.answer, now)
             return True
         self._rows.put_task(
-            row,
+            self._rows.by_uid[later.uid],
             replace(
                 task,
                 owner="",
                 wake_at=later.wake_at,
-                attempt=later.attempt,
-                last_error=later.last_error,
+                attempt=task.attempt if later.awaits else later.attempt,
+                last_error=task.last_error if later.last_error is None else later.last_error,
                 crashes=task.crashes + later.crashed,
+                details=task.details if later.details is None else later.details,
+                deferrals=later.deferrals,
+                awaits=later.awaits,
             ),
         )
         return True
+
+    def beat(self, worker: str, beat: Beat) -> None:
+        """Keep the details of a task that the worker holds."""
+        task = self._held(worker, beat)
+        if task is not None and beat.details is not None:
+            self._rows.put_task(self._rows.by_uid[beat.uid], replace(task, details=beat.details))
+
+    def _answer(self, one: Completion | Postponed, event: bytes, now: int) -> None:
+        """A task is over: the event goes to the run that scheduled it."""
+        row = self._rows.by_uid[one.uid]
+        self._rows.drop_task(row, _key(one))
+        self._rows.deliver(row, one.message_id, event, now, run=one.run)
 
     def _repeated(self, one: Completion | Postponed) -> bool:
         row = self._rows.by_uid.get(one.uid)
         return row is not None and one.message_id in row.receipts
 
-    def _held(self, worker: str, one: Completion | Postponed) -> Task | None:
+    def _held(self, worker: str, one: Completion | Postponed | Beat) -> Task | None:
         """The task, if the worker holds it as it did when it began this attempt."""
-        task = self._rows.task((one.uid, one.run, one.command))
+        task = self._rows.task(_key(one))
         if task is None or not worker or (task.owner, task.epoch) != (worker, one.epoch):
             return None
         return task
+
+
+def _key(one: Completion | Postponed | Beat) -> TaskKey:
+    return (one.uid, one.run, one.command)

@@ -7,37 +7,28 @@ Rules
 * Migrations run under the write lock, in one transaction where the database can (SQLite,
   PostgreSQL), and look at the version again when they have the lock: of several processes
   that start at once, one migrates and the others find it done.
-* A migration that was published is never changed.  Migration 1 makes what the models say;
-  when they change for the first time, it gets the statements of today as text.
+* A migration that was published is never changed: it is text (``sqlite_migrations``), and
+  does not depend on the models.  All of them together lead to what the models say, from
+  wherever a store was.
 * A schema of a newer version is refused: code that does not know it could break it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+import os
 
 from durable.errors import StoreError
 from durable.stores.schema import Schema
 from durable.stores.sql_text import Dialect, Query, Statement
 from durable.stores.sql_tx import Tx
 
-__all__ = ["MIGRATIONS", "WANTED", "Migration", "migrate", "refuse_newer", "stored_version"]
+__all__ = ["WANTED", "migrate", "refuse_newer", "stored_version"]
 
-
-@dataclass(frozen=True, slots=True)
-class Migration:
-    """One step of the schema. statements: what to run, for this schema's names."""
-
-    version: int
-    name: str
-    statements: Callable[[Schema], list[str]]
-
-
-MIGRATIONS = (Migration(1, "first schema", Schema.statements),)
-
-WANTED = MIGRATIONS[-1].version
+WANTED = 2
 """The version that this code wants."""
+
+ENTROPY = 32
+"""How many bytes a parameter of a migration gets."""
 
 _VERSION = Query("SELECT max(version) FROM {migration}", kinds="v")
 _APPLIED = Statement("INSERT INTO {migration} (version, name, applied_at) VALUES (?, ?, ?)")
@@ -67,11 +58,13 @@ def migrate(tx: Tx, schema: Schema, dialect: Dialect, *, dry_run: bool = False) 
     statements = [] if stored else schema.migration_table()
     for text in () if dry_run else statements:
         tx.raw(text)
-    for migration in MIGRATIONS[stored:]:
-        texts = migration.statements(schema)
+    for migration in dialect.migrations:
+        if migration.version <= stored:
+            continue
+        texts = migration.statements(schema.prefix)
         statements += texts
         if not dry_run:
             for text in texts:
-                tx.raw(text)
+                tx.raw(text, [os.urandom(ENTROPY) for _ in range(text.count(dialect.parameter))])
             tx.run(_APPLIED, migration.version, migration.name, tx.now)
     return statements

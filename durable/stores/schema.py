@@ -14,12 +14,16 @@ Rules
 * Each index is there for one statement, and holds only rows that it can find (where the
   database has partial indexes): what is finished, or waits for nothing, costs no claim
   anything.  Ordinary steps change no indexed column at all.
+* The models say what the schema is now; stored schemas get there by `migrations` alone.  So
+  a new column stands last in its table, and may be null or has a default.
 
 ``instances_free``       what is due or will be, by queue and need: claims
 ``instances_own_due``    the same of what somebody owns: claims of the owner
 ``instances_owned``      what a worker owns: takeover, reconciliation
 ``instances_listed``     listings and counts by status
 ``instances_finished``   purge
+``instances_children``   listings of the children of a parent
+``instances_open_children``   those of one run that have not ended: closing, a rerun
 ``tasks_free``, ``tasks_owned``   the same for tasks
 ``inbox_instance``, ``history_key``, ``tasks_key``   what belongs to an instance
 """
@@ -38,6 +42,7 @@ from peewee import (
     IntegerField,
     Model,
     ModelIndex,
+    Node,
 )
 
 from durable.stores.sql_text import Dialect
@@ -55,6 +60,7 @@ TABLES = (
     "tasks",
     "tags",
     "workers",
+    "settings",
 )
 """The tables in the order in which they are made, without ``migration``."""
 
@@ -83,6 +89,11 @@ class Payload(Field):
     field_type = "PAYLOAD"
 
 
+def _zero() -> list[Node]:
+    """What rows have that are older than their column."""
+    return [SQL("DEFAULT 0")]
+
+
 # Peewee's metaclass has no types.
 _Table: Any = Model
 
@@ -98,11 +109,12 @@ class Schema:
     tasks: Any
     tags: Any
     workers: Any
+    settings: Any
     migration: Any
 
     def __init__(self, database: Database, prefix: str, dialect: Dialect) -> None:
         self.database = database
-        self._prefix = prefix
+        self.prefix = prefix
         self._dialect = dialect
         self._make_instances()
         self._make_messages()
@@ -113,10 +125,10 @@ class Schema:
     def names(self) -> dict[str, str]:
         """From the name of a table to what statements call it."""
         left, right = self.database.quote[0], self.database.quote[1]
-        return {name: f"{left}{self._prefix}{name}{right}" for name in (*TABLES, "migration")}
+        return {name: f"{left}{self.prefix}{name}{right}" for name in (*TABLES, "migration")}
 
     def statements(self) -> list[str]:
-        """What makes the tables and indexes."""
+        """What would make the tables and indexes at once."""
         return [text for name in TABLES for text in _statements(getattr(self, name))]
 
     def migration_table(self) -> list[str]:
@@ -129,7 +141,7 @@ class Schema:
         """A model. key: the columns of its primary key, if that is not a number."""
         options: dict[str, object] = {
             "database": self.database,
-            "table_name": f"{self._prefix}{table}",
+            "table_name": f"{self.prefix}{table}",
             "legacy_table_names": False,
         }
         if key is not None:
@@ -142,7 +154,7 @@ class Schema:
         self, model: Any, name: str, columns: str, where: str | None = None, *, unique: bool = False
     ) -> None:
         fields = [getattr(model, column) for column in columns.split()]
-        index = ModelIndex(model, fields, unique=unique, name=f"{self._prefix}{name}")
+        index = ModelIndex(model, fields, unique=unique, name=f"{self.prefix}{name}")
         if where is not None and self._dialect.partial_indexes:
             index = index.where(SQL(where))
         model.add_index(index)
@@ -172,6 +184,11 @@ class Schema:
             created_at=BigIntegerField(),
             started_at=BigIntegerField(null=True),
             finished_at=BigIntegerField(null=True),
+            parent_uid=Key(null=True),
+            parent_id=Name(null=True),
+            parent_run=BigIntegerField(null=True),
+            parent_command=BigIntegerField(null=True),
+            parent_close=Name(null=True),
         )
         free, owned = "owner = '' AND wake_at IS NOT NULL", "owner <> ''"
         self._index(instances, "instances_free", "owner queue needs wake_at", free)
@@ -181,6 +198,13 @@ class Schema:
         self._index(instances, "instances_listed", "status created_at uid")
         ended = "finished_at IS NOT NULL"
         self._index(instances, "instances_finished", "finished_at", ended)
+        child = "parent_uid IS NOT NULL"
+        self._index(instances, "instances_children", "parent_uid created_at uid", child)
+        still_open = f"{child} AND finished_at IS NULL"
+        self._index(instances, "instances_open_children", "parent_uid parent_run", still_open)
+        self._make_payloads()
+
+    def _make_payloads(self) -> None:
         self.payloads = self._table(
             "payloads",
             number=BigIntegerField(primary_key=True),
@@ -192,6 +216,7 @@ class Schema:
             memo=Payload(null=True),
             tags=Words(),
             unread=Words(),
+            header=Payload(null=True),
         )
         self.tags = self._table(
             "tags",
@@ -218,6 +243,7 @@ class Schema:
             message_id=Name(),
             arrived_at=BigIntegerField(),
             event=Payload(),
+            run=BigIntegerField(constraints=_zero()),
         )
         self._index(self.inbox, "inbox_instance", "number")
         self.receipts = self._table(
@@ -248,6 +274,10 @@ class Schema:
             deadline=BigIntegerField(null=True),
             last_error=Payload(null=True),
             scheduled_at=BigIntegerField(),
+            context=Payload(null=True),
+            details=Payload(null=True),
+            deferrals=BigIntegerField(constraints=_zero()),
+            awaits=IntegerField(constraints=_zero()),
         )
         self._index(tasks, "tasks_key", "number run command", unique=True)
         self._index(tasks, "tasks_free", "owner queue name wake_at", "owner = ''")
@@ -268,6 +298,7 @@ class Schema:
             started_at=BigIntegerField(),
             expires_at=BigIntegerField(),
         )
+        self.settings = self._table("settings", name=Name(primary_key=True), value=Payload())
         self.migration = self._table(
             "migration",
             version=IntegerField(primary_key=True),

@@ -1,8 +1,9 @@
 """The SQL store: the verbs of the contract as transactions of functions over `Tx`.
 
-What a verb does stands in ``sql_clients``, ``sql_messages``, ``sql_workers``, ``sql_claim``,
-``sql_commit`` and ``sql_reads``.  This file runs them: it opens transactions, repeats those
-that did not succeed, turns errors into ours by the table in ``errors``, and tells who waits.
+What a verb does stands in ``sql_clients``, ``sql_control``, ``sql_messages``, ``sql_workers``,
+``sql_claim``, ``sql_commit``, ``sql_results`` and ``sql_reads``.  This file runs them: it opens
+transactions, repeats those that did not succeed, turns errors into ours by the table in
+``errors``, and tells who waits.
 What a database does in its own way is in a `Dialect` and in the methods that a subclass
 gives: see ``sqlite``.
 
@@ -28,13 +29,16 @@ from durable.errors import DurableError, OutcomeUnknown
 from durable.model import Instance, Stats, Status, Task, WorkerInfo
 from durable.store import (
     DEFAULT_MAX_INBOX,
+    Beat,
     Claimed,
     ClaimRequest,
+    Close,
     Completion,
     Created,
     Filter,
     Message,
     NewInstance,
+    NextRun,
     Outgoing,
     Owned,
     Page,
@@ -50,6 +54,7 @@ from durable.stores import (
     sql_claim,
     sql_clients,
     sql_commit,
+    sql_control,
     sql_messages,
     sql_reads,
     sql_results,
@@ -89,6 +94,7 @@ class SqlStore(Store):
         self.max_inbox = max_inbox
         self._texts = Texts(dialect, self.models.names)
         self._patience = patience
+        self._secret: bytes | None = None
 
     # -- what a database does in its own way --------------------------------------------
 
@@ -183,6 +189,11 @@ class SqlStore(Store):
 
         return self._read(work) if dry_run else self._write(work)
 
+    def secret(self) -> bytes:
+        if self._secret is None:
+            self._secret = self._read(sql_reads.secret)
+        return self._secret
+
     # -- clients ------------------------------------------------------------------------
 
     def create(self, new: Sequence[NewInstance], if_exists: str) -> list[Created]:
@@ -191,8 +202,29 @@ class SqlStore(Store):
     def send(self, messages: Sequence[Outgoing]) -> list[Sent]:
         return self._write(lambda tx: sql_messages.send(tx, messages, self.max_inbox))
 
-    def terminate(self, id: str, message_id: str, event: bytes, reason: str) -> Sent:
-        return self._write(lambda tx: sql_clients.terminate(tx, id, message_id, event, reason))
+    def terminate(
+        self,
+        id: str,
+        message_id: str,
+        event: bytes,
+        reason: str,
+        reply: bytes | None = None,
+        close: Close | None = None,
+    ) -> Sent:
+        what = (id, message_id, event, reason, reply, close)
+        return self._write(lambda tx: sql_control.terminate(tx, *what))
+
+    def pause(self, id: str, message_id: str, event: bytes) -> Sent:
+        return self._write(lambda tx: sql_control.pause(tx, id, message_id, event))
+
+    def resume(self, id: str, message_id: str, event: bytes) -> Sent:
+        return self._write(lambda tx: sql_control.resume(tx, id, message_id, event))
+
+    def unblock(self, id: str, message_id: str) -> Sent:
+        return self._write(lambda tx: sql_control.unblock(tx, id, message_id))
+
+    def rerun(self, id: str, message_id: str, run: int, next: NextRun) -> Sent:
+        return self._write(lambda tx: sql_control.rerun(tx, id, message_id, run, next))
 
     def delete(self, id: str) -> Sent | None:
         return self._write(lambda tx: sql_clients.delete(tx, id))
@@ -207,6 +239,11 @@ class SqlStore(Store):
 
     def heartbeat(self, worker: str, lease: int) -> list[TaskKey] | None:
         return self._write(lambda tx: sql_workers.heartbeat(tx, worker, lease), durable=False)
+
+    def beat(self, worker: str, beats: Sequence[Beat]) -> list[TaskKey]:
+        if all(one.details is None for one in beats):  # nothing to keep: no lock
+            return self._read(lambda tx: sql_results.to_cancel(tx, worker))
+        return self._write(lambda tx: sql_results.beat(tx, worker, beats), durable=False)
 
     def unregister(self, worker: str) -> None:
         self._write(lambda tx: sql_workers.unregister(tx, worker), durable=False)
@@ -246,6 +283,9 @@ class SqlStore(Store):
         self, worker: str, completions: Sequence[Completion], postponed: Sequence[Postponed]
     ) -> list[bool]:
         return self._write(lambda tx: sql_results.complete(tx, worker, completions, postponed))
+
+    def settle(self, completion: Completion) -> Sent:
+        return self._write(lambda tx: sql_results.settle(tx, completion))
 
     # -- reads --------------------------------------------------------------------------
 

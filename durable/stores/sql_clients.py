@@ -1,4 +1,4 @@
-"""What clients do to whole instances: create, restart, terminate, delete, purge.
+"""What clients do to whole instances: create, restart, delete, purge.
 
 Rules
 -----
@@ -7,7 +7,7 @@ Rules
 * A restart keeps the uid, the receipts and the histories of earlier runs; everything else
   is new, and the epoch is higher, so nobody of the former run can write.
 * Whatever belongs to an instance is deleted with it, in the same transaction: its number
-  may be used again.
+  may be used again.  Its children are nobody's then, and stay.
 """
 
 from __future__ import annotations
@@ -17,12 +17,13 @@ from collections.abc import Sequence
 from durable.errors import InstanceAlreadyExists, UsageError
 from durable.model import Status
 from durable.store import Created, NewInstance, Sent
-from durable.stores.sql_messages import receipts
+from durable.stores.sql_messages import put
 from durable.stores.sql_rows import needs, words, words_from
+from durable.stores.sql_runs import add_histories
 from durable.stores.sql_text import Query, Statement
 from durable.stores.sql_tx import Tx
 
-__all__ = ["create", "delete", "purge", "terminate"]
+__all__ = ["EMPTY", "create", "delete", "insert", "purge"]
 
 EXISTING = Query(
     """
@@ -33,15 +34,16 @@ EXISTING = Query(
 ADD_INSTANCES = Statement(
     """
     INSERT INTO {instances} (uid, id, token, workflow, version, needs, queue, wake_at, created_at,
-        run, status, owner, epoch, history_length, crashes, blocked_by, reason)
+        history_length, parent_uid, parent_id, parent_run, parent_command, parent_close,
+        run, status, owner, epoch, crashes, blocked_by, reason)
     VALUES {list}
     """,
-    item="(?, ?, ?, ?, ?, ?, ?, ?, ?, 1, 'pending', '', 0, 0, 0, '', '')",
+    item="(?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 1, 'pending', '', 0, 0, '', '')",
 )
 NUMBERS = Query("SELECT uid, number FROM {instances} WHERE uid IN ({list})", kinds="xv")
 ADD_PAYLOADS = Statement(
-    "INSERT INTO {payloads} (number, args, kwargs, memo, tags, unread) VALUES {list}",
-    item="(?, ?, ?, ?, ?, '')",
+    "INSERT INTO {payloads} (number, args, kwargs, memo, header, tags, unread) VALUES {list}",
+    item="(?, ?, ?, ?, ?, ?, '')",
 )
 ADD_TAGS = Statement("INSERT INTO {tags} (tag, created_at, uid) VALUES {list}", item="(?, ?, ?)")
 DROP_TAG = Statement("DELETE FROM {tags} WHERE tag = ? AND created_at = ? AND uid = ?")
@@ -49,31 +51,21 @@ RESTART = Statement(
     """
     UPDATE {instances}
     SET token = ?, workflow = ?, version = ?, needs = ?, queue = ?, wake_at = ?, created_at = ?,
-        run = run + 1, epoch = epoch + 1, status = 'pending', owner = '', history_length = 0,
+        history_length = ?, parent_uid = ?, parent_id = ?, parent_run = ?, parent_command = ?,
+        parent_close = ?, run = run + 1, epoch = epoch + 1, status = 'pending', owner = '',
         crashes = 0, blocked_by = '', reason = '', started_at = NULL, finished_at = NULL
     WHERE number = ?
     """
 )
 NEW_PAYLOADS = Statement(
     """
-    UPDATE {payloads} SET args = ?, kwargs = ?, memo = ?, tags = ?, vars = NULL, result = NULL,
+    UPDATE {payloads}
+    SET args = ?, kwargs = ?, memo = ?, header = ?, tags = ?, vars = NULL, result = NULL,
         failure = NULL, unread = ''
     WHERE number = ?
     """
 )
-TARGET = Query(
-    "SELECT number, run, history_length, finished_at FROM {instances} WHERE id = ?", kinds="vvvv"
-)
-ADD_RECEIPT = Statement("INSERT INTO {receipts} (number, message_id) VALUES (?, ?)")
-ADD_EVENT = Statement("INSERT INTO {history} (number, run, seq, event) VALUES (?, ?, ?, ?)")
-TERMINATE = Statement(
-    """
-    UPDATE {instances}
-    SET status = 'terminated', reason = ?, finished_at = ?, history_length = history_length + 1,
-        epoch = epoch + 1, owner = '', wake_at = NULL, blocked_by = ''
-    WHERE number = ?
-    """
-)
+TARGET = Query("SELECT number, finished_at FROM {instances} WHERE id = ?", kinds="vv")
 # status || '' hides the status from the planner, which would sort all that have it.
 ENDED = Query(
     """
@@ -102,6 +94,7 @@ EMPTY_ALL = [
 ]
 
 MODES = ("raise", "use", "restart")
+NOBODY: tuple[object, ...] = (None,) * 5
 
 Known = tuple[int, bytes, bytes, int, bool]
 """(number, uid, token, run, finished) of an instance; number 0 if it was made just now."""
@@ -129,57 +122,54 @@ def create(tx: Tx, new: Sequence[NewInstance], if_exists: str) -> list[Created]:
         if token == one.token or if_exists == "use":
             created.append(Created(uid, run, token == one.token))
         elif if_exists == "restart" and finished:
-            _restart(tx, number, uid, one)
+            _restart(tx, number, run + 1, uid, one)
             known[one.id] = (number, uid, one.token, run + 1, False)
             created.append(Created(uid, run + 1, True))
         else:
             raise InstanceAlreadyExists(f"an instance with the id {one.id!r} exists")
-    _insert(tx, first)
+    insert(tx, first)
     return created
 
 
-def _insert(tx: Tx, new: Sequence[NewInstance]) -> None:
-    rows = []
-    for n in new:
-        need = needs(n.workflow, n.version)
-        what = (n.uid, n.id, n.token, n.workflow, n.version, need, n.queue)
-        rows.append((*what, n.start_at, tx.now))
-    tx.insert(ADD_INSTANCES, rows)
+def insert(tx: Tx, new: Sequence[NewInstance]) -> None:
+    """Add instances whose ids are free."""
+    now = tx.now
+    tx.insert(ADD_INSTANCES, [_row(n, now) for n in new])
     numbers = tx.pairs(NUMBERS, [n.uid for n in new])
-    tx.insert(
-        ADD_PAYLOADS, [(numbers[n.uid], n.args, n.kwargs, n.memo, words(n.tags)) for n in new]
-    )
-    tx.insert(ADD_TAGS, [(tag, tx.now, n.uid) for n in new for tag in dict.fromkeys(n.tags)])
+    tx.insert(ADD_PAYLOADS, [(numbers[n.uid], *_payloads(n)) for n in new])
+    tx.insert(ADD_TAGS, [(tag, now, n.uid) for n in new for tag in dict.fromkeys(n.tags)])
+    _begin(tx, [(numbers[n.uid], 1, n) for n in new])
 
 
-def _restart(tx: Tx, number: int, uid: bytes, new: NewInstance) -> None:
+def _restart(tx: Tx, number: int, run: int, uid: bytes, new: NewInstance) -> None:
     """The next run of a finished instance."""
     _drop_tags(tx, [number])
     for statement in EMPTY:
         tx.each(statement, [number])
-    need = needs(new.workflow, new.version)
-    named = (new.token, new.workflow, new.version, need, new.queue)
-    tx.run(RESTART, *named, new.start_at, tx.now, number)
-    tx.run(NEW_PAYLOADS, new.args, new.kwargs, new.memo, words(new.tags), number)
+    tx.run(RESTART, *_row(new, tx.now)[2:], number)
+    tx.run(NEW_PAYLOADS, *_payloads(new), number)
     tx.insert(ADD_TAGS, [(tag, tx.now, uid) for tag in dict.fromkeys(new.tags)])
+    _begin(tx, [(number, run, new)])
 
 
-def terminate(tx: Tx, id: str, message_id: str, event: bytes, reason: str) -> Sent:
-    """End an instance now, whoever owns it."""
-    target = tx.one(TARGET, id)
-    if target is None:
-        return Sent.NOT_FOUND
-    number, run, length, finished = target
-    if receipts(tx, [(number, message_id)]):
-        return Sent.SENT
-    if finished is not None:
-        return Sent.FINISHED
-    tx.run(ADD_RECEIPT, number, message_id)
-    tx.run(ADD_EVENT, number, run, length, event)
-    tx.run(TERMINATE, reason, tx.now, number)
-    for statement in EMPTY:
-        tx.each(statement, [number])
-    return Sent.SENT
+def _row(n: NewInstance, now: int) -> tuple[object, ...]:
+    """The parameters of `ADD_INSTANCES`; those of `RESTART` are the same but for uid and id."""
+    parent = n.parent
+    who = NOBODY
+    if parent is not None:
+        who = (parent.uid, parent.id, parent.run, parent.command, parent.close.value)
+    what = (n.uid, n.id, n.token, n.workflow, n.version, needs(n.workflow, n.version), n.queue)
+    return (*what, n.start_at, now, len(n.history), *who)
+
+
+def _payloads(new: NewInstance) -> tuple[object, ...]:
+    return (new.args, new.kwargs, new.memo, new.header, words(new.tags))
+
+
+def _begin(tx: Tx, runs: Sequence[tuple[int, int, NewInstance]]) -> None:
+    """What runs begin with: (number, run, request)."""
+    add_histories(tx, [(number, run, new.history) for number, run, new in runs])
+    put(tx, [(number, *one, 0) for number, _, new in runs for one in new.messages])
 
 
 def delete(tx: Tx, id: str) -> Sent | None:
@@ -187,7 +177,7 @@ def delete(tx: Tx, id: str) -> Sent | None:
     target = tx.one(TARGET, id)
     if target is None:
         return Sent.NOT_FOUND
-    number, _, _, finished = target
+    number, finished = target
     if finished is None:
         return None
     _remove(tx, [number])

@@ -10,7 +10,11 @@ Rules
   that was.  Then everything is written, one statement for all rows of a kind.
 * Four shapes of UPDATE, so that an ordinary step touches no index: ``GROW`` (only longer),
   ``GROW_WAKE`` (another moment), ``GROW_PARK`` (and released), ``CHANGE`` (status, version).
-* What a step sends is delivered last: it meets its target as this transaction leaves it.
+  A step that begins the next run has one of its own, in ``sql_runs``.
+* What a step does to others comes last: it meets them as this transaction leaves them.  Its
+  children are started first, so that they may be sent something; then it sends, and what
+  was sent is answered; at the end its parent is told, and its children are closed.
+* Answers are for the run that asked: there are none when a step ends it.
 """
 
 from __future__ import annotations
@@ -19,9 +23,11 @@ from collections import defaultdict
 from collections.abc import Iterable, Sequence
 
 from durable.model import Status
-from durable.store import End, Step, Verdict
+from durable.store import End, NextRun, Step, Verdict
+from durable.stores.sql_children import close, reply, start
 from durable.stores.sql_messages import Note, put, send
 from durable.stores.sql_rows import words
+from durable.stores.sql_runs import ADD_EVENTS, DROP_ALL_TASKS, follow
 from durable.stores.sql_text import Query, Statement
 from durable.stores.sql_tx import Row, Tx
 
@@ -38,9 +44,6 @@ FENCE = Query(
     kinds="xvvvvvv",
 )
 INBOX = Query("SELECT number, id FROM {inbox} WHERE number IN ({list})", kinds="vv", unbounded=True)
-ADD_EVENTS = Statement(
-    "INSERT INTO {history} (number, run, seq, event) VALUES {list}", item="(?, ?, ?, ?)"
-)
 TAKE_MESSAGES = Statement("DELETE FROM {inbox} WHERE id IN ({list})")
 
 # Joined to the list, and not (…) IN (list): that would look at all tasks of an instance.
@@ -65,13 +68,12 @@ TASKS = Query(
 ADD_TASKS = Statement(
     """
     INSERT INTO {tasks} (number, run, command, name, queue, args, kwargs, options, owner, epoch,
-        wake_at, deadline, scheduled_at, attempt, crashes, cancel_requested)
+        wake_at, deadline, context, scheduled_at, attempt, crashes, cancel_requested)
     VALUES {list}
     """,
-    item="(?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 1, 0, 0)",
+    item="(?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 1, 0, 0)",
 )
 DROP_TASKS = Statement("DELETE FROM {tasks} WHERE id IN ({list})")
-DROP_ALL_TASKS = Statement("DELETE FROM {tasks} WHERE number IN ({list})")
 ASK_TO_CANCEL = Statement("UPDATE {tasks} SET cancel_requested = 1 WHERE id IN ({list})")
 
 WAKE_UNSEEN = Statement(
@@ -178,6 +180,11 @@ def _ends(step: Step) -> bool:
     return step.end is not None and step.end.status.finished
 
 
+def _over(step: Step) -> bool:
+    """Whether its run ends with this step."""
+    return step.next is not None or _ends(step)
+
+
 def _unseen(step: Step, waiting: set[int] | None) -> bool:
     """Whether a last step leaves messages that it has not seen."""
     return waiting is not None and _ends(step) and not waiting.issubset(step.messages)
@@ -241,12 +248,13 @@ def _add_tasks(tx: Tx, standing: Standing) -> bool:
     rows: list[tuple[object, ...]] = []
     free = False
     for _, step, row in standing:
-        if not step.tasks or _ends(step):
+        if not step.tasks or _over(step):
             continue
         number, run = row[1], step.run
         for t in step.tasks:
             what = (number, run, t.command, t.name, t.queue, t.args, t.kwargs, t.options)
-            rows.append((*what, t.owner, 1 if t.owner else 0, t.wake_at, t.deadline, now))
+            epoch = 1 if t.owner else 0
+            rows.append((*what, t.owner, epoch, t.wake_at, t.deadline, t.context, now))
             free = free or not t.owner
     tx.insert(ADD_TASKS, rows)
     return free
@@ -259,10 +267,13 @@ def _update(tx: Tx, worker: str, standing: Standing, left: set[int]) -> bool:
     moved: list[tuple[object, ...]] = []
     parked: list[tuple[object, ...]] = []
     changed: list[tuple[Step, int, int | None]] = []
+    followed: list[tuple[int, int, NextRun]] = []
     for _, step, row in standing:
         number = row[1]
         wake_at = now if number in left else step.wake_at
-        if step.end is not None or step.version is not None or not row[6]:
+        if step.next is not None:
+            followed.append((number, step.run, step.next))
+        elif step.end is not None or step.version is not None or not row[6]:
             changed.append((step, number, wake_at))
         elif step.release:
             parked.append((number, len(step.events), wake_at))
@@ -277,7 +288,10 @@ def _update(tx: Tx, worker: str, standing: Standing, left: set[int]) -> bool:
     tx.each(CHANGE, [_change(worker, now, *one) for one in changed])
     tx.each(SET_VARS, [(row[1], s.vars) for _, s, row in standing if s.vars is not None])
     _finish(tx, [(number, step.end) for step, number, _ in changed if step.end])
-    return bool(left or parked) or any(step.end or step.release for step, _, _ in changed)
+    follow(tx, followed)
+    return bool(left or parked or followed) or any(
+        step.end or step.release for step, _, _ in changed
+    )
 
 
 def _change(
@@ -307,25 +321,47 @@ def _finish(tx: Tx, ends: Iterable[tuple[int, End]]) -> None:
     tx.each(DROP_ALL_TASKS, [number for number, _ in ended])
 
 
-# -- what is sent -----------------------------------------------------------------------
+# -- what is done to others -------------------------------------------------------------
 
 
 def _post(tx: Tx, standing: Standing, max_inbox: int) -> bool:
-    """Cancel, send, and answer; whether there was anything."""
-    active = [(row[1], step) for _, step, row in standing if step.cancels or step.sends]
+    """Cancel, start, send, tell and close; whether there was anything."""
+    active = [
+        (row[1], step)
+        for _, step, row in standing
+        if step.cancels
+        or step.sends
+        or step.starts
+        or step.end is not None
+        or step.next is not None
+    ]
     if not active:
         return False
-    alive = {number for number, step in active if not _ends(step)}
+    alive = {number for number, step in active if not _over(step)}
     _cancel(tx, [(number, step) for number, step in active if number in alive])
-    sends = [(number, message) for number, step in active for message in step.sends]
-    outcomes = send(tx, [message for _, message in sends], max_inbox)
-    answers: list[Note] = []
-    for (number, message), outcome in zip(sends, outcomes, strict=True):
-        answer = (message.answers or {}).get(outcome)
-        if answer is not None and number in alive:
-            answers.append((number, f"answer:{message.message_id}", answer))
-    put(tx, answers)
+    put(tx, [note for note in start(tx, active) if note[0] in alive])
+    put(tx, [note for note in _send(tx, active, max_inbox) if note[0] in alive])
+    ends = [(number, s, event) for number, s in active if (event := _reply(s)) is not None]
+    reply(tx, [(number, s.uid, s.run, event) for number, s, event in ends])
+    close(tx, [(s.uid, s.run, s.close) for _, s in active if s.close is not None and _over(s)])
     return True
+
+
+def _reply(step: Step) -> bytes | None:
+    """What the parent is told."""
+    return step.end.reply if step.end is not None and step.end.status.finished else None
+
+
+def _send(tx: Tx, steps: Sequence[tuple[int, Step]], max_inbox: int) -> list[Note]:
+    """Send what steps send; what is to be answered."""
+    sends = [(number, step.run, message) for number, step in steps for message in step.sends]
+    outcomes = send(tx, [message for _, _, message in sends], max_inbox)
+    answers: list[Note] = []
+    for (number, run, message), outcome in zip(sends, outcomes, strict=True):
+        answer = (message.answers or {}).get(outcome)
+        if answer is not None:
+            answers.append((number, f"answer:{message.message_id}", answer, run))
+    return answers
 
 
 def _cancel(tx: Tx, steps: Sequence[tuple[int, Step]]) -> None:
@@ -335,4 +371,4 @@ def _cancel(tx: Tx, steps: Sequence[tuple[int, Step]]) -> None:
     free = [(key, one) for key, one in cancels if key in found and not found[key][4]]
     tx.each(ASK_TO_CANCEL, [row[3] for row in found.values() if row[4]])
     tx.each(DROP_TASKS, [found[key][3] for key, _ in free])
-    put(tx, [(key[0], one.message_id, one.answer) for key, one in free])
+    put(tx, [(key[0], one.message_id, one.answer, key[1]) for key, one in free])

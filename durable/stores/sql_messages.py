@@ -7,6 +7,8 @@ Rules
 * Whoever puts a message in an inbox wakes its instance in the same transaction (`WAKE`):
   not if code refused it, nor before its start, unless the message is urgent.
 * Messages are inserted in the order in which they were given; their ids keep it.
+* A message is for one run, or for any (run 0).  When a run ends those for it go, so what is
+  in an inbox is for its present run or for any.
 """
 
 from __future__ import annotations
@@ -19,10 +21,15 @@ from durable.stores.sql_tx import Tx
 
 __all__ = ["Note", "put", "receipts", "send"]
 
-Note = tuple[int, str, bytes]
-"""A message for an instance: (number, message id, event)."""
+Note = tuple[int, str, bytes, int]
+"""A message for an instance: (number, message id, event, run that it is for)."""
 
-TARGETS = Query("SELECT id, number, finished_at FROM {instances} WHERE id IN ({list})", kinds="vvv")
+BY_ID = Query(
+    "SELECT id, number, run, finished_at FROM {instances} WHERE id IN ({list})", kinds="vvvv"
+)
+BY_UID = Query(
+    "SELECT uid, number, run, finished_at FROM {instances} WHERE uid IN ({list})", kinds="xvvv"
+)
 RECEIPTS = Query(
     """
     SELECT r.number, r.message_id FROM {values} AS v
@@ -35,46 +42,48 @@ WAITING = Query(
     "SELECT number, count(*) FROM {inbox} WHERE number IN ({list}) GROUP BY number", kinds="vv"
 )
 ADD_MESSAGES = Statement(
-    "INSERT INTO {inbox} (number, message_id, arrived_at, event) VALUES {list}",
-    item="(?, ?, ?, ?)",
+    "INSERT INTO {inbox} (number, message_id, arrived_at, event, run) VALUES {list}",
+    item="(?, ?, ?, ?, ?)",
 )
 ADD_RECEIPTS = Statement("INSERT INTO {receipts} (number, message_id) VALUES {list}", item="(?, ?)")
-# A pending instance with a later wake_at is before its start; one without is in somebody's
-# hands. Refused by code: blocked_by.
+# Refused by code: blocked_by.  A pending instance with a later wake_at is before its start (one
+# without is in somebody's hands); so may be a paused one without a history.
 WAKE = """
     UPDATE {instances} SET wake_at = ?
     WHERE number IN ({list}) AND finished_at IS NULL AND blocked_by = ''
     AND (wake_at IS NULL OR wake_at > ?)
 """
 WAKE_URGENT = Statement(WAKE)
-WAKE_STARTED = Statement(WAKE + "AND (status <> 'pending' OR wake_at IS NULL)")
+WAKE_STARTED = Statement(
+    WAKE
+    + """
+    AND (wake_at IS NULL OR status <> 'pending' AND (status <> 'paused' OR history_length > 0))
+    """
+)
 
 
 def send(tx: Tx, messages: Sequence[Outgoing], max_inbox: int) -> list[Sent]:
     """Put messages into inboxes, each answered for itself."""
-    ids = list(dict.fromkeys(message.id for message in messages))
-    targets: dict[str, tuple[int, int | None]] = {
-        id: (number, finished) for id, number, finished in tx.fetch(TARGETS, ids)
-    }
+    to = [message.id if message.uid is None else message.uid for message in messages]
+    targets = _targets(tx, to)
     found = [
-        (targets[message.id][0], message.message_id)
-        for message in messages
-        if message.id in targets
+        (targets[key][0], message.message_id)
+        for key, message in zip(to, messages, strict=True)
+        if key in targets
     ]
     taken = receipts(tx, found)
-    numbers = list(dict.fromkeys(number for number, _ in found))
-    waiting = tx.pairs(WAITING, numbers)
+    waiting = tx.pairs(WAITING, list(dict.fromkeys(number for number, _ in found)))
     outcomes: list[Sent] = []
     notes: list[Note] = []
     urgent: set[int] = set()
-    for message in messages:
-        number, finished = targets.get(message.id, (0, None))
+    for key, message in zip(to, messages, strict=True):
+        number, run, finished = targets.get(key, (0, 0, None))
         receipt = (number, message.message_id)
         if not number:
             outcomes.append(Sent.NOT_FOUND)
         elif receipt in taken:
             outcomes.append(Sent.SENT)
-        elif finished is not None:
+        elif finished is not None or message.run not in (0, run):
             outcomes.append(Sent.FINISHED)
         elif waiting.get(number, 0) >= max_inbox:
             outcomes.append(Sent.FULL)
@@ -82,23 +91,31 @@ def send(tx: Tx, messages: Sequence[Outgoing], max_inbox: int) -> list[Sent]:
             outcomes.append(Sent.SENT)
             taken.add(receipt)
             waiting[number] = waiting.get(number, 0) + 1
-            notes.append((number, message.message_id, message.event))
+            notes.append((number, message.message_id, message.event, message.run))
             if message.urgent:
                 urgent.add(number)
     _store(tx, notes, urgent)
     return outcomes
 
 
-def put(tx: Tx, notes: Iterable[Note]) -> None:
+def _targets(tx: Tx, keys: Iterable[str | bytes]) -> dict[str | bytes, tuple[int, int, int | None]]:
+    """(number, run, finished_at) of those instances that there are, by id or uid."""
+    unique = dict.fromkeys(keys)
+    rows = tx.fetch(BY_ID, [key for key in unique if isinstance(key, str)])
+    rows += tx.fetch(BY_UID, [key for key in unique if isinstance(key, bytes)])
+    return {key: (number, run, finished) for key, number, run, finished in rows}
+
+
+def put(tx: Tx, notes: Iterable[Note], *, urgent: bool = False) -> None:
     """Put messages of our own into inboxes: no inbox is too full for them."""
     new = list(notes)
-    taken = receipts(tx, [(number, message_id) for number, message_id, _ in new])
+    taken = receipts(tx, [note[:2] for note in new])
     fresh: list[Note] = []
     for note in new:
         if note[:2] not in taken:
             taken.add(note[:2])
             fresh.append(note)
-    _store(tx, fresh, set())
+    _store(tx, fresh, {note[0] for note in fresh} if urgent else set())
 
 
 def receipts(tx: Tx, keys: Sequence[tuple[int, str]]) -> set[tuple[int, str]]:
@@ -108,8 +125,9 @@ def receipts(tx: Tx, keys: Sequence[tuple[int, str]]) -> set[tuple[int, str]]:
 
 
 def _store(tx: Tx, notes: Sequence[Note], urgent: set[int]) -> None:
-    tx.insert(ADD_MESSAGES, [(number, id, tx.now, event) for number, id, event in notes])
-    tx.insert(ADD_RECEIPTS, [(number, id) for number, id, _ in notes])
-    others = {number for number, _, _ in notes} - urgent
+    now = tx.now
+    tx.insert(ADD_MESSAGES, [(number, id, now, event, run) for number, id, event, run in notes])
+    tx.insert(ADD_RECEIPTS, [note[:2] for note in notes])
+    others = {note[0] for note in notes} - urgent
     for statement, numbers in ((WAKE_STARTED, others), (WAKE_URGENT, urgent)):
-        tx.each(statement, sorted(numbers), before=(tx.now,), after=(tx.now,))
+        tx.each(statement, sorted(numbers), before=(now,), after=(now,))

@@ -2,6 +2,7 @@
 
 A listing asks for the keys of each status separately, newest first, and merges them: the
 one index (status, created_at, uid) serves listings with and without a status, and counts.
+The children of a parent have an index of their own, whatever their status.
 """
 
 from __future__ import annotations
@@ -30,7 +31,17 @@ from durable.stores.sql_rows import (
 from durable.stores.sql_text import Query
 from durable.stores.sql_tx import Tx
 
-__all__ = ["history", "inbox", "instance", "instances", "stats", "tasks", "unread", "workers"]
+__all__ = [
+    "history",
+    "inbox",
+    "instance",
+    "instances",
+    "secret",
+    "stats",
+    "tasks",
+    "unread",
+    "workers",
+]
 
 FEW = 2000
 """A prefix that fewer ids have is looked up by id; for a commoner one a listing goes through
@@ -51,6 +62,13 @@ MESSAGES = Query(
 UNREAD = Query(f"SELECT unread FROM {{payloads}} WHERE number = {NUMBER}", kinds="v")
 TASKS = Query(TASK + "WHERE i.uid = ? ORDER BY t.run, t.command", kinds=TASK_KINDS, unbounded=True)
 ALL_WORKERS = Query(WORKERS + "ORDER BY started_at, id", kinds="v" * 11)
+SECRET = Query("SELECT value FROM {settings} WHERE name = 'secret'", kinds="b")
+
+
+def secret(tx: Tx) -> bytes:
+    """The random bytes that were made with the store."""
+    [[value]] = tx.rows(SECRET)
+    return bytes(value)
 
 
 def instance(tx: Tx, id: str) -> Instance | None:
@@ -92,9 +110,8 @@ def instances(tx: Tx, models: Schema, where: Filter) -> Page:
     """Instances that match, newest first."""
     keys: list[Any] = []
     conditions = _conditions(tx, models, where)
-    for status in dict.fromkeys(where.statuses or Status):
-        of_status = models.instances.status == status.value
-        keys += tx.raw(*_keys(models, where, [of_status, *conditions]))
+    for of_status in _statuses(models, where):
+        keys += tx.raw(*_keys(models, where, [*of_status, *conditions]))
     keys.sort(reverse=True)
     page = keys[: where.limit]
     found = instances_of(tx, [number for _, _, number in page])
@@ -124,9 +141,21 @@ def _keys(models: Schema, where: Filter, conditions: Sequence[Any]) -> tuple[str
     return text, params
 
 
+def _statuses(models: Schema, where: Filter) -> list[list[Any]]:
+    """For each query that is made, its conditions on the status."""
+    status = models.instances.status
+    names = [one.value for one in dict.fromkeys(where.statuses or Status)]
+    if where.parent is None:
+        return [[status == name] for name in names]
+    # Concatenated, so that the planner does not see the status: it would sort all that have it.
+    return [[status.concat("").in_(names)] if where.statuses else []]
+
+
 def _conditions(tx: Tx, models: Schema, where: Filter) -> list[Any]:
     table = models.instances
     conditions: list[Any] = []
+    if where.parent is not None:
+        conditions.append(table.parent_uid == where.parent)
     if where.workflow is not None:
         conditions.append(table.workflow == where.workflow)
     if where.queue is not None:

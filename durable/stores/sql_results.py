@@ -1,22 +1,26 @@
-"""Results of tasks whose instance lives elsewhere, and tasks that are tried again later.
+"""Results of tasks whose instance lives elsewhere, tasks that are tried again later, and what
+attempts tell of their progress.
 
 Rules
 -----
 * Only who holds a task, at its epoch, may end or postpone it: an attempt that overran
-  cannot complete the next one.
+  cannot complete the next one.  Somebody outside, who holds nothing, must know the epoch.
+* A task that awaits its result from outside is nobody's; it falls due when its time is up,
+  and whoever claims it then gives it another epoch.
 * A receipt is looked at first: a repeated report is answered like the first.
+* A result is for the run that scheduled the task.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
-from durable.store import Completion, Postponed
+from durable.store import Beat, Completion, Postponed, Sent, TaskKey
 from durable.stores.sql_messages import Note, put, receipts
 from durable.stores.sql_text import Query, Statement
 from durable.stores.sql_tx import Tx
 
-__all__ = ["complete"]
+__all__ = ["beat", "complete", "settle", "to_cancel"]
 
 HELD = Query(
     """
@@ -30,14 +34,36 @@ HELD = Query(
     kinds="xvvvvv",
 )
 NUMBERS = Query("SELECT uid, number FROM {instances} WHERE uid IN ({list})", kinds="xv")
+AT_EPOCH = Query(
+    """
+    SELECT t.id FROM {tasks} t JOIN {instances} i ON i.number = t.number AND i.run = t.run
+    WHERE t.number = ? AND t.run = ? AND t.command = ? AND t.epoch = ?{skip_locked}
+    """,
+    kinds="v",
+)
+TO_CANCEL = Query(
+    """
+    SELECT i.uid, t.run, t.command
+    FROM {tasks} t JOIN {instances} i ON i.number = t.number
+    WHERE t.owner = ? AND t.owner <> '' AND t.cancel_requested = 1
+    """,
+    kinds="xvv",
+)
 DROP = Statement("DELETE FROM {tasks} WHERE id IN ({list})")
 POSTPONE = Statement(
     """
-    UPDATE {tasks} SET owner = '', wake_at = v.column2, attempt = v.column3,
-        last_error = v.column4, crashes = crashes + v.column5
+    UPDATE {tasks}
+    SET owner = '', wake_at = v.column2,
+        attempt = CASE WHEN v.column8 = 0 THEN v.column3 ELSE attempt END,
+        last_error = coalesce(v.column4, last_error), crashes = crashes + v.column5,
+        details = coalesce(v.column6, details), deferrals = v.column7, awaits = v.column8
     FROM {values} AS v WHERE id = v.column1
     """,
-    item="(?, ?, ?, ?, ?)",
+    item="(?, ?, ?, ?, ?, ?, ?, ?)",
+)
+BEAT = Statement(
+    "UPDATE {tasks} SET details = v.column2 FROM {values} AS v WHERE id = v.column1",
+    item="(?, ?)",
 )
 
 
@@ -71,15 +97,57 @@ def complete(
             continue
         del held[key]
         if isinstance(one, Postponed) and not cancelled:
-            crashed = int(one.crashed)
-            later.append((id, one.wake_at, one.attempt, one.last_error, crashed))
+            later.append(_postponed(id, one))
             continue
         event = one.answer if isinstance(one, Postponed) else one.event
         ended.append(id)
         taken.add((number, one.message_id))
-        notes.append((number, one.message_id, event))
+        notes.append((number, one.message_id, event, one.run))
     tx.each(DROP, ended)
     tx.each(POSTPONE, later)
     put(tx, notes)
     tx.tell = any(told)
     return told
+
+
+def _postponed(id: int, one: Postponed) -> tuple[object, ...]:
+    """The parameters of `POSTPONE`."""
+    error, crashed = one.last_error, int(one.crashed)
+    kept = (one.details, one.deferrals, int(one.awaits))
+    return (id, one.wake_at, one.attempt, error, crashed, *kept)
+
+
+def settle(tx: Tx, done: Completion) -> Sent:
+    """Put a result that comes from outside into its inbox, whoever holds the task."""
+    number = tx.pairs(NUMBERS, [done.uid]).get(done.uid)
+    if number is None:
+        return Sent.NOT_FOUND
+    if receipts(tx, [(number, done.message_id)]):
+        return Sent.SENT
+    row = tx.one(AT_EPOCH, number, done.run, done.command, done.epoch)
+    if row is None:
+        return Sent.FINISHED
+    tx.each(DROP, row)
+    put(tx, [(number, done.message_id, done.event, done.run)])
+    return Sent.SENT
+
+
+def beat(tx: Tx, worker: str, beats: Sequence[Beat]) -> list[TaskKey]:
+    """Keep what a worker's attempts tell of themselves; its tasks that are to be cancelled."""
+    tx.tell = False
+    told = [((one.uid, one.run, one.command), one) for one in beats if one.details is not None]
+    keys = list(dict.fromkeys(key for key, _ in told))
+    held = {
+        (uid, run, command): (id, epoch)
+        for uid, run, command, id, epoch, _ in tx.fetch(HELD, keys, after=(worker,))
+    }
+    details = {
+        held[key][0]: one.details for key, one in told if key in held and held[key][1] == one.epoch
+    }
+    tx.each(BEAT, list(details.items()))
+    return to_cancel(tx, worker)
+
+
+def to_cancel(tx: Tx, worker: str) -> list[TaskKey]:
+    """The worker's tasks whose cancel was requested."""
+    return [(uid, run, command) for uid, run, command in tx.rows(TO_CANCEL, worker)]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 
-from durable.model import Instance, Status, Task, WorkerInfo
+from durable.model import Instance, Parent, ParentClose, Status, Task, WorkerInfo
 from durable.store import Message
 from durable.stores.sql_text import Query
 from durable.stores.sql_tx import Row, Tx
@@ -28,27 +28,30 @@ __all__ = [
 ]
 
 STATUS = {status.value: status for status in Status}
+CLOSE = {close.value: close for close in ParentClose}
 
-# In the order of the fields of `Instance`; then the number.
+# In the order of the fields of `Instance`, but the header before the parent; then the number.
 INSTANCE = """
     SELECT i.uid, i.id, i.workflow, i.version, i.queue, i.run, i.status, i.owner, i.epoch,
         i.wake_at, i.history_length, i.crashes, i.blocked_by, i.reason, p.args, p.kwargs,
         p.vars, p.result, p.failure, p.memo, p.tags, i.created_at, i.started_at,
-        i.finished_at, i.number
+        i.finished_at, p.header, i.parent_uid, i.parent_id, i.parent_run, i.parent_command,
+        i.parent_close, i.number
     FROM {instances} i JOIN {payloads} p ON p.number = i.number
 """
-INSTANCE_KINDS = "xvvvvvvvvvvvvvbbbbbbvvvvv"
+INSTANCE_KINDS = "xvvvvvvvvvvvvvbbbbbbvvvvbbvvvvv"
 _STATUS, _TAGS = 6, 20
+_HEADER, _PARENT, _CLOSE = 24, 25, 29
 
 # In the order of the fields of `Task`; then the id.
 TASK = """
     SELECT i.uid, t.run, t.command, i.id, t.name, t.queue, t.args, t.kwargs, t.options,
         t.owner, t.epoch, t.wake_at, t.attempt, t.crashes, t.cancel_requested, t.deadline,
-        t.last_error, t.scheduled_at, t.id
+        t.last_error, t.scheduled_at, t.context, t.details, t.deferrals, t.awaits, t.id
     FROM {tasks} t JOIN {instances} i ON i.number = t.number
 """
-TASK_KINDS = "xvvvvvbbbvvvvvvvbvv"
-_CANCEL_REQUESTED = 14
+TASK_KINDS = "xvvvvvbbbvvvvvvvbvbbvvv"
+_CANCEL_REQUESTED, _AWAITS = 14, 21
 
 INSTANCES = Query(INSTANCE + "WHERE i.number IN ({list})", kinds=INSTANCE_KINDS)
 TASKS = Query(TASK + "WHERE t.id IN ({list})", kinds=TASK_KINDS)
@@ -86,7 +89,12 @@ def instance_from(row: Row) -> Instance:
     """An instance from a row of `INSTANCE`."""
     row[_STATUS] = STATUS[row[_STATUS]]
     row[_TAGS] = words_from(row[_TAGS])
-    return Instance(*row[:-1])
+    parent = None
+    if row[_PARENT] is not None:
+        row[_CLOSE] = CLOSE[row[_CLOSE]]
+        parent = Parent(*row[_PARENT : _CLOSE + 1])
+    row[_HEADER:] = parent, row[_HEADER]
+    return Instance(*row)
 
 
 def instances_of(tx: Tx, numbers: Sequence[int]) -> dict[int, Instance]:
@@ -105,6 +113,7 @@ def messages_of(tx: Tx, numbers: Sequence[int]) -> dict[int, list[Message]]:
 def task_from(row: Row) -> Task:
     """A task from a row of `TASK`."""
     row[_CANCEL_REQUESTED] = bool(row[_CANCEL_REQUESTED])
+    row[_AWAITS] = bool(row[_AWAITS])
     return Task(*row[:-1])
 
 

@@ -18,12 +18,12 @@ Rules
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from durable.stores.errors import Errors
 
-__all__ = ["BIG", "MANY_ROWS", "SIZES", "Dialect", "Query", "Statement", "Texts"]
+__all__ = ["BIG", "MANY_ROWS", "SIZES", "Dialect", "Migration", "Query", "Statement", "Texts"]
 
 SIZES = (1, 2, 4, 8, 16, 32, 64, 128, 256, 500)
 
@@ -32,6 +32,24 @@ BIG = 2048
 
 MANY_ROWS = 10_000
 """More rows are not packed, so that a packed text stays of a bearable size."""
+
+
+@dataclass(frozen=True, slots=True)
+class Migration:
+    """One step of the schema of one dialect, from the version before to this one.
+
+    text: statements, each ending in ``;``.  ``{prefix}`` is what names begin with, and a
+    parameter stands for 32 random bytes.
+    """
+
+    version: int
+    name: str
+    text: str
+
+    def statements(self, prefix: str) -> list[str]:
+        """What to run."""
+        texts = self.text.format(prefix=prefix).split(";")
+        return [" ".join(text.split()) for text in texts if text.strip()]
 
 
 @dataclass(frozen=True)
@@ -45,6 +63,7 @@ class Dialect:
     skip_locked: what a SELECT of rows to change ends in.
     values: a list of rows as something to select from, with columns column1, column2 …
     has_table: counts the tables of a name.
+    migrations: how its schema came to be, the oldest first: see `durable.stores.migrations`.
     """
 
     name: str
@@ -57,6 +76,7 @@ class Dialect:
     skip_locked: str
     values: str
     has_table: str
+    migrations: Sequence[Migration]
 
 
 @dataclass(frozen=True, eq=False)

@@ -14,6 +14,7 @@ from collections.abc import Sequence
 from durable.model import WorkerInfo
 from durable.store import UNKNOWN, TaskKey
 from durable.stores.sql_claim import INSTANCE_HEADS
+from durable.stores.sql_results import to_cancel
 from durable.stores.sql_rows import words, words_from
 from durable.stores.sql_text import Query, Statement
 from durable.stores.sql_tx import Tx
@@ -46,14 +47,6 @@ WAKE_REFUSED = Statement(
     """
 )
 RENEW = Statement("UPDATE {workers} SET expires_at = ? WHERE id = ? AND expires_at > ?")
-TO_CANCEL = Query(
-    """
-    SELECT i.uid, t.run, t.command
-    FROM {tasks} t JOIN {instances} i ON i.number = t.number
-    WHERE t.owner = ? AND t.owner <> '' AND t.cancel_requested = 1
-    """,
-    kinds="xvv",
-)
 RELEASE_INSTANCES = Statement(
     """
     UPDATE {instances} SET owner = '', wake_at = ?, crashes = crashes + ?
@@ -116,7 +109,7 @@ def heartbeat(tx: Tx, worker: str, lease: int) -> list[TaskKey] | None:
     tx.tell = False
     if not tx.run(RENEW, tx.now + lease, worker, tx.now):
         return None
-    return [(uid, run, command) for uid, run, command in tx.rows(TO_CANCEL, worker)]
+    return to_cancel(tx, worker)
 
 
 def unregister(tx: Tx, worker: str) -> None:

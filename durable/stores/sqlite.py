@@ -33,6 +33,7 @@ from durable.stores.sql import SqlStore
 from durable.stores.sql_text import Dialect
 from durable.stores.sql_tx import Tx
 from durable.stores.sqlite_link import Link, Links
+from durable.stores.sqlite_migrations import MIGRATIONS
 from durable.stores.sqlite_watch import Watch
 
 __all__ = ["DEFAULT_BUSY_TIMEOUT", "DIALECT", "OLDEST", "SqliteStore"]
@@ -57,6 +58,7 @@ DIALECT = Dialect(
     skip_locked="",
     values="(VALUES {list})",
     has_table="SELECT count(*) FROM sqlite_master WHERE type = 'table' AND name = ?",
+    migrations=MIGRATIONS,
 )
 
 PRAGMAS = {

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import os
 import threading
+import time
 from pathlib import Path
 
 from durable import (
@@ -95,3 +96,19 @@ def innocent() -> Workflow[str]:
     """Waits beside it."""
     yield wait_signal("go")
     return "unharmed"
+
+
+@activity(max_crashes=1000)
+def climb() -> list[float]:
+    """Tell the time again and again; when it is repeated, give the last that is known."""
+    me = current_activity()
+    if me.last_heartbeat is not None:
+        return [me.last_heartbeat, me.attempt, me.crashes]
+    while True:
+        me.heartbeat(time.time())
+        pause(0.005)
+
+
+@workflow
+def climbed() -> Workflow[list[float]]:
+    return (yield from climb.call())

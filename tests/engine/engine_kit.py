@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 
 from durable import Client, Handle, Status, Worker
 from durable.codec import Codec
+from durable.model import Task
 from durable.store import Store
 from durable.stores import open_store
 
@@ -75,6 +76,13 @@ def kinds(handle: Handle[Any]) -> list[str]:
     return [type(event).__name__ for event in history]
 
 
+def tasks_of(engine: Engine, handle: Handle[Any]) -> list[Task]:
+    """The scheduled activities of an instance, as the store has them."""
+    instance = engine.store.instance(handle.id)
+    assert instance is not None
+    return engine.store.tasks(instance.uid)
+
+
 def file_url(folder: Path) -> str:
     return f"sqlite:///{folder / 'engine.db'}"
 
@@ -100,4 +108,4 @@ def proxy(cls: type[T]) -> type[T]:
     return cls
 
 
-__all__ = ["Codec", "Engine", "StoreProxy", "file_url", "kinds", "proxy", "until"]
+__all__ = ["Codec", "Engine", "StoreProxy", "file_url", "kinds", "proxy", "tasks_of", "until"]

@@ -2,12 +2,24 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import threading
+import time
 from pathlib import Path
 from typing import Any
 
-from durable import ActivityError, Retry, Workflow, activity, current_activity, workflow
+from durable import (
+    ActivityError,
+    Cancelled,
+    Retry,
+    Workflow,
+    activity,
+    current_activity,
+    gather,
+    workflow,
+)
+from durable.errors import RetryLater
 
 
 @activity
@@ -42,3 +54,94 @@ def in_children(folder: str) -> Workflow[dict[str, Any]]:
     except ActivityError as error:
         found["crashed"] = [error.error.type, error.attempt]
     return found
+
+
+SOON = Retry(max_attempts=2, first_delay=0, jitter=0)
+
+
+@activity(retry=SOON)
+async def tells() -> list[Any]:
+    """Each attempt tells something, asks for a later time, and fails in the end."""
+    me = current_activity()
+    earlier = me.last_heartbeat
+    await asyncio.sleep(0)
+    await asyncio.to_thread(me.heartbeat, [me.attempt, os.getpid() != 0])
+    if me.attempt == 1:
+        raise RetryLater(delay=0.01)
+    if me.attempt == 2:
+        raise KeyError("counts")
+    return [me.attempt, earlier]
+
+
+@activity(retry=SOON, heartbeat_timeout=0.3)
+def silent_once(folder: str) -> Any:
+    me = current_activity()
+    if me.attempt == 1:
+        Path(folder, "silent").write_text(str(os.getpid()))
+        me.heartbeat("before the silence")
+        threading.Event().wait(60)
+    return me.last_heartbeat
+
+
+@activity
+def asks(folder: str) -> None:
+    me = current_activity()
+    Path(folder, "token.new").write_text(me.token)
+    Path(folder, "token.new").rename(Path(folder, "token"))
+    raise me.complete_later()
+
+
+@activity
+def leaves_a_thread() -> bool:
+    """A thread that goes on after its attempt has ended does not disturb the next one."""
+    me = current_activity()
+
+    def late() -> None:
+        end = time.monotonic() + 0.2
+        try:
+            while time.monotonic() < end:
+                me.heartbeat("late")
+        except Exception as error:
+            LATE.append(str(error))
+
+    threading.Thread(target=late, daemon=True).start()
+    return not LATE
+
+
+LATE: list[str] = []
+
+
+@activity
+def late_errors() -> list[str]:
+    end = time.monotonic() + 10
+    while not LATE and time.monotonic() < end:
+        threading.Event().wait(0.01)
+    return LATE
+
+
+@workflow
+def told_by_children(folder: str) -> Workflow[list[Any]]:
+    told = yield tells.call()
+    silent = yield silent_once.call(folder)
+    left = yield leaves_a_thread.call()
+    late = yield late_errors.call()
+    return [told, silent, left, late, (yield asks.call(folder))]
+
+
+@activity(on_cancel="request")
+def until_told(folder: str, by_heartbeat: bool) -> str:
+    me = current_activity()
+    Path(folder, f"began-{by_heartbeat}").touch()
+    try:
+        while by_heartbeat or not me.cancelled:
+            if by_heartbeat:
+                me.heartbeat()
+            threading.Event().wait(0.01)
+    except Cancelled:
+        return "raised"
+    return "read"
+
+
+@workflow
+def stopped(folder: str) -> Workflow[list[str]]:
+    return list((yield from gather(until_told.call(folder, True), until_told.call(folder, False))))

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from engine_kit import Engine, file_url, kinds, until
+from engine_kit import Engine, StoreProxy, file_url, kinds, proxy, until
 
 from durable import Client, Orchestrator, Status, Workflow, activity, sleep, wait_signal, workflow
 from durable.errors import (
@@ -23,6 +23,7 @@ from durable.errors import (
     WorkflowError,
     WorkflowTerminatedError,
 )
+from durable.store import Store, Unavailable
 
 
 @activity
@@ -146,6 +147,49 @@ def test_listing(engine: Engine) -> None:
     assert client.count(search="l") == 5
     assert client.count(workflow="quick") == 0
     assert client.stats()["instances"]["terminated"] == 1
+
+
+def test_every_look_is_repeated_while_the_store_is_away(engine: Engine) -> None:
+    engine.start(waits.options(id="a"))
+    store = Away(engine.store)
+    client = Client(store)
+    handle = client.get("a")
+    looks = (
+        handle.status, handle.vars, handle.history, handle.describe, handle.children,
+        client.list, client.count, client.stats, client.workers, lambda: client.get("a"),
+    )  # fmt: skip
+    for look in looks:
+        store.away = 3
+        look()
+        assert store.away < 3
+    store.away = 3
+    with pytest.raises(ResultTimeout):
+        handle.result(timeout=0.01)
+    store.away = 10_000
+    impatient = Client(store, deadline=0.05)
+    for look in (lambda: impatient.get("a"), impatient.list, impatient.stats):
+        with pytest.raises(Unavailable):
+            look()
+
+
+@proxy
+class Away(StoreProxy):
+    """For ``away`` calls it cannot be reached."""
+
+    away = 0
+
+    def __getattribute__(self, name: str) -> Any:
+        found = super().__getattribute__(name)
+        if name not in Store.__dict__:
+            return found
+
+        def call(*args: Any) -> Any:
+            if self.away:
+                self.away -= 1
+                raise Unavailable("not now")
+            return found(*args)
+
+        return call
 
 
 def test_two_workers_share_a_store(engine: Engine) -> None:

@@ -79,7 +79,7 @@ def test_a_child_command_called_default_is_refused() -> None:
 def test_a_yielded_workflow_says_how_to_run_it() -> None:
     @workflow
     def outer() -> Workflow[Any]:
-        with pytest.raises(TypeError, match=r"write `yield from waits\(…\)`"):
+        with pytest.raises(TypeError, match=r"write `yield waits\.call\(…\)`"):
             yield waits  # type: ignore[misc]
         return "ok"
 

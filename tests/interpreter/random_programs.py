@@ -1,53 +1,63 @@
-"""Random workflows, and a way to drive them: for the properties of the interpreter.
+"""Random workflows: programs that are plain data, and the workflow that carries them out.
 
-A program is plain data (nested tuples), so that a failure can be read; `run` is the workflow
-that carries one out.
+A program is nested tuples, so that a failure can be read.  `run` keeps what the properties
+ask for in an `Env`: what it saw, the model of its scopes, and ghosts (statements that ran
+while it was dropped from memory).
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable
 from random import Random
 from typing import Any
 
+from scope_model import Model, Node
+
 from durable import (
-    ActivityError,
+    CancelScope,
     Cancelled,
-    Codec,
+    Channel,
     Workflow,
     activity,
+    continue_as_new,
+    external,
     gather,
+    info,
     now,
+    on_signal,
+    patched,
     race,
     send_signal,
     set_var,
+    shield,
     side_effect,
     sleep,
     spawn,
+    timeout,
     uuid4,
     wait_signal,
+    wait_until,
+    with_timeout,
     workflow,
 )
-from durable.errors import DurableError
-from durable.events import (
-    ActivityCancelled,
-    ActivityCompleted,
-    ActivityFailed,
-    CancelRequested,
-    Event,
-    SignalDelivered,
-    SignalReceived,
-    TimerFired,
-    WorkflowStarted,
-    load,
-)
-from durable.failure import Failure
-from durable.interpreter import Interpreter
-from durable.interpreter.waits import ActivityWait, SendWait
-from durable.model import moment
+from durable import random as derived_random
+from durable.current import running
 
 SIGNALS = ("a", "b", "c")
-LEAVES = ("activity", "sleep", "signal", "side_effect", "send")
+HANDLED = ("h", "i")
+MODES = ("wait", "request", "abandon")
+LEAVES = (
+    "activity", "activity", "activity", "sleep", "signal", "signal", "side_effect", "send",
+    "put", "take", "flag", "promise", "child", "join",
+)  # fmt: skip
+READY = ("signal", "side_effect", "put", "take", "flag", "promise", "join")
+BLOCKS = ("scope", "scope", "timeout", "timeout", "shield")
+BLOCK_STATEMENTS = ("try", "swallow", "finally", "scope", "scope", "scope", "loop", "on_signal")
+STATEMENTS = (
+    *("yield",) * 18, *BLOCK_STATEMENTS * 2, *("spawn",) * 6, "run", "run",
+    *("cancel_task",) * 3, *("cancel_scope",) * 3, "derive", "set", "set", "close", "external",
+    "external", "patched", "raise", "return",
+)  # fmt: skip
 
 
 @activity
@@ -56,184 +66,412 @@ def work(name: str) -> str:
     return name
 
 
-def expression(random: Random, depth: int) -> Any:
+@workflow
+def child(name: str) -> Workflow[str]:
+    """Never run here, either."""
+    yield sleep(0)
+    return name
+
+
+# -- making programs --------------------------------------------------------------------
+
+
+def expression(random: Random, depth: int, leaves: tuple[str, ...] = LEAVES) -> Any:
     """A command, as data."""
-    if depth and random.random() < 0.5:
-        kind = random.choice(("race", "gather", "race"))
-        children = tuple(expression(random, depth - 1) for _ in range(random.randint(1, 3)))
+    if depth and random.random() < 0.4:
+        kind = random.choice(("race", "gather", "race", "gather", "within", "default"))
+        if kind == "within":
+            return (kind, random.randint(0, 9), expression(random, depth - 1, leaves))
+        inner = READY if kind == "default" else leaves
+        count = random.choice((1, 2, 2, 3))
+        children = tuple(expression(random, depth - 1, inner) for _ in range(count))
         return (kind, random.random() < 0.3, children)
-    kind = random.choice(LEAVES)
-    return (kind, random.choice(SIGNALS), random.randint(0, 50))
+    kind = random.choice(leaves)
+    if kind == "activity":
+        return (kind, random.choice(MODES), random.random() < 0.15)
+    return (kind, random.randint(0, 5))
 
 
-def program(random: Random, depth: int = 3) -> Any:
+def program(random: Random, depth: int = 3, size: int = 3) -> Any:
     """A list of statements, as data."""
-    kinds = ("yield", "yield", "yield", "try", "spawn", "join", "cancel", "loop", "derive")
     statements: list[Any] = []
-    for _ in range(random.randint(1, 4)):
-        kind = random.choice(kinds) if depth else "yield"
-        if kind in ("try", "spawn", "loop"):
+    for _ in range(random.randint(1, size)):
+        kind = random.choice(STATEMENTS) if depth else "yield"
+        if kind in ("try", "swallow", "loop", "on_signal"):
             statements.append((kind, program(random, depth - 1)))
-        elif kind in ("join", "cancel"):
-            statements.append((kind, random.randint(0, 3)))
-        elif kind == "derive":
-            statements.append((kind,))
-        else:
+        elif kind == "finally":
+            statements.append(
+                (kind, random.random() < 0.8, program(random, depth - 1), program(random, 0))
+            )
+        elif kind == "scope":
+            block = random.choice(BLOCKS)
+            statements.append((kind, block, random.randint(0, 9), program(random, depth - 1)))
+        elif kind == "spawn":
+            named = random.choice((None, None, "one", "two"))
+            statements.append((kind, named, program(random, depth - 1)))
+        elif kind == "yield":
             statements.append((kind, expression(random, 2)))
+        else:
+            statements.append((kind, random.randint(0, 5)))
+        if random.random() < 0.6:  # else few programs live long
+            statements[-1] = ("try", (statements[-1],))
     return tuple(statements)
+
+
+# -- carrying them out ------------------------------------------------------------------
+
+
+class Env:
+    """What one run of a program has, shared by its coroutines."""
+
+    def __init__(self, interpreter: Any, model: Model) -> None:
+        self.interpreter = interpreter
+        self.model = model
+        self.seen: list[str] = []
+        self.ghosts: list[str] = []
+        self.tasks: list[tuple[Any, Node | None]] = []
+        self.scopes: list[tuple[Any, Node]] = []
+        self.channels: list[Any] = []
+        self.promises: list[Any] = []
+        self.flags = [0, 0, 0]
+        self.labels = 0
+        self.forbidden: set[str] = set()  # what must never be scheduled
+
+    def alive(self, what: str) -> None:
+        """Said after each use of a verb: none of these may run while it is dropped."""
+        if self.interpreter.closing:
+            self.ghosts.append(what)
+
+    def label(self) -> str:
+        self.labels += 1
+        return f"w{self.labels}"
+
+
+class Place:
+    """Where a coroutine is: the innermost block."""
+
+    def __init__(self, node: Node) -> None:
+        self.node = node
+
+
+class Left(Exception):
+    """`return`, out of every block."""
 
 
 @workflow
 def run(code: Any) -> Workflow[Any]:
     """Carry out a program; the result is everything that it saw."""
-    seen: list[str] = []
-    tasks: list[Any] = []
-    yield from _body(code, seen, tasks)
-    return seen
+    interpreter = running.get().interpreter
+    env = interpreter.env = Env(interpreter, interpreter.model)
+    env.channels = [Channel(0), Channel(0), Channel(1), Channel(2)]
+    try:
+        yield from _body(env, Place(env.model.root), code)
+    except Left:
+        env.seen.append("left")
+    finally:
+        env.model.root_ended()
+    if env.labels > 5 and env.labels % 2:
+        return continue_as_new(code)
+    return env.seen
 
 
-def _body(code: Any, seen: list[str], tasks: list[Any]) -> Workflow[None]:
+def _task(env: Env, node: Node, code: Any, vital: bool = False) -> Workflow[None]:
+    try:
+        yield from _body(env, Place(node), code)
+    except Left:
+        env.seen.append("left")
+    except Exception:
+        if vital:
+            env.model.crashed(node)
+        raise
+    finally:
+        node.ended = True
+
+
+def _body(env: Env, place: Place, code: Any) -> Workflow[None]:
     for statement in code:
-        match statement:
-            case ("yield", tree):
-                value = yield _command(tree)
-                seen.append(f"{value} {now()}")
-            case ("try", inner):
-                try:
-                    yield from _body(inner, seen, tasks)
-                except Exception as error:
-                    seen.append(f"caught {type(error).__name__}")
-                except Cancelled:
-                    seen.append("cancelled")
-                    yield work.call("clean-up")
-                    raise
-                finally:
-                    seen.append("finally")
-            case ("spawn", inner):
-                tasks.append(spawn(_body(inner, seen, [])))
-            case ("join", place) if tasks:
-                seen.append(str((yield tasks[place % len(tasks)])))
-            case ("cancel", place) if tasks:
-                tasks[place % len(tasks)].cancel()
-            case ("loop", inner):
-                for _ in range(2):
-                    yield from _body(inner, seen, tasks)
-            case ("derive",):
-                seen.append(str(uuid4()))
-                set_var("n", len(seen))
-            case _:
-                pass
+        kind = statement[0]
+        if kind in SIMPLE:
+            SIMPLE[kind](env, place, statement[1])
+        else:
+            yield from COMPOUND[kind](env, place, *statement[1:])
 
 
-def _command(tree: Any) -> Any:
+def _ask(env: Env, place: Place, tree: Any) -> Workflow[Any]:
+    """Yield a command, and compare with the model."""
+    asked = env.model.asked(place.node)
+    labels: list[str] = []
+    remote = _is_remote(tree)
+    command = _command(env, tree, labels)
+    if tree[0] not in ("promise", "join"):  # else no verb was used
+        env.alive("command")
+    if asked.must:
+        env.forbidden.update(labels)
+    error: BaseException | None = None
+    try:
+        if env.labels % 2:
+            return (yield command)
+        return (yield from command)
+    except BaseException as raised:
+        error = raised
+        raise
+    finally:
+        if not isinstance(error, GeneratorExit):
+            asked.got(error, remote)
+            env.alive("yield")
+
+
+def _yield(env: Env, place: Place, tree: Any) -> Workflow[None]:
+    value = yield from _ask(env, place, tree)
+    env.seen.append(f"{value} {now()}")
+
+
+def _try(env: Env, place: Place, inner: Any) -> Workflow[None]:
+    try:
+        yield from _body(env, place, inner)
+    except Left:
+        raise
+    except Exception as error:
+        env.seen.append(f"caught {type(error).__name__}")
+    except Cancelled:
+        env.seen.append("cancelled")
+        yield from _block(env, place, "shield", 0, (("yield", ("activity", "wait", False)),))
+        raise
+
+
+def _swallow(env: Env, place: Place, inner: Any) -> Workflow[None]:
+    try:
+        yield from _body(env, place, inner)
+    except Left:
+        raise
+    except BaseException as error:
+        env.seen.append(f"swallowed {type(error).__name__}")
+
+
+def _finally(env: Env, place: Place, shielded: bool, inner: Any, last: Any) -> Workflow[None]:
+    try:
+        yield from _body(env, place, inner)
+    finally:
+        if shielded:
+            yield from _block(env, place, "shield", 0, last)
+        else:
+            yield from _body(env, place, last)
+
+
+def _loop(env: Env, place: Place, inner: Any) -> Workflow[None]:
+    for _ in range(2):
+        yield from _body(env, place, inner)
+
+
+MAKERS: dict[str, Callable[[int], CancelScope]] = {
+    "scope": lambda _: CancelScope(),
+    "timeout": timeout,
+    "shield": lambda _: shield(),
+}
+
+
+def _block(env: Env, place: Place, kind: str, seconds: int, inner: Any) -> Workflow[None]:
+    raised: BaseException | None = None
+    out: BaseException | None = None
+    expected = ""
+    try:
+        with MAKERS[kind](seconds) as scope:
+            env.alive("block")
+            timer = getattr(scope, "_timer", None)
+            node = Node(env.model, place.node, kind == "shield")
+            if timer is not None:
+                env.model.timers[timer.number] = node
+            place.node = node
+            env.scopes.append((scope, node))
+            try:
+                yield from _body(env, place, inner)
+            except BaseException as error:
+                raised = error
+                raise
+            finally:
+                if not isinstance(raised, GeneratorExit):
+                    place.node = node.parent or node
+                    number = None if timer is None else timer.number
+                    expected = env.model.left(node, raised, number)
+    except BaseException as error:
+        out = error
+        raise
+    finally:
+        if not isinstance(out, GeneratorExit):
+            env.model.came(expected, raised, out)
+            if scope.cancelled != (node.since is not None):
+                env.model.wrong.append("a scope does not know whether it was cancelled")
+
+
+def _spawn(env: Env, place: Place, name: str | None, inner: Any) -> Workflow[None]:
+    node = env.model.spawn(place.node)
+    env.tasks.append((spawn(_task(env, node, inner), name), node))
+    env.alive("spawn")
+    yield from ()
+
+
+# -- statements that do not yield -------------------------------------------------------
+
+
+def _run(env: Env, place: Place, number: int) -> None:
+    """Spawn a command."""
+    env.tasks.append((spawn(work.options(on_cancel=MODES[number % 3]).call(env.label())), None))
+    env.alive("spawn")
+
+
+def _cancel_task(env: Env, place: Place, number: int) -> None:
+    if env.tasks:
+        task, node = env.tasks[number % len(env.tasks)]
+        task.cancel()
+        env.alive("Task.cancel")
+        if node is not None and not node.ended:
+            node.cancel()
+
+
+def _cancel_scope(env: Env, place: Place, number: int) -> None:
+    if env.scopes:
+        scope, node = env.scopes[number % len(env.scopes)]
+        scope.cancel()
+        env.alive("CancelScope.cancel")
+        node.cancel()
+
+
+def _derive(env: Env, place: Place, number: int) -> None:
+    env.seen.append(f"{uuid4()} {derived_random().random()} {now()}")
+    set_var("n", len(env.seen))
+    env.alive("set_var")
+
+
+def _set(env: Env, place: Place, number: int) -> None:
+    env.flags[number % 3] += 1
+
+
+def _close(env: Env, place: Place, number: int) -> None:
+    env.channels[number % 4].close()
+    env.alive("Channel.close")
+
+
+def _external(env: Env, place: Place, number: int) -> None:
+    env.promises.append(external(timeout=None if number % 2 else number))
+    env.alive("external")
+
+
+def _patched(env: Env, place: Place, number: int) -> None:
+    env.seen.append(f"patched {patched(f'p{number % 3}')} {info().history_length}")
+    env.alive("patched")
+
+
+def _raise(env: Env, place: Place, number: int) -> None:
+    raise ValueError(f"raised {number}")
+
+
+def _return(env: Env, place: Place, number: int) -> None:
+    raise Left
+
+
+def _on_signal(env: Env, place: Place, inner: Any) -> None:
+    """Three kinds of handlers; each name can be taken once."""
+    name = HANDLED[len(inner) % 2]
+    if name in env.interpreter.handled:
+        return
+    handler = env.model.spawn(place.node)
+
+    def callback(value: str) -> Any:
+        env.seen.append(value)
+        if len(env.seen) % 9 == 0:
+            env.model.crashed(handler)
+            raise ValueError("a callback failed")
+        if len(env.seen) % 2:
+            return _task(env, env.model.spawn(handler), inner, vital=True)
+        return None
+
+    on_signal(name, callback)
+    env.alive("on_signal")
+
+
+SIMPLE: dict[str, Callable[[Env, Place, Any], None]] = {
+    "run": _run,
+    "cancel_task": _cancel_task,
+    "cancel_scope": _cancel_scope,
+    "derive": _derive,
+    "set": _set,
+    "close": _close,
+    "external": _external,
+    "patched": _patched,
+    "on_signal": _on_signal,
+    "raise": _raise,
+    "return": _return,
+}
+COMPOUND: dict[str, Callable[..., Workflow[None]]] = {
+    "yield": _yield,
+    "try": _try,
+    "swallow": _swallow,
+    "finally": _finally,
+    "loop": _loop,
+    "scope": _block,
+    "spawn": _spawn,
+}
+
+
+# -- commands ---------------------------------------------------------------------------
+
+
+def _is_remote(tree: Any) -> bool:
+    """Whether a cancel waits for some part of it."""
+    match tree:
+        case ("race" | "gather" | "default", _, children):
+            return any(map(_is_remote, children))
+        case ("within", _, inner):
+            return _is_remote(inner)
+        case ("activity", mode, _):
+            return bool(mode != "abandon")
+    return bool(tree[0] == "child")
+
+
+def _command(env: Env, tree: Any, labels: list[str]) -> Any:
     match tree:
         case ("race", exceptions, children):
-            return race(*map(_command, children), return_exceptions=exceptions)
+            inner = [_command(env, one, labels) for one in children]
+            return race(*inner, return_exceptions=exceptions)
+        case ("default", exceptions, children):
+            inner = [_command(env, one, labels) for one in children]
+            return race(*inner, default="none", return_exceptions=exceptions)
         case ("gather", exceptions, children):
-            return gather(*map(_command, children), return_exceptions=exceptions)
-        case ("activity", name, number):
-            return work.call(f"{name}{number}")
-        case ("sleep", _, number):
-            return sleep(number)
-        case ("signal", name, _):
-            return wait_signal(name)
-        case ("side_effect", name, number):
-            return side_effect(lambda: f"{name}{number}")
-        case ("send", name, _):
-            return send_signal("other", name)
+            inner = [_command(env, one, labels) for one in children]
+            return gather(*inner, return_exceptions=exceptions)
+        case ("within", seconds, one):
+            return with_timeout(_command(env, one, labels), seconds)
+        case ("activity", mode, limited):
+            labels.append(env.label())
+            limit = 5 if limited else None
+            return work.options(on_cancel=mode, schedule_timeout=limit).call(labels[-1])
+        case ("child", _):
+            labels.append(env.label())
+            return child.call(labels[-1])
+        case (kind, number):
+            return _leaf(env, kind, number)
     raise AssertionError(tree)
 
 
-class Driver:
-    """Feeds a program with random events, one at a time, as a runner would."""
-
-    def __init__(self, code: Any, random: Random) -> None:
-        self.random = random
-        self.codec = Codec()
-        self.clock = 1_000_000
-        self.stored: list[bytes] = []
-        self.cancels: set[int] = set()
-        self.interpreter = self.fresh()
-        start = WorkflowStarted(
-            0, moment(self.clock), "run", 1, self.codec.encode([code]), None, None, [], None,
-            "default", bytes(16),
-        )  # fmt: skip
-        self.apply(start)
-
-    def fresh(self) -> Interpreter:
-        return Interpreter(run, self.codec, "program")
-
-    def apply(self, event: Event) -> None:
-        self.interpreter.apply(event)
-        decision = self.interpreter.take()
-        self.stored += decision.events
-        self.cancels |= set(decision.cancels)
-
-    def events(self) -> list[Event]:
-        return [load(data, seq) for seq, data in enumerate(self.stored)]
-
-    def steps(self, limit: int = 60) -> Iterator[None]:
-        """Apply events until it has ended or nothing can come."""
-        while self.interpreter.ending is None and limit:
-            limit -= 1
-            event = self.next_event()
-            if event is None:
-                return
-            self.apply(event)
-            yield
-
-    def next_event(self) -> Event | None:
-        self.clock += self.random.randint(0, 5_000_000)
-        interpreter, random = self.interpreter, self.random
-        seq, at = interpreter.seq, moment(self.clock)
-        if random.random() < 0.25 or not interpreter.pending:
-            if not interpreter.signals.count and not interpreter.pending:
-                return None
-            name = random.choice(SIGNALS)
-            return SignalReceived(seq, at, name, self.codec.encode(f"<{seq}>"), str(seq))
-        if random.random() < 0.03:
-            return CancelRequested(seq, at, "test")
-        number = random.choice(sorted(interpreter.pending))
-        if number in interpreter.timers:
-            return TimerFired(seq, moment(max(self.clock, interpreter.timers[number])), number)
-        wait = interpreter.pending[number]
-        if isinstance(wait, SendWait):
-            return SignalDelivered(seq, at, number)
-        if wait is None and not self.was_activity(number):
-            return SignalDelivered(seq, at, number)
-        assert wait is None or isinstance(wait, ActivityWait)
-        return self.activity_event(seq, at, number)
-
-    def was_activity(self, number: int) -> bool:
-        return any(
-            type(e).__name__ == "ActivityScheduled" and getattr(e, "command", None) == number
-            for e in self.events()
-        )
-
-    def activity_event(self, seq: int, at: Any, number: int) -> Event:
-        kind = self.random.random()
-        if number in self.cancels and kind < 0.5:
-            return ActivityCancelled(seq, at, number)
-        if kind < 0.25:
-            data = Failure.of(ValueError("no")).to_data(self.codec.encode)
-            return ActivityFailed(seq, at, number, data, 1)
-        return ActivityCompleted(seq, at, number, self.codec.encode(f"r{number}"), 1)
+def _leaf(env: Env, kind: str, number: int) -> Any:
+    if kind == "sleep":
+        return sleep(number)
+    if kind == "side_effect":
+        return side_effect(lambda: number)
+    if kind == "send":
+        return send_signal("other", "name", number)
+    if kind == "put":
+        return env.channels[number % 4].send(f"v{len(env.seen)}")
+    if kind == "take":
+        return env.channels[number % 4].receive(default="closed")
+    if kind == "flag":
+        wanted = env.flags[number % 3] + number // 3
+        return wait_until(lambda: env.flags[number % 3] >= wanted)
+    if kind == "promise" and env.promises:
+        return env.promises[number % len(env.promises)]
+    if kind == "join" and env.tasks:
+        return env.tasks[number % len(env.tasks)][0]
+    return wait_signal(SIGNALS[number % 3])
 
 
-def fingerprint(interpreter: Interpreter) -> Any:
-    """Everything that must be equal in a live interpreter and a replayed one."""
-    return (
-        interpreter.seq,
-        interpreter.at_us,
-        interpreter.numbers,
-        interpreter.next_due(),
-        {number: type(wait).__name__ for number, wait in interpreter.pending.items()},
-        interpreter.signals.unread(),
-        interpreter.signals.count,
-        interpreter.variables,
-        [(c.path, c.line(), c.turns, c.cancelled, c.cancel_due) for c in interpreter.coroutines],
-        interpreter.ending,
-    )
-
-
-__all__ = ["ActivityError", "Driver", "DurableError", "fingerprint", "program", "run"]
+__all__ = ["HANDLED", "SIGNALS", "Env", "program", "run"]

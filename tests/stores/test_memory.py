@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import threading
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -16,8 +17,9 @@ from hypothesis import strategies as st
 import durable.testing
 from durable.errors import UsageError
 from durable.store import Filter, Store
-from durable.stores.memory import OWN_AT_ONCE, MemoryStore
+from durable.stores.memory import MemoryStore
 from durable.stores.memory_agenda import Agenda, Place
+from durable.stores.memory_claims import OWN_AT_ONCE
 from durable.testing import StoreContract
 from durable.testing.store_contract.base import (
     COMPLETED,
@@ -40,6 +42,13 @@ class TestMemory(StoreContract):
 
     def make_small_store(self, tmp_path: Path, max_inbox: int) -> Store:
         return MemoryStore(max_inbox=max_inbox)
+
+
+def test_no_part_of_the_suite_hides_a_test_of_another() -> None:
+    """The parts are bases of one class: what two of them define would run once."""
+    parts = StoreContract.__bases__
+    names = Counter(name for part in parts for name in vars(part) if not name.startswith("_"))
+    assert [name for name, count in names.items() if count > 1] == []
 
 
 class Clock:

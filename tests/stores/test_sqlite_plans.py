@@ -6,20 +6,24 @@ import os
 import re
 import sqlite3
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
-from durable.model import Status
-from durable.store import Filter, Step, Verdict
+from durable.model import Instance, Parent, ParentClose, Status
+from durable.store import Close, Filter, Start, Step, Verdict
 from durable.stores import (
+    sql_children,
     sql_claim,
     sql_clients,
     sql_commit,
+    sql_control,
     sql_messages,
     sql_reads,
     sql_results,
     sql_rows,
+    sql_runs,
     sql_workers,
 )
 from durable.stores.sql_text import BIG, MANY_ROWS, SIZES, Query, Statement
@@ -31,24 +35,38 @@ from durable.testing.store_contract.base import (
     FakeWorker,
     a_finished,
     a_message,
+    a_next,
     a_step,
     a_task,
     an_instance,
     events,
+    look,
     send,
     start,
 )
 
 # -- query plans ------------------------------------------------------------------------
 
-MODULES = (sql_claim, sql_clients, sql_commit, sql_messages, sql_reads, sql_results, sql_rows)
-SMALL = {"workers", "migration"}
+MODULES = (
+    sql_children,
+    sql_claim,
+    sql_clients,
+    sql_commit,
+    sql_control,
+    sql_messages,
+    sql_reads,
+    sql_results,
+    sql_rows,
+    sql_runs,
+    sql_workers,
+)
+SMALL = {"workers", "settings", "migration"}
 """Tables that are read whole."""
 
 
 def statements() -> dict[str, Statement]:
     found: dict[str, Statement] = {}
-    for module in (*MODULES, sql_workers):
+    for module in MODULES:
         for name, value in vars(module).items():
             several = value if isinstance(value, list) else [value]
             for n, one in enumerate(several):
@@ -127,6 +145,15 @@ def test_no_statement_reads_a_whole_table(store: SqliteStore, name: str) -> None
             sql_workers.WAKE_REFUSED,
             "SEARCH instances USING INDEX instances_listed (status=?)",
         ),
+        (
+            sql_children.OPEN,
+            "SEARCH i USING INDEX instances_open_children (parent_uid=? AND parent_run=?)",
+        ),
+        (
+            sql_control.ADOPT,
+            "SEARCH instances USING INDEX instances_open_children (parent_uid=? AND parent_run=?)",
+        ),
+        (sql_children.PARENTS, "SEARCH p USING INDEX instances_uid (uid=?)"),
     ],
     ids=lambda value: value.split(" (")[0] if isinstance(value, str) else "",
 )
@@ -140,18 +167,33 @@ def test_a_hot_statement_uses_its_index(
 
 def test_listings_use_their_index(store: SqliteStore) -> None:
     of_status = [store.models.instances.status == "running"]
-    for where, line in (
-        (Filter(), "SEARCH t1 USING COVERING INDEX instances_listed (status=?)"),
-        (Filter(cursor="9-00"), "SEARCH t1 USING COVERING INDEX instances_listed (status=?"),
-        (Filter(tag="t", since=1), "SEARCH t1 USING PRIMARY KEY (tag=? AND created_at>?)"),
+    children = [store.models.instances.parent_uid == b"parent"]
+    parent = Filter(parent=b"parent", statuses=(Status.RUNNING, Status.FAILED))
+    for where, conditions, line in (
+        (Filter(), of_status, "SEARCH t1 USING COVERING INDEX instances_listed (status=?)"),
+        (Filter(cursor="9-00"), of_status, "SEARCH t1 USING COVERING INDEX instances_listed (sta"),
+        (Filter(tag="t", since=1), [], "SEARCH t1 USING PRIMARY KEY (tag=? AND created_at>?)"),
+        (
+            Filter(cursor="9-00"),
+            children,
+            "SEARCH t1 USING COVERING INDEX instances_children (parent_uid=? AND (",
+        ),
+        (
+            parent,
+            [*children, *sql_reads._statuses(store.models, parent)[0]],
+            "SEARCH t1 USING INDEX instances_children (parent_uid=?)",
+        ),
     ):
-        text, params = sql_reads._keys(store.models, where, [] if where.tag else of_status)
+        text, params = sql_reads._keys(store.models, where, conditions)
         with sqlite3.connect(store._path) as connection:
             rows = connection.execute(f"EXPLAIN QUERY PLAN {text}", params).fetchall()
         connection.close()
         lines = [row[3].replace("durable_", "") for row in rows]
         assert lines[0].startswith(line)
         assert not any("TEMP" in other for other in lines)
+
+
+# -- what things cost -------------------------------------------------------------------
 
 
 class Effort:
@@ -212,6 +254,106 @@ def test_a_claim_costs_the_same_beside_many_that_wait(store: SqliteStore) -> Non
     assert after[1] <= before[1] + 100
 
 
+def ran(store: SqliteStore, work: Callable[[], object]) -> list[str]:
+    """The statements between BEGIN and COMMIT, by their first two words."""
+    connection = store._links.mine().connection
+    assert connection is not None
+    texts: list[str] = []
+    connection.set_trace_callback(texts.append)
+    work()
+    connection.set_trace_callback(None)
+    begin = texts.index("BEGIN IMMEDIATE")
+    return [" ".join(text.split()[:2]) for text in texts[begin + 1 : texts.index("COMMIT")]]
+
+
+def test_what_an_ordinary_commit_runs(store: SqliteStore) -> None:
+    """An activity has ended, and the next one is scheduled: of one instance, and of many."""
+    start(store, *(f"i-{n}" for n in range(65)))
+    worker = FakeWorker(store)
+    claimed = worker.claim().instances
+    first = [a_task(store, 1, owner="w-1")]
+    worker.commit(*(a_step(one, tasks=first) for one in claimed))
+    second = [a_task(store, 2, owner="w-1")]
+    steps = [
+        Step(one.instance.uid, 1, 1, 1, [b"two"], done=[(1, 1)], tasks=second) for one in claimed
+    ]
+    for some in (steps[:1], steps[1:]):
+        texts = ran(store, lambda some=some: worker.commit(*some))  # type: ignore[misc]
+        assert texts == [
+            "WITH packed",  # the fence
+            "WITH packed",  # the inbox
+            "WITH packed",  # the tasks
+            "DELETE FROM",
+            "INSERT INTO",
+            "INSERT INTO",
+            'UPDATE "durable_instances"',
+        ]
+    assert store.stats().tasks_running == 65
+
+
+def children(store: SqliteStore, parent: Instance, count: int, close: ParentClose) -> list[Start]:
+    """Children of the present run."""
+    who = Parent(parent.uid, parent.id, parent.run, 1, close)
+    return [
+        Start(an_instance(store, os.urandom(8).hex(), queue="children", parent=who), "s", b"taken")
+        for _ in range(count)
+    ]
+
+
+CLOSE = Close("close", b"cancelled", b"terminated", "the parent has ended")
+
+
+def test_children_cost_no_statements_each(store: SqliteStore) -> None:
+    """Starting them, telling of their ends, and closing them: of a few and of many."""
+
+    def statements(count: int) -> list[int]:
+        start(store, f"parent-{count}")
+        worker = FakeWorker(store, f"w-{count}")
+        nursed = FakeWorker(store, f"n-{count}", queues=("children",))
+        claimed = worker.take()
+        several = children(store, claimed.instance, count, ParentClose.ABANDON)
+        first = a_step(claimed, starts=several)
+        costs = [len(ran(store, lambda: worker.commit(first)))]
+        told = replace(COMPLETED, reply=b"end")
+        ends = [a_step(one, end=told) for one in nursed.claim().instances]
+        costs.append(len(ran(store, lambda: nursed.commit(*ends))))
+        claimed = worker.take()
+        assert len(claimed.messages) == count
+        for close in (ParentClose.CANCEL, ParentClose.TERMINATE):
+            several += children(store, claimed.instance, count, close)
+        last = a_step(claimed, starts=several[count:], end=COMPLETED, close=CLOSE)
+        costs.append(len(ran(store, lambda: worker.commit(last))))
+        assert len(nursed.claim().instances) == count
+        return costs
+
+    assert statements(2) == statements(128)
+
+
+def test_closing_costs_the_same_beside_many_that_ended(store: SqliteStore) -> None:
+    """Children that have ended, were given up, or are somebody else's."""
+
+    def effort() -> int:
+        claimed = worker.take()
+        several = children(store, claimed.instance, 3, ParentClose.TERMINATE)
+        instance = worker.advance(claimed, starts=several)
+        step = a_step(instance, close=CLOSE, next=a_next(store))
+        cost = count.of(lambda: worker.commit(step))
+        assert look(store, several[0].new.id).status is Status.TERMINATED
+        return cost
+
+    start(store)
+    worker = FakeWorker(store)
+    count = Effort(store)
+    effort()
+    before = effort()
+    claimed = worker.take()
+    many = children(store, claimed.instance, 1000, ParentClose.ABANDON)
+    many += children(store, claimed.instance, 1000, ParentClose.TERMINATE)
+    instance = worker.advance(claimed, starts=many)
+    worker.advance(instance, close=CLOSE, next=a_next(store))
+    assert effort() <= before + 20
+
+
 # -- sizes ------------------------------------------------------------------------------
 
 
@@ -255,6 +397,30 @@ def test_batches_of_every_size(store: SqliteStore, count: int) -> None:
     assert worker.commit(*second) == [COMMITTED] * count
     assert {len(history) for history in store.history([(uid, 1) for uid in uids])} == {3}
     assert store.stats().tasks_running == 0
+
+
+@pytest.mark.parametrize("count", [1, 2, 3, 5])
+def test_families_of_every_size(store: SqliteStore, count: int) -> None:
+    """A list is filled up to one of the sizes: nobody is told, or closed, twice."""
+    start(store, *(f"i-{n}" for n in range(count)))
+    worker = FakeWorker(store)
+    nursed = FakeWorker(store, "nurse", queues=("children",))
+    steps = [
+        a_step(one, starts=children(store, one.instance, 3, ParentClose.TERMINATE))
+        for one in worker.claim().instances
+    ]
+    assert worker.commit(*steps) == [COMMITTED] * count
+    ends = [
+        a_step(one, end=replace(COMPLETED, reply=b"end")) for one in nursed.claim(count).instances
+    ]
+    assert nursed.commit(*ends) == [COMMITTED] * count
+    for step in steps:
+        step.epoch, step.history_length, step.starts = 1, 1, []
+        step.messages = [message.id for message in store.inbox(step.uid)]
+        step.end, step.close = COMPLETED, CLOSE
+    assert worker.commit(*steps) == [COMMITTED] * count
+    counts = store.stats().instances
+    assert (counts["completed"], counts["terminated"]) == (2 * count, 2 * count)
 
 
 def test_one_lost_task_in_a_large_batch(store: SqliteStore) -> None:

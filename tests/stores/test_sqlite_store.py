@@ -1,4 +1,4 @@
-"""What is SQLite's own: the schema, files, connections, forks, and other processes."""
+"""What is SQLite's own: files, connections, forks, and other processes."""
 
 from __future__ import annotations
 
@@ -16,10 +16,7 @@ from sqlite_kit import ended, python
 
 from durable.errors import StoreError
 from durable.store import Unavailable
-from durable.stores import (
-    migrations,
-    open_store,
-)
+from durable.stores import open_store
 from durable.stores.sqlite import SqliteStore
 from durable.testing.store_contract.base import (
     HOUR,
@@ -33,83 +30,6 @@ from durable.testing.store_contract.base import (
     send,
     start,
 )
-
-# -- the schema -------------------------------------------------------------------------
-
-OPEN = """
-import sys
-from durable.stores import open_store
-store = open_store("sqlite:///" + sys.argv[1])
-print("ready", flush=True)
-sys.stdin.readline()
-store.open()
-print(*store.schema())
-store.close()
-"""
-
-
-def test_processes_that_start_at_once_migrate_once(path: Path) -> None:
-    processes = [python(OPEN, path) for _ in range(4)]
-    for process in processes:
-        assert process.stdout is not None
-        assert process.stdout.readline() == "ready\n"
-    for process in processes:
-        assert process.stdin is not None
-        process.stdin.write("go\n")
-        process.stdin.flush()
-    version = f"{migrations.WANTED} {migrations.WANTED}\n"
-    assert [ended(process) for process in processes] == [version] * 4
-    with sqlite3.connect(path) as connection:
-        rows = connection.execute("SELECT version FROM durable_migration").fetchall()
-    connection.close()
-    assert rows == [(migration.version,) for migration in migrations.MIGRATIONS]
-
-
-def test_a_dry_run_shows_what_open_does(path: Path) -> None:
-    store = SqliteStore(path)
-    assert store.schema() == (0, migrations.WANTED)
-    shown = store.migrate(dry_run=True)
-    assert store.schema() == (0, migrations.WANTED)
-    assert any(text.startswith('CREATE TABLE "durable_instances"') for text in shown)
-    assert store.migrate() == shown
-    assert store.migrate() == []
-    store.close()
-
-
-def test_a_newer_schema_is_refused(store: SqliteStore, path: Path) -> None:
-    with sqlite3.connect(path) as connection:
-        connection.execute("INSERT INTO durable_migration VALUES (99, 'of tomorrow', 1)")
-    connection.close()
-    for refused in (store.open, store.migrate):
-        with pytest.raises(StoreError, match=r"schema version 99.* up to 1: upgrade"):
-            refused()
-    assert store.schema() == (99, migrations.WANTED)
-
-
-def test_a_migration_that_fails_leaves_nothing(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    broken = migrations.Migration(2, "broken", lambda _: ["CREATE TABLE one (x)", "CREATE oops"])
-    monkeypatch.setattr(migrations, "MIGRATIONS", (*migrations.MIGRATIONS, broken))
-    store = SqliteStore(path)
-    with pytest.raises(StoreError, match="syntax error"):
-        store.migrate()
-    assert store.schema()[0] == 0
-    monkeypatch.undo()
-    store.open()
-    start(store)
-    store.close()
-
-
-def test_two_prefixes_share_a_file(path: Path) -> None:
-    one, two = (open_store(f"sqlite:///{path}?prefix={prefix}") for prefix in ("a_", "b_"))
-    for store in (one, two):
-        store.open()
-    start(one, args=b"one")
-    assert two.instance("i-1") is None
-    start(two, args=b"two")
-    assert [look(store).args for store in (one, two)] == [b"one", b"two"]
-    for store in (one, two):
-        store.close()
-
 
 # -- files ------------------------------------------------------------------------------
 

@@ -28,12 +28,18 @@ import pytest
 
 _PARTS = (
     "base",
+    "children",
     "claims",
     "clients",
+    "closes",
     "commits",
     "messages",
+    "outside",
+    "pauses",
     "races",
     "reads",
+    "reruns",
+    "runs",
     "sends",
     "suite",
     "tasks",

@@ -10,20 +10,33 @@ from typing import Any
 
 import pytest
 
-from durable.model import DEFAULT_QUEUE, Instance, Status, Task, WorkerInfo
+from durable.model import (
+    DEFAULT_QUEUE,
+    Instance,
+    Parent,
+    ParentClose,
+    Status,
+    Task,
+    WorkerInfo,
+)
 from durable.store import (
+    Beat,
     Claimed,
     ClaimedInstance,
     ClaimRequest,
+    Close,
     Completion,
     End,
     NewInstance,
     NewTask,
+    NextRun,
     Outgoing,
     Postponed,
     Sent,
+    Start,
     Step,
     Store,
+    TaskKey,
     Verdict,
 )
 
@@ -37,8 +50,15 @@ PATIENCE = 30.0
 COMMITTED, LOST, UNSEEN = Verdict.COMMITTED, Verdict.LOST, Verdict.UNSEEN
 
 COMPLETED = End(Status.COMPLETED, result=b"result")
+REPLY = End(Status.COMPLETED, result=b"result", reply=b"child's end")
 REFUSED = End(Status.BLOCKED, reason="other code", blocked_by="build-1")
 DEADLOCK = End(Status.BLOCKED, reason="deadlock")
+
+CLOSE = Close("close-1", b"parent ended", b"closed", "the parent has ended")
+"""What a run leaves to its children when it ends."""
+
+CHILDREN = "children"
+"""The queue of children, so that their parent's worker does not claim them."""
 
 
 class Base(ABC):
@@ -140,6 +160,32 @@ def terminate(store: Store, id: str = "i-1", message_id: str = "t-1") -> Sent:
     return store.terminate(id, message_id, b"terminated", "enough")
 
 
+def pause(store: Store, id: str = "i-1", message_id: str = "p-1") -> Sent:
+    """Pause an instance."""
+    return store.pause(id, message_id, b"paused")
+
+
+def resume(store: Store, id: str = "i-1", message_id: str = "p-2") -> Sent:
+    """Undo a pause."""
+    return store.resume(id, message_id, b"resumed")
+
+
+def a_next(store: Store, **changes: Any) -> NextRun:
+    """A run that follows, to start now."""
+    fields: dict[str, Any] = {
+        "args": b"next",
+        "kwargs": None,
+        "start_at": store.now(),
+        "version": None,
+    }
+    return NextRun(**(fields | changes))
+
+
+def rerun(store: Store, message_id: str = "r-1", run: int = 1, **changes: Any) -> Sent:
+    """Begin another run of ``i-1``."""
+    return store.rerun("i-1", message_id, run, a_next(store, **changes))
+
+
 # -- workers ----------------------------------------------------------------------------
 
 
@@ -217,6 +263,11 @@ class FakeWorker:
         [told] = self.store.complete(self.id, [], [a_postponed(task, **changes)])
         return told
 
+    def beat(self, task: Task, details: bytes | None = b"details") -> list[TaskKey]:
+        """The heartbeat of a task."""
+        beat = Beat(task.uid, task.run, task.command, task.epoch, details)
+        return self.store.beat(self.id, [beat])
+
 
 def a_step(claimed: ClaimedInstance | Instance, **changes: Any) -> Step:
     """A step with one event, that takes all messages of the claim and keeps the instance."""
@@ -233,6 +284,40 @@ def a_step(claimed: ClaimedInstance | Instance, **changes: Any) -> Step:
         "messages": messages,
     }
     return Step(**(fields | changes))
+
+
+# -- children ---------------------------------------------------------------------------
+
+
+def a_child(
+    store: Store,
+    starter: ClaimedInstance | Instance,
+    id: str = "child",
+    close: ParentClose = ParentClose.CANCEL,
+    **changes: Any,
+) -> Start:
+    """A child of this run, to start now."""
+    instance = starter.instance if isinstance(starter, ClaimedInstance) else starter
+    parent = Parent(instance.uid, instance.id, instance.run, 1, close)
+    fields: dict[str, Any] = {"queue": CHILDREN, "parent": parent}
+    return Start(an_instance(store, id, **(fields | changes)), f"start:{id}", b"taken")
+
+
+def a_family(worker: FakeWorker, *ids: str, **changes: Any) -> Instance:
+    """Take the only due instance, which starts children with these ids; it is kept."""
+    claimed = worker.take()
+    starts = [a_child(worker.store, claimed, id, **changes) for id in ids or ("child",)]
+    return worker.advance(claimed, starts=starts)
+
+
+def end_of(child: Instance, event: bytes = b"child's end") -> tuple[str, bytes]:
+    """What a parent finds in its inbox when this run of a child has ended."""
+    return f"child:{child.uid.hex()}:{child.run}", event
+
+
+def nurse(store: Store, id: str = "nurse") -> FakeWorker:
+    """A worker for children."""
+    return FakeWorker(store, id, queues=(CHILDREN,))
 
 
 # -- tasks ------------------------------------------------------------------------------

@@ -12,27 +12,34 @@ from functools import partial
 from typing import Any
 
 from durable.errors import InstanceAlreadyExists
-from durable.model import Status
+from durable.model import ParentClose, Status
 from durable.store import ClaimedInstance, Sent, Step, Store, Verdict
 from durable.testing.store_contract.base import (
+    CLOSE,
     COMMITTED,
     COMPLETED,
     HOUR,
     LOST,
     PATIENCE,
+    REPLY,
     SECOND,
     UNSEEN,
     Base,
     FakeWorker,
+    a_child,
     a_completion,
+    a_family,
     a_message,
     a_step,
     a_task,
     an_info,
     an_instance,
+    end_of,
     events,
     inbox,
     look,
+    nurse,
+    pause,
     schedule,
     send,
     start,
@@ -267,6 +274,79 @@ class Races(Base):
                 assert (verdicts, sent) == ([LOST], Sent.SENT)
                 assert events(store, uid) == [b"terminated"]
                 assert look(store, id).status is Status.TERMINATED
+
+    def test_a_commit_meets_a_pause(self, store: Store, other: Store) -> None:
+        """Either the step came first and is in the history, or it was lost."""
+        worker = FakeWorker(store)
+        for n in range(ROUNDS):
+            id = f"i-{n}"
+            uid = start(store, id)
+            claimed = worker.take()
+            first = worker.advance(claimed, events=[b"first"])
+            step = a_step(first, events=[b"step"])
+            verdicts, sent = race(partial(worker.commit, step), partial(pause, other, id))
+            stored = [b"step"] if verdicts == [COMMITTED] else []
+            assert sent is Sent.SENT
+            assert verdicts in ([COMMITTED], [LOST])
+            assert look(store, id).status is Status.PAUSED
+            assert events(store, uid) == [b"first", *stored, b"paused"]
+
+    def test_an_attempt_is_settled_while_it_ends(self, store: Store, other: Store) -> None:
+        """One result is stored, and whoever was late is told so."""
+        worker = FakeWorker(store)
+        for n in range(ROUNDS):
+            uid = start(store, f"i-{n}")
+            schedule(worker)
+            task = worker.take_task()
+            done = a_completion(task, message_id="outside", event=b"outside")
+            held, sent = race(partial(worker.complete, task), partial(other.settle, done))
+            assert (held, sent) in ((True, Sent.FINISHED), (False, Sent.SENT))
+            assert [event for _, event in inbox(store, uid)] == [b"result" if held else b"outside"]
+            worker.finish(worker.take())
+
+    def test_one_of_two_starters_wins(self, store: Store, other: Store) -> None:
+        """The other one is told that the id is in use."""
+        for n in range(ROUNDS):
+            id = f"child-{n}"
+            start(store, f"a-{n}", f"b-{n}")
+            workers = [FakeWorker(at, f"w-{n}-{at is store}") for at in (store, other)]
+            claimed = [worker.claim(instances=1).instances[0] for worker in workers]
+            steps = [a_step(one, starts=[a_child(store, one, id)]) for one in claimed]
+            commits = zip(workers, steps, strict=True)
+            verdicts = race(*(partial(worker.commit, step) for worker, step in commits))
+            assert verdicts == [[COMMITTED], [COMMITTED]]
+            uid = look(store, id).uid
+            for step in steps:
+                told = [] if step.starts[0].new.uid == uid else [(f"start:{id}", b"taken")]
+                assert inbox(store, step.uid) == told
+
+    def test_the_end_of_a_child_meets_the_end_of_its_parent(
+        self, store: Store, other: Store
+    ) -> None:
+        """The child is told, or the parent was; both have ended in the end."""
+
+        def end(worker: FakeWorker, step: Step) -> Verdict:
+            [verdict] = worker.commit(step)
+            return verdict
+
+        for n in range(ROUNDS):
+            start(store, f"i-{n}")
+            worker, nursed = FakeWorker(store, f"w-{n}"), nurse(other, f"n-{n}")
+            parent = a_family(worker, f"child-{n}", close=ParentClose.TERMINATE)
+            child = nursed.take()
+            above, below = race(
+                partial(end, worker, a_step(parent, end=COMPLETED, close=CLOSE)),
+                partial(end, nursed, a_step(child, end=REPLY)),
+            )
+            status = look(store, f"child-{n}").status
+            if above is UNSEEN:
+                assert (below, status) == (COMMITTED, Status.COMPLETED)
+                assert inbox(store, parent.uid) == [end_of(child.instance)]
+            else:
+                assert above is COMMITTED
+                assert inbox(store, parent.uid) == []
+                ended = {COMMITTED: Status.COMPLETED, LOST: Status.TERMINATED}
+                assert status is ended[below]
 
     def test_a_heartbeat_meets_a_takeover(self, store: Store, other: Store) -> None:
         """What expired is taken over or not, but its heartbeat never says it lives."""

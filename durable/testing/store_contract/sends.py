@@ -84,7 +84,7 @@ class Sends(Base):
         assert instance.wake_at <= store.now()
         assert [message.event for message in worker.take().messages] == [b"not found"]
 
-    def test_a_full_inbox_refuses_the_sender(self, small: Store) -> None:
+    def test_a_full_inbox_refuses_what_a_step_sends(self, small: Store) -> None:
         start(small, "target")
         sends = [asked("target", f"m-{n}") for n in range(3)]
         sender = self.sender(small, FakeWorker(small), *sends)

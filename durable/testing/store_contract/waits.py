@@ -14,12 +14,20 @@ from durable.testing.store_contract.base import (
     COMPLETED,
     HOUR,
     PATIENCE,
+    REFUSED,
     SECOND,
     Base,
     FakeWorker,
+    a_child,
+    a_completion,
+    a_finished,
     a_message,
+    a_next,
     a_task,
     an_instance,
+    pause,
+    rerun,
+    resume,
     schedule,
     send,
     start,
@@ -122,6 +130,51 @@ def _step_sends(store: Store) -> Callable[[], object]:
     return lambda: worker.advance(claimed, sends=[a_message("target")])
 
 
+def _step_starts(store: Store) -> Callable[[], object]:
+    start(store)
+    worker = FakeWorker(store)
+    claimed = worker.take()
+    return lambda: worker.advance(claimed, starts=[a_child(store, claimed)])
+
+
+def _next_run(store: Store) -> Callable[[], object]:
+    start(store)
+    worker = FakeWorker(store)
+    claimed = worker.take()
+    return lambda: worker.advance(claimed, next=a_next(store))
+
+
+def _settle(store: Store) -> Callable[[], object]:
+    start(store)
+    worker = FakeWorker(store)
+    schedule(worker)
+    done = a_completion(worker.take_task())
+    return lambda: store.settle(done)
+
+
+def _pause(store: Store) -> Callable[[], object]:
+    start(store)
+    return lambda: pause(store)
+
+
+def _resume(store: Store) -> Callable[[], object]:
+    start(store)
+    pause(store)
+    return lambda: resume(store)
+
+
+def _unblock(store: Store) -> Callable[[], object]:
+    start(store)
+    worker = FakeWorker(store)
+    worker.advance(worker.take(), end=REFUSED, release=True)
+    return lambda: store.unblock("i-1", "u-1")
+
+
+def _rerun(store: Store) -> Callable[[], object]:
+    a_finished(store, "i-1")
+    return lambda: rerun(store)
+
+
 CHANGES: list[Prepare] = [
     _send,
     _create,
@@ -134,6 +187,13 @@ CHANGES: list[Prepare] = [
     _release,
     _schedule,
     _step_sends,
+    _step_starts,
+    _next_run,
+    _settle,
+    _pause,
+    _resume,
+    _unblock,
+    _rerun,
 ]
 
 

@@ -9,31 +9,38 @@ from __future__ import annotations
 import random
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import pytest
 
 from durable.errors import InstanceAlreadyExists
-from durable.model import Status
+from durable.model import Parent, ParentClose, Status
 from durable.store import (
+    Beat,
     Cancel,
     ClaimedInstance,
     ClaimRequest,
+    Close,
     Completion,
     End,
     Filter,
     NewInstance,
     NewTask,
+    NextRun,
+    Outgoing,
     Postponed,
     Sent,
+    Start,
     Step,
     Store,
 )
 from durable.stores import open_store
 from durable.testing.store_contract.base import HOUR, SECOND, Base, a_message, an_info
 
-VERBS = 300
+VERBS = 400
 IDS = ("a", "b", "c", "A")
+CHILDREN = ("x", "y", "z", *IDS)
 WORKERS = ("w-1", "w-2", "w-3")
 QUEUES = ("default", "q-2")
 WORKFLOWS = ("flow", "lost")
@@ -41,14 +48,15 @@ BUILDS = ("build-1", "build-2")
 BLOCKS = (
     None,
     None,
+    None,
+    None,
     End(Status.BLOCKED, reason="other code", blocked_by="build-1"),
     End(Status.BLOCKED, reason="deadlock"),
 )
 ENDS = (
-    None,
-    End(Status.COMPLETED, result=b"result", unread=("s",)),
-    End(Status.FAILED, reason="broken", failure=b"failure"),
-    *BLOCKS,
+    End(Status.COMPLETED, result=b"result", unread=("s",), reply=b"completed"),
+    End(Status.FAILED, reason="broken", failure=b"failure", reply=b"failed"),
+    *BLOCKS[-3:],
 )
 ANSWERS = {outcome: outcome.value.encode() for outcome in Sent}
 
@@ -68,11 +76,12 @@ class Walk:
     def go(self) -> None:
         """One verb, and a look at everything."""
         verb = self.random.choice(
-            [self.claim] * 5
-            + [self.commit] * 7
+            [self.claim] * 8
+            + [self.commit] * 9
             + [self.send, self.complete, self.postpone] * 2
             + [self.create, self.create, self.restart, self.register, self.register]
-            + [self.block_unknown, self.take_over, self.adopt]
+            + [self.block_unknown, self.take_over, self.adopt, self.beat, self.settle]
+            + [self.pause, self.resume, self.resume, self.unblock, self.rerun]
             + [self.random.choice((self.terminate, self.unregister, self.delete))]
         )
         self.count += 1
@@ -91,7 +100,7 @@ class Walk:
         return answers[0]
 
     def moment(self, store: Store) -> int:
-        return store.now() + self.random.choice((-HOUR, HOUR))
+        return store.now() + self.random.choice((-HOUR, -HOUR, HOUR))
 
     def draw(self, make: Callable[[Store], Any]) -> Callable[[Store], Any]:
         """The same random choices for both stores."""
@@ -118,12 +127,36 @@ class Walk:
             kwargs=choose((None, b"kwargs")),
             start_at=0,
             tags=choose(((), ("red",), ("blue", "red"))),
+            header=choose((None, b"header")),
+            history=[b"first"] * choose((0, 0, 2)),
+            messages=self.notes("new"),
         )
+
+    def notes(self, kind: str) -> list[tuple[str, bytes]]:
+        """Messages that come with a run, sometimes with an id that may have come before."""
+        ids = (f"{kind}-{self.count}", f"m-{self.random.randrange(self.count + 1)}")
+        return [(self.random.choice(ids), kind.encode())] * self.random.choice((0, 0, 1, 2))
+
+    def next_run(self, store: Store) -> NextRun:
+        choose = self.random.choice
+        return NextRun(
+            args=b"%d" % self.count,
+            kwargs=choose((None, b"kwargs")),
+            start_at=self.moment(store),
+            version=choose((None, 1)),
+            header=choose((None, b"header")),
+            history=[b"next"] * choose((0, 0, 2)),
+            messages=self.notes("next"),
+        )
+
+    def close(self) -> Close | None:
+        close = Close(f"close-{self.count}", b"cancelled", b"closed", "closed")
+        return self.random.choice((None, close))
 
     def create(self, if_exists: str | None = None) -> None:
         new = [self.new(id) for id in self.random.choices(IDS, k=self.random.choice((1, 1, 2)))]
         if_exists = if_exists or self.random.choice(("raise", "use"))
-        delay = self.random.choice((-HOUR, -HOUR, HOUR))
+        delay = self.random.choice((-HOUR, -HOUR, -HOUR, HOUR))
 
         def verb(store: Store) -> Any:
             at = store.now() + delay
@@ -137,22 +170,56 @@ class Walk:
         self.create("restart")
 
     def send(self) -> None:
-        messages = [
-            a_message(
-                self.random.choice(IDS),
-                f"m-{self.random.randrange(self.count + 1)}",
-                urgent=self.random.random() < 0.3,
-            )
-            for _ in range(self.random.randrange(3))
-        ]
+        messages = [self.message(self.some_id("m")) for _ in range(self.random.randrange(3))]
         self.both(lambda store: store.send(messages))
 
+    def message(self, message_id: str, **changes: Any) -> Outgoing:
+        """A message to an id or a uid, for any run or one."""
+        choose, chance = self.random.choice, self.random.random
+        return a_message(
+            choose(IDS),
+            message_id,
+            urgent=chance() < 0.3,
+            uid=choose(sorted(self.uids)) if self.uids and chance() < 0.3 else None,
+            run=choose((0, 0, 0, 1, 2)),
+            **changes,
+        )
+
+    def some_id(self, kind: str) -> str:
+        """A message id, often one that has been used."""
+        return f"{kind}-{self.random.randrange(self.count + 1)}"
+
     def terminate(self) -> None:
-        id, message_id = self.random.choice(IDS), f"t-{self.random.randrange(self.count + 1)}"
-        self.both(lambda store: store.terminate(id, message_id, b"terminated", "enough"))
+        id, message_id, close = self.random.choice(CHILDREN), self.some_id("t"), self.close()
+        reply = self.random.choice((None, b"terminated"))
+        self.both(
+            lambda store: store.terminate(id, message_id, b"terminated", "enough", reply, close)
+        )
+
+    def pause(self) -> None:
+        id, message_id = self.random.choice(IDS), self.some_id("p")
+        self.both(lambda store: store.pause(id, message_id, b"paused"))
+
+    def resume(self) -> None:
+        id, message_id = self.random.choice(IDS), self.some_id("p")
+        self.both(lambda store: store.resume(id, message_id, b"resumed"))
+
+    def unblock(self) -> None:
+        id, message_id = self.random.choice(IDS), self.some_id("u")
+        self.both(lambda store: store.unblock(id, message_id))
+
+    def rerun(self) -> None:
+        id, message_id = self.random.choice(IDS), self.some_id("r")
+        instance = self.stores[0].instance(id)
+        run = self.random.choice((1, instance.run if instance else 1))
+
+        def verb(store: Store) -> Sent:
+            return store.rerun(id, message_id, run, self.next_run(store))
+
+        self.both(self.draw(verb))
 
     def delete(self) -> None:
-        id = self.random.choice(IDS)
+        id = self.random.choice(CHILDREN)
         self.both(lambda store: store.delete(id))
 
     # -- workers ------------------------------------------------------------------------
@@ -262,39 +329,69 @@ class Walk:
                 if chance() < 0.2
             ],
             sends=[
-                a_message(choose(IDS), f"s-{self.count}-{n}", answers=ANSWERS)
+                self.message(f"s-{self.count}-{n}", answers=ANSWERS)
                 for n in range(0 if ends else choose((0, 1, 2)))
             ],
             wake_at=choose((None, self.moment(store))),
             release=chance() < 0.5,
             version=choose((None, None, 1)),
             vars=choose((None, b"%d" % self.count)),
-            end=choose(ENDS if ends else BLOCKS),
+            end=(end := choose(ENDS if ends else BLOCKS)),
+            starts=[self.start(store, claimed, number) for number in range(choose((0, 0, 1, 2)))],
+            next=self.next_run(store) if end is None and chance() < 0.2 else None,
+            close=self.close(),
         )
+
+    def start(self, store: Store, claimed: ClaimedInstance, number: int) -> Start:
+        choose, instance = self.random.choice, claimed.instance
+        parent = Parent(instance.uid, instance.id, instance.run, number, choose(list(ParentClose)))
+        new = replace(self.new(choose(CHILDREN)), start_at=self.moment(store), parent=parent)
+        return Start(new, f"start-{self.count}-{number}", b"taken")
 
     def task(self, store: Store, worker: str, command: int) -> NewTask:
         choose = self.random.choice
         name, queue, owner = choose(("act", "act", "b")), choose(QUEUES), choose((worker, ""))
-        at = self.moment(store)
-        return NewTask(command, name, queue, b"args", None, b"options", owner, at, None)
+        at, context = self.moment(store), choose((None, b"context"))
+        return NewTask(command, name, queue, b"args", None, b"options", owner, at, None, context)
 
     def complete(self) -> None:
         for worker, uid, run, command, epoch in self.some_keys():
             done = Completion(uid, run, command, epoch, f"r:{run}:{command}", b"result")
             self.both(self.report(worker, [done], []))
 
+    def settle(self) -> None:
+        for _, uid, run, command, epoch in self.some_keys():
+            done = Completion(uid, run, command, epoch, f"r:{run}:{command}", b"settled")
+            self.both(partial(self.settle_it, done))
+
+    def settle_it(self, done: Completion, store: Store) -> Sent:
+        return store.settle(done)
+
+    def beat(self) -> None:
+        worker, details = self.random.choice(WORKERS), (None, b"%d" % self.count)
+        beats = [
+            Beat(uid, run, command, epoch, self.random.choice(details))
+            for _, uid, run, command, epoch in self.some_keys()
+        ]
+        self.both(lambda store: sorted(store.beat(worker, beats)))
+
     def postpone(self) -> None:
+        choose = self.random.choice
         for worker, uid, run, command, epoch in self.some_keys():
             later = Postponed(
                 uid=uid,
                 run=run,
                 command=command,
                 epoch=epoch,
-                wake_at=self.stores[1].now() + self.random.choice((-HOUR, HOUR)),
-                attempt=2,
-                last_error=b"error",
+                wake_at=self.stores[1].now() + choose((-HOUR, HOUR)),
+                attempt=choose((2, 3)),
+                last_error=choose((None, b"error", b"%d" % self.count)),
                 message_id=f"r:{run}:{command}",
                 answer=b"cancelled",
+                crashed=choose((False, False, True)),
+                details=choose((None, b"details")),
+                deferrals=choose((0, 1)),
+                awaits=choose((False, True)),
             )
             self.both(self.report(worker, [], [later]))
 
@@ -309,6 +406,7 @@ class Walk:
     # -- everything ---------------------------------------------------------------------
 
     def compare(self, verb: str) -> None:
+        self.uids.update(row.uid for row in self.stores[0].instances(Filter(limit=1000)).rows)
         shown = [self.picture(store) for store in self.stores]
         assert shown[1] == shown[0], f"after verb {self.count}, {verb}"
 
@@ -341,7 +439,8 @@ class Walk:
             uid: sorted((message.message_id, message.event) for message in store.inbox(uid))
             for uid in self.uids
         }
-        keys = [(uid, run) for uid in sorted(self.uids) for run in (1, 2, 3)]
+        keys = [(uid, run) for uid in sorted(self.uids) for run in range(1, 9)]
+        stats = store.stats()
         owned = [store.owned(worker) for worker in WORKERS]
         return {
             "instances": rows,
@@ -349,8 +448,13 @@ class Walk:
             "inboxes": inboxes,
             "histories": store.history(keys),
             "owned": owned,
+            "children": {uid: self.children(store, uid) for uid in self.uids},
+            "counts": (stats.tasks_waiting, stats.tasks_running, stats.messages),
             "workers": sorted(info.id for info in store.workers()),
         }
+
+    def children(self, store: Store, uid: bytes) -> list[str]:
+        return sorted(row.id for row in store.instances(Filter(parent=uid, limit=1000)).rows)
 
 
 def _key(task: Any) -> tuple[bytes, int, int, int]:

@@ -1,0 +1,262 @@
+"""The verbs that are called inside a workflow, not yielded.
+
+What they give is recorded or derived, and so the same in every replay.
+"""
+
+from __future__ import annotations
+
+import logging as _logging
+from collections.abc import Callable, Generator, Mapping, MutableMapping
+from dataclasses import dataclass
+from datetime import datetime
+from inspect import isgenerator
+from random import Random
+from typing import Any, TypeVar, overload
+from uuid import UUID
+
+from durable.commands import Command, ContinueAsNew, Promise, Task, mistake
+from durable.current import acting, inside, running
+from durable.errors import UsageError
+from durable.interpreter.derive import derived_random, derived_uuid
+from durable.interpreter.patches import is_patched
+from durable.interpreter.promises import PromiseState
+from durable.retry import Duration, microseconds
+from durable.verbs import wait_signal
+
+T = TypeVar("T")
+
+_LOG = _logging.getLogger("durable.workflow")
+
+
+def spawn(work: Command[T] | Generator[Any, Any, T], name: str | None = None) -> Task[T]:
+    """Run a generator, or a command, beside this coroutine; it starts at the next yield.
+
+    Yield the task to wait for its result.  A failure that nobody has waited for when the
+    workflow returns fails the workflow.
+
+    It belongs to the scope in which it is spawned and is cancelled with it; the block does
+    not wait for it.  `shield` around the call detaches it.
+
+    name: shown in logs; tasks with names keep their random numbers when others are added.
+    """
+    coroutine = acting("spawn")
+    if name is not None and not isinstance(name, str):
+        raise TypeError(f"spawn takes a name, not {name!r}")
+    if not isinstance(work, Command) and not isgenerator(work):
+        raise TypeError(f"spawn takes a generator or a command, not {mistake(work)}")
+    if isinstance(work, Task):
+        raise TypeError(f"{work} runs already")
+    return Task(coroutine.interpreter.spawn(coroutine, work, name))
+
+
+def now() -> datetime:
+    """The moment of the event that is handled, an aware UTC datetime; the same in replay."""
+    at: datetime = inside("now").interpreter.at
+    return at
+
+
+def uuid4() -> UUID:
+    """A UUID that is the same in replay."""
+    seed, *parts = inside("uuid4").derive()
+    return derived_uuid(seed, *parts)
+
+
+def random() -> Random:
+    """A generator of random numbers that are the same in replay; a fresh one each time.
+
+    Only its method ``.random()`` is promised to be stable across versions of Python.
+    """
+    seed, *parts = inside("random").derive()
+    return derived_random(seed, *parts)
+
+
+def set_var(name: str, value: Any) -> None:
+    """Set a variable of the instance that clients can read (``handle.vars()``), for
+    progress. It is stored with the next commit and kept when the instance ends."""
+    interpreter = acting("set_var").interpreter
+    if not isinstance(name, str):
+        raise TypeError(f"set_var takes a name, not {name!r}")
+    interpreter.variables[name] = interpreter.codec.encode(value, f"var {name}")
+    interpreter.decision.vars_changed = True
+
+
+def set_vars(**values: Any) -> None:
+    """Set several variables at once: all of them, or none if one cannot be stored."""
+    interpreter = acting("set_vars").interpreter
+    encode = interpreter.codec.encode
+    interpreter.variables.update({n: encode(v, f"var {n}") for n, v in values.items()})
+    interpreter.decision.vars_changed = True
+
+
+def patched(change_id: str) -> bool:
+    """Whether to run the new code of a change, in a workflow that has running instances.
+
+    True in a run that comes to this for the first time now, and in every replay of it; False
+    in a run that had passed here before the change.  The first call decides for the run.
+    When no run of before is left, the call can be taken out.
+
+    >>> if patched("check-fraud"):
+    ...     yield check_fraud.call(order_id)
+    """
+    interpreter = acting("patched").interpreter
+    if not isinstance(change_id, str):
+        raise TypeError(f"patched takes a name of the change, not {change_id!r}")
+    return is_patched(interpreter, change_id)
+
+
+@overload
+def external(
+    name: str | None = None, timeout: Duration | None = None, *, type: type[T]
+) -> Promise[T]: ...
+@overload  # also a hint that is no class, such as int | None
+def external(
+    name: str | None = None, timeout: Duration | None = None, *, type: Any = ...
+) -> Promise[Any]: ...
+def external(
+    name: str | None = None, timeout: Duration | None = None, *, type: Any = Any
+) -> Promise[Any]:
+    """A promise that somebody outside completes, by its token.
+
+    Give ``promise.token`` to an activity that tells them; ``client.complete(token, value)``
+    completes it, ``client.fail(token, error)`` makes the yield raise `PromiseError`.  The
+    first completion counts; one that comes before anybody waits is kept.
+
+    name: for people. timeout: seconds (or a `timedelta`) after which it fails by itself.
+    type: a type hint by which the value is rebuilt.
+
+    >>> approval = external("approval", timeout=timedelta(days=3))
+    >>> yield send_mail.call(approval.token)
+    >>> answer = yield approval
+    """
+    interpreter = acting("external").interpreter
+    limit = None if timeout is None else microseconds(timeout, "external(timeout=)")
+    if name is not None and not isinstance(name, str):
+        raise TypeError(f"external takes a name, not {name!r}")
+    with interpreter.verb("external"):
+        return Promise(PromiseState(interpreter, name, limit), type)
+
+
+def on_signal(name: str, fn: Callable[[Any], Any], type: Any = Any) -> None:
+    """Call a function for each signal of a name, in order, from now on; early ones first.
+
+    A generator function is spawned for each. The first call is at the next yield.  If fn
+    raises, the workflow fails.  No other part of the workflow may wait for this signal.
+
+    type: a type hint by which the values are rebuilt.
+    """
+    coroutine = acting("on_signal")
+    interpreter = coroutine.interpreter
+    if not isinstance(name, str) or not callable(fn):
+        raise TypeError(f"on_signal takes a name and a function, not {name!r}, {fn!r}")
+    if name in interpreter.handled:
+        raise UsageError(f"on_signal({name!r}, …) was called before")
+    if interpreter.signals.is_awaited(name):
+        raise UsageError(f"wait_signal({name!r}) waits already: on_signal must come first")
+    interpreter.handled.add(name)
+    task = interpreter.spawn(coroutine, _handle(name, fn, type), f"on_signal({name})")
+    task.handler = task.vital = True
+
+
+def _handle(name: str, fn: Callable[[Any], Any], type: Any) -> Generator[Any, Any, None]:
+    while True:
+        result = fn((yield wait_signal(name, type)))
+        if isgenerator(result):
+            spawn(result)._coroutine.vital = True
+
+
+def continue_as_new(*args: Any, **kwargs: Any) -> T:  # type: ignore[type-var]  # fits any result
+    """What a workflow returns to end this run and begin the next one: same id, fresh history.
+
+    args, kwargs: the arguments of the next run. Unread signals and vars are kept; children
+    that still run are dealt with by their ``parent_close``.
+    Raises `TypeError` if the workflow cannot be called like this.
+
+    >>> return continue_as_new(cursor)
+    """
+    interpreter = acting("continue_as_new").interpreter
+    interpreter.definition.check_call(args, kwargs)
+    marker: Any = ContinueAsNew(args, kwargs)
+    return marker  # type: ignore[no-any-return]
+
+
+@dataclass(frozen=True, slots=True)
+class Info:
+    """Facts about the running instance. started_at is an aware UTC datetime (of this run);
+    history_length counts events so far; is_replaying: whether history is being read again
+    just now; parent: the id of who started it, None for a client; attempt: of the workflow,
+    under its retry policy."""
+
+    instance_id: str
+    run: int
+    workflow: str
+    version: int
+    queue: str
+    started_at: datetime
+    history_length: int
+    is_replaying: bool
+    tags: tuple[str, ...]
+    memo: Any
+    parent: str | None = None
+    attempt: int = 1
+
+
+def info() -> Info:
+    """Facts about the running instance."""
+    interpreter = inside("info").interpreter
+    started = interpreter.started
+    memo = None if started.memo is None else interpreter.codec.decode(started.memo)
+    return Info(
+        interpreter.instance_id,
+        interpreter.run,
+        started.workflow,
+        started.version,
+        interpreter.queue,
+        started.at,
+        interpreter.seq,
+        interpreter.replaying,
+        tuple(started.tags or ()),
+        memo,
+        started.parent[0] if started.parent else None,
+        started.attempt,
+    )
+
+
+class _ReplayLogger(_logging.LoggerAdapter[_logging.Logger]):
+    """A logger that is silent in replay, and when the workflow is dropped from memory."""
+
+    def isEnabledFor(self, level: int) -> bool:
+        coroutine = running.get()
+        if coroutine is not None and coroutine.interpreter.silent:
+            return False
+        return self.logger.isEnabledFor(level)
+
+    def process(
+        self, msg: Any, kwargs: MutableMapping[str, Any]
+    ) -> tuple[Any, MutableMapping[str, Any]]:
+        kwargs["extra"] = {**(self.extra or {}), **(kwargs.get("extra") or {})}
+        return msg, kwargs
+
+
+def logger() -> _logging.LoggerAdapter[_logging.Logger]:
+    """A standard logger ("durable.workflow") that is silent in replay, with ``instance`` and
+    ``run`` in the extra of its records."""
+    interpreter = inside("logger").interpreter
+    extra: Mapping[str, object] = {"instance": interpreter.instance_id, "run": interpreter.run}
+    return _ReplayLogger(_LOG, extra)
+
+
+__all__ = [
+    "Info",
+    "continue_as_new",
+    "external",
+    "info",
+    "logger",
+    "now",
+    "on_signal",
+    "patched",
+    "random",
+    "set_var",
+    "set_vars",
+    "spawn",
+    "uuid4",
+]

@@ -1,0 +1,196 @@
+"""What each event does: a table from event type to a small function.
+
+An answer goes to the wait that has the number of its command; a wait that is None has been
+given up, and its answer is only recorded.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from durable.errors import NonDeterminismError
+from durable.events import (
+    RUN_DEADLINE,
+    ActivityCancelled,
+    ActivityCompleted,
+    ActivityFailed,
+    CancelRequested,
+    ChildCompleted,
+    ChildFailed,
+    Event,
+    Forked,
+    Paused,
+    PromiseCompleted,
+    PromiseFailed,
+    Resumed,
+    Retried,
+    SignalDelivered,
+    SignalFailed,
+    SignalReceived,
+    TimerFired,
+    WorkflowStarted,
+    WorkflowTerminated,
+)
+from durable.failure import Failure
+from durable.interpreter.coroutine import StepAborted
+from durable.interpreter.scopes import RunDeadline, cancelled
+from durable.model import micros
+
+if TYPE_CHECKING:
+    from durable.interpreter.core import Interpreter
+
+
+def start(it: Interpreter, event: WorkflowStarted) -> None:
+    it.started = event
+    it.queue = event.queue
+    it.seed = event.seed
+    if event.deadline_at is not None:
+        it.pending[RUN_DEADLINE] = RunDeadline(it)
+        it.start_timer(RUN_DEADLINE, micros(event.deadline_at))
+    it.root = root = it.new_coroutine("0", "root", None)
+    try:
+        if it.propagators:
+            root.context.run(it.propagators.enter, it.restored, it.codec, event.context)
+        args, kwargs = it.definition.unpack_call(it.codec, event.args, event.kwargs)
+        result = root.context.run(it.definition.fn, *args, **kwargs)
+    except StepAborted:
+        raise
+    except BaseException as error:
+        root.end(None, error)
+        return
+    if inspect.isgenerator(result):
+        root.gen = result
+        it.ready.append((root, None, None))
+    else:  # a function without a yield has completed at once
+        root.end(result, None)
+
+
+def activity_completed(it: Interpreter, event: ActivityCompleted) -> None:
+    wait = answered(it, event, event.command)
+    if wait is not None:
+        wait.completed(event.value)
+
+
+def activity_failed(it: Interpreter, event: ActivityFailed) -> None:
+    wait = answered(it, event, event.command)
+    if wait is not None:
+        wait.failed(event.error, event.attempt)
+
+
+def activity_cancelled(it: Interpreter, event: ActivityCancelled) -> None:
+    wait = answered(it, event, event.command)
+    if wait is not None:
+        cause = None
+        if event.error is not None:
+            cause = Failure.from_data(event.error, it.codec.decode).exception()
+        wait.answer(None, cancelled(cause))
+
+
+def timer_fired(it: Interpreter, event: TimerFired) -> None:
+    wait = answered(it, event, event.command)
+    if wait is not None:
+        wait.settle(None, None)
+
+
+def signal_received(it: Interpreter, event: SignalReceived) -> None:
+    it.signals.arrive(event.name, (event.seq, event.value, event.message_id))
+
+
+def signal_delivered(it: Interpreter, event: SignalDelivered) -> None:
+    wait = answered(it, event, event.command)
+    if wait is not None:
+        wait.delivered()
+
+
+def signal_failed(it: Interpreter, event: SignalFailed) -> None:
+    wait = answered(it, event, event.command)
+    if wait is not None:
+        wait.failed(event.error)
+
+
+def child_completed(it: Interpreter, event: ChildCompleted) -> None:
+    wait = answered(it, event, event.command)
+    if wait is not None:
+        wait.completed(event.value)
+
+
+def child_failed(it: Interpreter, event: ChildFailed) -> None:
+    wait = answered(it, event, event.command)
+    if wait is not None:
+        wait.failed(event.error, event.started)
+
+
+def promise_ended(it: Interpreter, event: PromiseCompleted | PromiseFailed) -> None:
+    if event.command >= it.numbers:  # it is promised only by a command that comes later
+        it.early[event.command] = event
+        return
+    state = answered(it, event, event.command)
+    if state is not None:
+        state.resolve(event)
+
+
+def cancel_requested(it: Interpreter, event: CancelRequested) -> None:
+    it.cancel_requested = True
+    it.cancel_reason = it.cancel_reason or event.reason
+    if it.root is not None:
+        it.root.own.cancel()
+
+
+def nothing(it: Interpreter, event: Event) -> None:
+    """Only to be read."""
+
+
+def retried(it: Interpreter, event: Retried) -> None:
+    """What was under way when the earlier run went wrong is asked for again."""
+    it.origins.append((it.numbers, event.from_run))
+    reissue(it)
+
+
+def forked(it: Interpreter, event: Forked) -> None:
+    it.seed = event.seed
+    it.decision.vars_changed = bool(it.variables)
+    reissue(it)
+
+
+def reissue(it: Interpreter) -> None:
+    for wait in list(it.pending.values()):
+        if wait is not None:
+            wait.reissue()
+
+
+def answered(it: Interpreter, event: Event, command: int) -> Any:
+    """The wait that an answer is for; None if nobody waits any more."""
+    if command not in it.pending:
+        raise NonDeterminismError(
+            f"the history has {type(event).__name__} for command {command} at event "
+            f"{event.seq}, which the code of {it.definition.name} has not issued"
+        )
+    if it.timers:
+        it.timers.pop(command, None)
+    return it.pending.pop(command)
+
+
+HANDLERS: dict[type[Event], Callable[[Interpreter, Any], None]] = {
+    WorkflowStarted: start,
+    ActivityCompleted: activity_completed,
+    ActivityFailed: activity_failed,
+    ActivityCancelled: activity_cancelled,
+    TimerFired: timer_fired,
+    SignalReceived: signal_received,
+    SignalDelivered: signal_delivered,
+    SignalFailed: signal_failed,
+    ChildCompleted: child_completed,
+    ChildFailed: child_failed,
+    PromiseCompleted: promise_ended,
+    PromiseFailed: promise_ended,
+    CancelRequested: cancel_requested,
+    Paused: nothing,
+    Resumed: nothing,
+    WorkflowTerminated: nothing,
+    Retried: retried,
+    Forked: forked,
+}
+
+__all__ = ["HANDLERS"]

@@ -1,0 +1,127 @@
+"""Executors: what is restored around an attempt, and what a child process can find."""
+
+from __future__ import annotations
+
+import asyncio
+from contextvars import ContextVar
+from queue import SimpleQueue
+from typing import Any
+
+import pytest
+
+from durable.codec import Codec
+from durable.commands import ActivityOptions
+from durable.definitions import activity
+from durable.errors import PayloadError, UsageError
+from durable.executors import ProcessExecutor, ThreadExecutor
+from durable.propagation import Propagators
+from durable.registry import Registry
+from durable.runner import Attempt, Outcome, run_attempt
+
+CODEC = Codec()
+
+
+def attempt(
+    name: str, options: ActivityOptions | None = None, context: bytes | None = None
+) -> Attempt:
+    return Attempt(
+        (b"u" * 16, 1, 7), 1, "i-1", name, CODEC.encode([]), None, options or ActivityOptions(),
+        lambda: b"s" * 32, context=context,
+    )  # fmt: skip
+
+
+TENANT: ContextVar[str] = ContextVar("tenant", default="nobody")
+
+
+@activity
+def tenant() -> str:
+    return TENANT.get()
+
+
+@activity
+async def later_tenant() -> str:
+    await asyncio.sleep(0)
+    return TENANT.get()
+
+
+def carried(value: str) -> bytes | None:
+    token = TENANT.set(value)
+    try:
+        return Propagators([TENANT]).capture(CODEC)
+    finally:
+        TENANT.reset(token)
+
+
+def through(executor: str, *names: str, propagators: Propagators | None) -> list[Any]:
+    """The results of these activities, run by an executor with a context."""
+    done: SimpleQueue[Outcome] = SimpleQueue()
+    made: Any = {"thread": ThreadExecutor, "process": ProcessExecutor}[executor](
+        1, Registry(activities=[tenant, later_tenant]), CODEC, done.put, propagators
+    )
+    values = []
+    try:
+        for name in names:
+            running = attempt(name, context=carried("acme"))
+            made.submit(running)
+            made.grow()
+            outcome = done.get(timeout=30)
+            assert outcome.failure is None, outcome.failure
+            values.append(CODEC.decode(outcome.value or b""))
+    finally:
+        made.stop()
+    return values
+
+
+@pytest.mark.parametrize("executor", ["thread", "process"])
+def test_a_context_is_restored_around_an_activity(executor: str) -> None:
+    names = ("tenant", "later_tenant")
+    assert through(executor, *names, propagators=Propagators([TENANT])) == ["acme", "acme"]
+    assert through(executor, "tenant", propagators=None) == ["nobody"]
+    assert TENANT.get() == "nobody"
+
+
+def test_a_damaged_context_fails_the_attempt() -> None:
+    outcome = run_attempt(attempt("tenant", context=b"\xff"), tenant, CODEC, Propagators([TENANT]))
+    assert outcome.types[0] == f"{PayloadError.__module__}.{PayloadError.__name__}"
+
+
+class Desk:
+    @activity
+    def act(self) -> None: ...
+
+
+@activity(name="renamed")
+def under_its_name() -> None: ...
+
+
+other_name = activity(name="wrapped")(lambda: None)
+
+
+def test_what_a_child_process_cannot_find_is_refused() -> None:
+    def processes(item: Any, propagators: Propagators | None = None) -> ProcessExecutor:
+        registry = Registry(activities=[item])
+        return ProcessExecutor(1, registry, CODEC, lambda outcome: None, propagators)
+
+    @activity
+    def local() -> None: ...
+
+    with pytest.raises(UsageError, match=r'on an object of this process.*executor="thread"'):
+        processes(Desk())
+    with pytest.raises(UsageError, match=r'local .* stands in no module.*executor="thread"'):
+        processes(local)
+    hidden: ContextVar[int] = ContextVar("hidden")
+    with pytest.raises(UsageError, match=r"propagator .* stands in no module"):
+        processes(tenant, Propagators([hidden]))
+    processes(under_its_name)
+    processes(other_name)
+
+
+def test_a_thread_that_ended_as_its_time_was_up_frees_its_slot() -> None:
+    done: SimpleQueue[Outcome] = SimpleQueue()
+    executor = ThreadExecutor(1, Registry(activities=[tenant]), CODEC, done.put)
+    running = attempt("tenant", ActivityOptions(timeout=1))
+    executor.submit(running)
+    done.get(timeout=10)
+    executor.overrun(running)
+    assert executor.occupied == 0
+    executor.stop()
