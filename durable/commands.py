@@ -46,15 +46,12 @@ class Command(_Base[T_co]):
     __slots__ = ()
     __durable_command__: ClassVar[bool] = True
     if TYPE_CHECKING:
-        # A name, so that mypy's unused-awaitable finds a forgotten yield; no method, so that
-        # `await` is refused.
-        __await__: ClassVar[None]
 
         def send(self, value: Any, /) -> Command[Any]: ...
         def throw(self, *args: Any) -> Command[Any]: ...
 
-        # pyright refuses what gives no bool; after NoReturn mypy would skip the rest.
-        def __bool__(self) -> None: ...
+        # pyright refuses what gives no bool; mypy would skip what follows a NoReturn.
+        def __bool__(self) -> object: ...
 
     else:
 
@@ -85,6 +82,19 @@ class Command(_Base[T_co]):
 
     def __str__(self) -> str:
         return repr(self)
+
+
+if TYPE_CHECKING:
+
+    class Request(Command[T_co]):
+        """A command that does nothing until it is yielded: all but tasks and promises."""
+
+        # A name, so that mypy's unused-awaitable finds a forgotten yield; no method, so that
+        # `await` is refused.
+        __await__: ClassVar[None]
+
+else:
+    Request = Command
 
 
 def made(command: T, depth: int = 2) -> T:
@@ -140,7 +150,7 @@ class ActivityOptions:
 
 
 @dataclass(frozen=True, eq=False, slots=True, repr=False)
-class ActivityCall(Command[T_co]):
+class ActivityCall(Request[T_co]):
     """Run an activity; made by ``activity.call(...)``. Gives its result."""
 
     name: str
@@ -154,7 +164,7 @@ class ActivityCall(Command[T_co]):
 
 
 @dataclass(frozen=True, eq=False, slots=True, repr=False)
-class Sleep(Command[None]):
+class Sleep(Request[None]):
     """Wait; ``microseconds`` from the moment of the yield."""
 
     microseconds: int
@@ -164,7 +174,7 @@ class Sleep(Command[None]):
 
 
 @dataclass(frozen=True, eq=False, slots=True, repr=False)
-class SleepUntil(Command[None]):
+class SleepUntil(Request[None]):
     """Wait until a moment."""
 
     due_at: datetime
@@ -174,7 +184,7 @@ class SleepUntil(Command[None]):
 
 
 @dataclass(frozen=True, eq=False, slots=True, repr=False)
-class WaitSignal(Command[T_co]):
+class WaitSignal(Request[T_co]):
     """Wait for the next signal of a name; gives its value."""
 
     name: str
@@ -185,7 +195,7 @@ class WaitSignal(Command[T_co]):
 
 
 @dataclass(frozen=True, eq=False, slots=True, repr=False)
-class SendSignal(Command[None]):
+class SendSignal(Request[None]):
     """Send a signal to another instance."""
 
     instance_id: str
@@ -197,7 +207,7 @@ class SendSignal(Command[None]):
 
 
 @dataclass(frozen=True, eq=False, slots=True, repr=False)
-class SideEffect(Command[T_co]):
+class SideEffect(Request[T_co]):
     """Run a function once and record its value."""
 
     fn: Callable[..., Any]
@@ -210,7 +220,7 @@ class SideEffect(Command[T_co]):
 
 
 @dataclass(frozen=True, eq=False, slots=True, repr=False)
-class ChildCall(Command[T_co]):
+class ChildCall(Request[T_co]):
     """Run a workflow as a child; made by ``workflow.call(...)``. Gives its result.
 
     options: `durable.definitions.StartOptions`.
@@ -227,7 +237,7 @@ class ChildCall(Command[T_co]):
 
 
 @dataclass(frozen=True, eq=False, slots=True, repr=False)
-class ChannelSend(Command[None]):
+class ChannelSend(Request[None]):
     """Put a value into a channel."""
 
     channel: Any
@@ -238,7 +248,7 @@ class ChannelSend(Command[None]):
 
 
 @dataclass(frozen=True, eq=False, slots=True, repr=False)
-class ChannelReceive(Command[T_co]):
+class ChannelReceive(Request[T_co]):
     """Take a value out of a channel; ``default`` is given when it is closed and empty."""
 
     channel: Any
@@ -249,7 +259,7 @@ class ChannelReceive(Command[T_co]):
 
 
 @dataclass(frozen=True, eq=False, slots=True, repr=False)
-class WaitUntil(Command[None]):
+class WaitUntil(Request[None]):
     """Wait until a function of the workflow's own state gives something true."""
 
     predicate: Callable[[], Any]
@@ -259,7 +269,7 @@ class WaitUntil(Command[None]):
 
 
 @dataclass(frozen=True, eq=False, slots=True, repr=False)
-class WithTimeout(Command[T_co]):
+class WithTimeout(Request[T_co]):
     """A command that must end in time; gives its result, or raises `TimeoutExpired`."""
 
     command: Command[Any]
@@ -270,7 +280,7 @@ class WithTimeout(Command[T_co]):
 
 
 @dataclass(frozen=True, eq=False, slots=True, repr=False)
-class Gather(Command[T_co]):
+class Gather(Request[T_co]):
     """Wait for all; gives a list of results, or a dict if ``names`` are given."""
 
     commands: tuple[Command[Any], ...]
@@ -282,7 +292,7 @@ class Gather(Command[T_co]):
 
 
 @dataclass(frozen=True, eq=False, slots=True, repr=False)
-class Race(Command[T_co]):
+class Race(Request[T_co]):
     """Wait for the first; gives a `Winner`. ``names`` has None for unnamed ones."""
 
     commands: tuple[Command[Any], ...]

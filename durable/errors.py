@@ -112,10 +112,14 @@ class RemoteFailure(DurableError):
 class SideEffectError(RemoteFailure):
     """The function given to ``side_effect`` raised; ``error`` is what it raised, as data."""
 
+    error: Failure
+
 
 class PromiseError(RemoteFailure):
     """A promise was failed from outside (`Client.fail`), or its time was up; ``error`` is the
     failure as data."""
+
+    error: Failure
 
 
 class ActivityCrashed(DurableError):

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections.abc import Iterable, Iterator, Sequence
+from typing import Any
 
 from durable.errors import UsageError
 from durable.events import (
@@ -96,9 +97,9 @@ def _went_wrong(events: Sequence[Event], cancelled: bool) -> int:
             return seq
         if not cancelled and isinstance(event, TimerFired) and event.command == RUN_DEADLINE:
             return seq
-    stops = {e.command: e.seq for e in events if isinstance(e, STOPS)}
+    stops: dict[Any, int] = {e.command: e.seq for e in events if isinstance(e, STOPS)}
     cut = _last_happened(events)
-    while (stop := stops.get(getattr(events[cut], "command", None))) is not None:
+    while (stop := stops.get(getattr(events[cut], "command", None), cut)) < cut:
         asking = _last_happened(events[:stop])
         if any(e.issued and not isinstance(e, STOPS) for e in events[asking:-1]):
             break

@@ -110,6 +110,7 @@ __all__ = [
     "Verdict",
 ]
 
+
 class Store(ABC):
     """Where workflows live. Thread-safe and fork-safe; made by `durable.stores.open_store`.
 

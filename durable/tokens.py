@@ -33,7 +33,8 @@ class Token:
     def text(self, secret: bytes) -> str:
         """The token itself, signed with the store's secret."""
         address = msgpack.packb([self.kind, self.uid, self.run, self.command, self.epoch])
-        return urlsafe_b64encode(_digest(address, secret) + address).decode().rstrip("=")
+        data = urlsafe_b64encode(_digest(address, secret) + address).decode().rstrip("=")
+        return f"{self.kind}{data}"  # a letter first: no program takes it for an option
 
 
 def read_token(text: str, secret: bytes) -> Token:
@@ -41,7 +42,8 @@ def read_token(text: str, secret: bytes) -> Token:
     if not isinstance(text, str):
         raise TypeError(f"a token is text, not {text!r}")
     try:
-        data = urlsafe_b64decode(text.encode("ascii") + b"=" * (-len(text) % 4))
+        encoded = text[1:].encode("ascii")
+        data = urlsafe_b64decode(encoded + b"=" * (-len(encoded) % 4))
         digest, address = data[:_DIGEST], data[_DIGEST:]
         if compare_digest(digest, _digest(address, secret)):
             return Token(*msgpack.unpackb(address))

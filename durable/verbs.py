@@ -14,6 +14,7 @@ from durable.commands import (
     Command,
     Gather,
     Race,
+    Request,
     SendSignal,
     SideEffect,
     Sleep,
@@ -39,7 +40,7 @@ T = TypeVar("T")
 # -- commands ---------------------------------------------------------------------------
 
 
-def sleep(duration: Duration) -> Command[None]:
+def sleep(duration: Duration) -> Request[None]:
     """Wait for a duration: seconds or a `timedelta`. 0 is a timer that is due at once.
 
     Raises `ValueError` for a negative or endless duration, `TypeError` for anything else.
@@ -49,7 +50,7 @@ def sleep(duration: Duration) -> Command[None]:
     return made(Sleep(microseconds(duration, "sleep")))
 
 
-def sleep_until(due_at: datetime) -> Command[None]:
+def sleep_until(due_at: datetime) -> Request[None]:
     """Wait until a moment: an aware datetime. One that is past is due at once."""
     if not isinstance(due_at, datetime):
         raise TypeError(f"sleep_until takes a datetime, not {due_at!r}")
@@ -59,12 +60,12 @@ def sleep_until(due_at: datetime) -> Command[None]:
 
 
 @overload
-def wait_signal(name: str) -> Command[Any]: ...
+def wait_signal(name: str) -> Request[Any]: ...
 @overload
-def wait_signal(name: str, type: type[T]) -> Command[T]: ...
+def wait_signal(name: str, type: type[T]) -> Request[T]: ...
 @overload  # a hint that is no class, such as int | None
-def wait_signal(name: str, type: Any) -> Command[Any]: ...
-def wait_signal(name: str, type: Any = Any) -> Command[Any]:
+def wait_signal(name: str, type: Any) -> Request[Any]: ...
+def wait_signal(name: str, type: Any = Any) -> Request[Any]:
     """Wait for the next signal of a name, in order of arrival; early ones are kept.
 
     type: a type hint by which the value is rebuilt.
@@ -74,7 +75,7 @@ def wait_signal(name: str, type: Any = Any) -> Command[Any]:
     return made(WaitSignal(name, type))
 
 
-def send_signal(instance_id: str, name: str, value: Any = None) -> Command[None]:
+def send_signal(instance_id: str, name: str, value: Any = None) -> Request[None]:
     """Send a signal to another instance. Raises, when yielded, `InstanceNotFound` or
     `InstanceFinished`."""
     if not isinstance(instance_id, str) or not isinstance(name, str):
@@ -83,14 +84,14 @@ def send_signal(instance_id: str, name: str, value: Any = None) -> Command[None]
 
 
 @overload
-def side_effect(fn: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> Command[T]: ...
+def side_effect(fn: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> Request[T]: ...
 @overload
-def side_effect(fn: Callable[..., Any], *a: Any, type: type[T], **k: Any) -> Command[T]: ...
+def side_effect(fn: Callable[..., Any], *a: Any, type: type[T], **k: Any) -> Request[T]: ...
 @overload
-def side_effect(fn: Callable[..., Any], *a: Any, type: Any, **k: Any) -> Command[Any]: ...
+def side_effect(fn: Callable[..., Any], *a: Any, type: Any, **k: Any) -> Request[Any]: ...
 def side_effect(
     fn: Callable[..., Any], *args: Any, type: Any = MISSING, **kwargs: Any
-) -> Command[Any]:
+) -> Request[Any]:
     """Call a function once and record its value, which every replay gets.
 
     For what is quick and not deterministic: a clock, a random number, a setting.  What may
@@ -107,7 +108,7 @@ def side_effect(
     return made(SideEffect(fn, args, kwargs, type))
 
 
-def wait_until(predicate: Callable[[], Any]) -> Command[None]:
+def wait_until(predicate: Callable[[], Any]) -> Request[None]:
     """Wait until a function of the workflow's own state gives something true.
 
     It is called when this is yielded and then after each event; it must only look.  If it
@@ -120,7 +121,7 @@ def wait_until(predicate: Callable[[], Any]) -> Command[None]:
     return made(WaitUntil(predicate))
 
 
-def with_timeout(command: Command[T], duration: Duration) -> Command[T]:
+def with_timeout(command: Command[T], duration: Duration) -> Request[T]:
     """A command that must end within a duration: seconds or a `timedelta`.
 
     Raises `TimeoutExpired`, when yielded, if it does not; it is then no longer waited for.
@@ -132,32 +133,32 @@ def with_timeout(command: Command[T], duration: Duration) -> Command[T]:
 
 
 @overload
-def gather(a: Command[A], /) -> Command[tuple[A]]: ...
+def gather(a: Command[A], /) -> Request[tuple[A]]: ...
 @overload
-def gather(a: Command[A], b: Command[B], /) -> Command[tuple[A, B]]: ...
+def gather(a: Command[A], b: Command[B], /) -> Request[tuple[A, B]]: ...
 @overload
-def gather(a: Command[A], b: Command[B], c: Command[C], /) -> Command[tuple[A, B, C]]: ...
+def gather(a: Command[A], b: Command[B], c: Command[C], /) -> Request[tuple[A, B, C]]: ...
 @overload
 def gather(
     a: Command[A], b: Command[B], c: Command[C], d: Command[D], /
-) -> Command[tuple[A, B, C, D]]: ...
+) -> Request[tuple[A, B, C, D]]: ...
 @overload
-def gather(*commands: Command[T]) -> Command[list[T]]: ...
+def gather(*commands: Command[T]) -> Request[list[T]]: ...
 @overload
 def gather(  # type: ignore[overload-overlap]  # False fits the last one, too
     *, return_exceptions: Literal[False] = ..., **named: Command[T]
-) -> Command[dict[str, T]]: ...
+) -> Request[dict[str, T]]: ...
 @overload
 def gather(
     a: Command[A], b: Command[B], /, *, return_exceptions: bool
-) -> Command[tuple[A | Exception, B | Exception]]: ...
+) -> Request[tuple[A | Exception, B | Exception]]: ...
 @overload
-def gather(*commands: Command[T], return_exceptions: bool) -> Command[list[T | Exception]]: ...
+def gather(*commands: Command[T], return_exceptions: bool) -> Request[list[T | Exception]]: ...
 @overload
 def gather(
     *, return_exceptions: bool, **named: Command[T]
-) -> Command[dict[str, T | Exception]]: ...
-def gather(*commands: Any, return_exceptions: bool = False, **named: Any) -> Command[Any]:
+) -> Request[dict[str, T | Exception]]: ...
+def gather(*commands: Any, return_exceptions: bool = False, **named: Any) -> Request[Any]:
     """Wait for all; gives a list of their results in order (a dict, if they are named).
 
     The first failure cancels the rest, and is raised when the activities that were started
@@ -174,31 +175,31 @@ def gather(*commands: Any, return_exceptions: bool = False, **named: Any) -> Com
 
 
 @overload
-def race(a: Command[A], /) -> Command[Winner[A]]: ...
+def race(a: Command[A], /) -> Request[Winner[A]]: ...
 @overload
-def race(a: Command[A], b: Command[B], /) -> Command[Winner[A | B]]: ...
+def race(a: Command[A], b: Command[B], /) -> Request[Winner[A | B]]: ...
 @overload
-def race(a: Command[A], b: Command[B], c: Command[C], /) -> Command[Winner[A | B | C]]: ...
+def race(a: Command[A], b: Command[B], c: Command[C], /) -> Request[Winner[A | B | C]]: ...
 @overload
 def race(
     a: Command[A], b: Command[B], c: Command[C], d: Command[D], /
-) -> Command[Winner[A | B | C | D]]: ...
+) -> Request[Winner[A | B | C | D]]: ...
 @overload
-def race(*commands: Command[T]) -> Command[Winner[T]]: ...
+def race(*commands: Command[T]) -> Request[Winner[T]]: ...
 @overload
-def race(a: Command[A], /, *, default: D) -> Command[Winner[A | D]]: ...
+def race(a: Command[A], /, *, default: D) -> Request[Winner[A | D]]: ...
 @overload
-def race(a: Command[A], b: Command[B], /, *, default: D) -> Command[Winner[A | B | D]]: ...
+def race(a: Command[A], b: Command[B], /, *, default: D) -> Request[Winner[A | B | D]]: ...
 @overload  # named: which type it is depends on the name
 def race(
     *commands: Command[Any],
     default: Any = ...,
     return_exceptions: bool = ...,
     **named: Command[Any],
-) -> Command[Winner[Any]]: ...
+) -> Request[Winner[Any]]: ...
 def race(
     *commands: Any, default: Any = MISSING, return_exceptions: bool = False, **named: Any
-) -> Command[Any]:
+) -> Request[Any]:
     """Wait for the first to finish; the losers are cancelled. Gives a `Winner`.
 
     default: do not wait; if nothing is ready, the winner is "default" with this value.

@@ -357,13 +357,9 @@ def test_a_failure_is_tried_again_with_what_it_told() -> None:
     answer = load(again.answer, 0)
     assert isinstance(answer, ActivityCancelled)
     assert answer.error == failure_of(outcome)
-    running.stopping = True
-    assert postponed(outcome, NOW, 0.5) is None
-    assert outcome.cancelled
-    assert outcome.failure is not None
 
 
-def test_what_is_final_stays_a_failure_when_it_was_to_stop() -> None:
+def test_what_is_final() -> None:
     for error, options in (
         (PermanentError("x"), ActivityOptions()),
         (KeyError("x"), ActivityOptions(retry=None)),
@@ -371,9 +367,8 @@ def test_what_is_final_stays_a_failure_when_it_was_to_stop() -> None:
         (KeyError("x"), ActivityOptions(retry=Retry(non_retryable=("LookupError",)))),
     ):
         outcome = raising(error)
-        outcome.attempt = attempt(_stored(options), stopping=True)
+        outcome.attempt = attempt(_stored(options))
         assert postponed(outcome, NOW, 0.5) is None
-        assert not outcome.cancelled
 
 
 def _stored(options: ActivityOptions) -> ActivityOptions:

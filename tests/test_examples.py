@@ -4,21 +4,77 @@ prints is compared."""
 from __future__ import annotations
 
 import json
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
+from examples_kit import EXAMPLES, durable, example, run
 
-ROOT = Path(__file__).resolve().parent.parent
-EXAMPLES = ROOT / "examples"
-LIMIT = 60
+TIMEOUTS = [
+    "an attempt: ActivityError: activity hang failed at attempt 1: "
+    "durable.errors.TimeoutExpired: hang took longer than 0.05 s",
+    "heartbeats: ActivityError: activity hang failed at attempt 1: "
+    "durable.errors.TimeoutExpired: hang sent no heartbeat for 0.05 s",
+    "all of it: ActivityError: activity hang failed: "
+    "durable.errors.TimeoutExpired: hang had no result 0.05 s after it was scheduled",
+    "retries: ActivityError: activity unlucky failed at attempt 1: ConnectionError: no answer",
+    "a command: wait_signal('never') did not end within 0.05 s",
+    "a block: a block did not end within 0.05 s",
+    "a promise: PromiseError: promise answer failed: "
+    "durable.errors.TimeoutExpired: promise answer was not kept in time",
+    "a child: ChildWorkflowError: child workflow endless ('limits/1.1') failed: "
+    "durable.errors.TimeoutExpired: endless took too long",
+]
+TRIP = ["a room in Rome, and a guide", "Atlantis: no road leads there", "2 insured"]
 
 PRINTED = {
     "approval": "holiday: yes, says bob\npay rise: nobody answered\n",
+    "cancel_cleanup": (
+        "nightly is completed without a build\n"
+        "instance 'nightly/build' was cancelled: cancelled by its parent nightly: "
+        "['cancelled', 'removed']\n"
+        "instance 'abandon' was cancelled: power cut: ['cancelled', 'removed'], still compiling\n"
+        "instance 'request' was cancelled: power cut: ['cancelled', 'removed']\n"
+        "instance 'wait' was cancelled: power cut: ['compiled', 'cancelled', 'removed']\n"
+    ),
     "fan_out": "41340\n",
+    "heartbeat_download": (
+        "server: bytes=0- 503\n"
+        "server: bytes=0- 206\n"
+        "server: bytes=4096- 206\n"
+        "server: bytes=8192- 206\n"
+        "10240 bytes\n"
+        "the file is whole\n"
+    ),
+    "human_approval": (
+        "a desk: yes\n"
+        "a lamp: yes, at last\n"
+        "a boat: promise decision failed: Exception: who are you?\n"
+        "a plane: nobody decided\n"
+    ),
     "orders": ("20 orders: 15 shipped, 5 wait for an approval\n15 lines written to report.txt\n"),
+    "parent_child": "\n".join(
+        [
+            *TRIP,
+            "trip: completed",
+            "  trip/1.1: completed",
+            "    trip/1.1/1.1: completed",
+            "  trip/1.2: failed",
+            "    trip/1.2/1.1: failed",
+            "  trip/insurance: completed",
+            "instance 'camp/cancel' was cancelled: the parent camp has ended",
+            "instance 'camp/terminate' was terminated: the parent camp has ended",
+            "camp: terminated",
+            "  camp/cancel: cancelled",
+            "  camp/terminate: terminated",
+            "  camp/abandon: running\n",
+        ]
+    ),
+    "polling_continue_as_new": (
+        "run 3 tells ann of 4 lines\n"
+        "run 1: 3 polls, then ContinuedAsNew\n"
+        "run 2: 3 polls, then ContinuedAsNew\n"
+        "run 3: 2 polls, then WorkflowCompleted\n"
+    ),
     "resume": "1\n2\n3\ncounted to 3\n",
     "retries": (
         "worked at attempt 3\n"
@@ -26,59 +82,48 @@ PRINTED = {
         "UnicodeError at attempt 1: not a name\n"
         "durable.errors.TimeoutExpired at attempt 2: slow took longer than 0.05 s\n"
     ),
+    "saga": (
+        "done {'ann': 70, 'ben': 110, 'cy': 120}\n"
+        "refused: there is no account dan {'ann': 70, 'ben': 110, 'cy': 120}\n"
+        "in the middle {'ann': 40, 'ben': 110, 'cy': 120}\n"
+        "instance 'slow' was cancelled: changed my mind {'ann': 70, 'ben': 110, 'cy': 120}\n"
+    ),
     "side_effect": "ann: reset\nben: wrong code\n",
     "subscription": (
         "card-1 {'paid': 1000, 'overdue': 0} {'cycle': 6, 'paid': 1000, 'overdue': 0}\n"
         "card-2 {'paid': 714, 'overdue': 286} {'cycle': 6, 'paid': 714, 'overdue': 286}\n"
     ),
     "sum2rn": "6196310448192502216\n",
+    "timeouts": "\n".join(
+        [
+            *TIMEOUTS,
+            "a workflow: WorkflowError: instance 'short' failed: "
+            "durable.errors.TimeoutExpired: endless took too long",
+            "a caller: ResultTimeout: instance 'long' is running; it did not end within 0.05 s\n",
+        ]
+    ),
+    "versioned": (
+        "order of yesterday: version 1, by the old rules\n"
+        "parcel of yesterday: version 1, weighed\n"
+        "order of today: version 2, by the new rules\n"
+        "parcel of today: version 1, weighed and scanned\n"
+    ),
 }
 """What each program prints."""
 
 RESULTS = [
     ("approval:approval", ['"holiday"', "0.1"], "holiday: nobody answered"),
     ("fan_out:total", ["40"], 41340),
+    ("human_approval:ask", ['"a desk"', '"mails.txt"', "0.05", "0.1"], "a desk: nobody decided"),
     ("orders:write_report", ['"report.txt"', '{"o-1": "shipped-o-1"}'], 1),
+    ("parent_child:trip", ['["Rome", "Atlantis"]'], TRIP),
     ("retries:retries", [], PRINTED["retries"].splitlines()),
     ("side_effect:password_reset", ['"ann"', "0.1"], "ann: too late"),
     ("subscription:subscription", ['"card-2"', "1000", "7", "0.05"], {"paid": 714, "overdue": 286}),
     ("sum2rn:sum2rn", ["100"], 6196310448192502216),
+    ("timeouts:limits", [], TIMEOUTS),
 ]
 """What `durable run` gives: target, arguments, result."""
-
-
-def environment() -> dict[str, str]:
-    """The sources are found by programs in other directories, installed or not."""
-    return {**os.environ, "PYTHONPATH": str(ROOT), "PYTHONWARNINGS": "error"}
-
-
-def start(*words: str, cwd: Path) -> subprocess.Popen[str]:
-    return subprocess.Popen(
-        [sys.executable, *words],
-        cwd=cwd,
-        env=environment(),
-        text=True,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-    )
-
-
-def run(*words: str, cwd: Path) -> str:
-    """What a program prints; it must end with 0."""
-    done = subprocess.run(
-        [sys.executable, *words],
-        cwd=cwd,
-        env=environment(),
-        capture_output=True,
-        text=True,
-        timeout=LIMIT,
-    )
-    assert done.returncode == 0, done.stderr
-    return done.stdout
-
-
-def durable(*words: str, cwd: Path) -> str:
-    return run("-m", "durable", *words, cwd=cwd)
 
 
 def test_each_example_has_its_test() -> None:
@@ -92,8 +137,8 @@ def test_programs(name: str, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(("target", "args", "result"), RESULTS, ids=[r[0] for r in RESULTS])
 def test_by_the_command_line(target: str, args: list[str], result: object, tmp_path: Path) -> None:
-    module, flow = target.split(":")
-    printed = durable("run", f"{EXAMPLES / module}.py:{flow}", *args, cwd=tmp_path)
+    flow = target.split(":")[1]
+    printed = durable("run", example(target), *args, "--id", flow, cwd=tmp_path)
     assert json.loads(printed) == result
 
 
@@ -105,43 +150,3 @@ def test_the_report_has_each_order_once(tmp_path: Path) -> None:
     assert printed.endswith("\n5 lines written to report.txt\n")
     rest = "".join(f"o-{n} shipped-o-{n}\n" for n in (15, 16, 17, 18, 19))
     assert (tmp_path / "report.txt").read_text("utf-8") == whole + rest
-
-
-def test_a_signal_from_another_process(tmp_path: Path) -> None:
-    target = f"{EXAMPLES / 'approval.py'}:approval"
-    waiting = start(
-        "-m", "durable", "run", target, '"holiday"', "3600", "--id", "holiday", cwd=tmp_path
-    )
-    try:
-        assert waiting.stderr is not None
-        until(waiting.stderr, "timer until")
-        value = '{"by": "bob", "yes": false}'
-        durable("signal", "holiday", "decide", value, cwd=tmp_path)
-        out, _ = waiting.communicate(timeout=LIMIT)
-    finally:
-        waiting.kill()
-        waiting.wait()
-    assert json.loads(out) == "holiday: no, says bob"
-
-
-def test_killed_it_goes_on(tmp_path: Path) -> None:
-    command = ["-m", "durable", "run", f"{EXAMPLES / 'resume.py'}:count", "6", "0.2", "--id", "c"]
-    killed = start(*command, cwd=tmp_path)
-    assert killed.stdout is not None
-    until(killed.stdout, "3")
-    killed.kill()
-    killed.communicate(timeout=LIMIT)
-    # The third number may not have been recorded any more: then it is said again.
-    again = run(*command, cwd=tmp_path).splitlines()
-    assert again in (["4", "5", "6", '"counted to 6"'], ["3", "4", "5", "6", '"counted to 6"'])
-    assert run(*command, cwd=tmp_path) == '"counted to 6"\n'
-
-
-def until(lines: object, text: str) -> None:
-    """Read lines up to one with this text."""
-    seen = []
-    for line in lines:  # type: ignore[attr-defined]
-        seen.append(line)
-        if text in line:
-            return
-    raise AssertionError(f"{text!r} is not among {seen}")

@@ -73,6 +73,8 @@ def start_command(
 
     if timeout is not None and not wait:
         raise click.UsageError("--timeout is for --wait")
+    if run_timeout == 0:
+        raise click.UsageError("--run-timeout must be more than 0 seconds")
     args, kwargs = json_values(values), named_values(params)
     options = start_options(
         id=id,

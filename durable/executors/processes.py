@@ -181,7 +181,7 @@ def _place(definition: ActivityDefinition[..., Any]) -> Place:
     try:
         if find(place) is definition:
             return place
-    except AttributeError:  # inside a function, or under another name
+    except (AttributeError, ImportError):  # inside a function, or under another name
         pass
     return _module_level(definition, what)
 

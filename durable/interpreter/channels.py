@@ -20,7 +20,7 @@ from inspect import isgenerator
 from itertools import islice
 from typing import TYPE_CHECKING, Any, Generic, TypeVar, overload
 
-from durable.commands import MISSING, ChannelReceive, ChannelSend, Command, made
+from durable.commands import MISSING, ChannelReceive, ChannelSend, Command, Request, made
 from durable.current import acting
 from durable.errors import ChannelClosed, UsageError
 from durable.interpreter.combinators import RaceWait
@@ -75,15 +75,15 @@ class Channel(Generic[T]):
                 "not None:`"
             )
 
-    def send(self, value: T) -> Command[None]:
+    def send(self, value: T) -> Request[None]:
         """Put a value in; waits while it is full. Raises `ChannelClosed` when yielded."""
         return made(ChannelSend(self, value))
 
     @overload
-    def receive(self) -> Command[T]: ...
+    def receive(self) -> Request[T]: ...
     @overload
-    def receive(self, default: D) -> Command[T | D]: ...
-    def receive(self, default: Any = MISSING) -> Command[Any]:
+    def receive(self, default: D) -> Request[T | D]: ...
+    def receive(self, default: Any = MISSING) -> Request[Any]:
         """Take the next value out; waits while it is empty.
 
         default: what is given when it is closed and empty, instead of `ChannelClosed`.

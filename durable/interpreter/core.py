@@ -147,15 +147,16 @@ class Interpreter:
         self.decision.events.append(dump(event, self.at_us))
         self._step(event)
 
-    def replay(self, events: Sequence[Event]) -> None:
+    def replay(self, events: Sequence[Event], copied: bool = False) -> None:
         """Apply a whole history from its start; nothing is decided anew.
 
-        Raises `NonDeterminismError` where the code issues anything else than the history
-        has, with both sides and the source line.
+        copied: all of it comes from another instance. Raises `NonDeterminismError` where the
+        code issues anything else than the history has, with both sides and the line.
         """
         self._recorded = events
         self._cursor = 0
-        self._same_until = max((e.seq for e in events if type(e) is Forked), default=0)
+        forks = (event.seq for event in events if type(event) is Forked)
+        self._same_until = len(events) if copied else max(forks, default=0)
         total = len(events)
         while self._cursor < total:
             event = events[self._cursor]
@@ -485,7 +486,6 @@ class Interpreter:
     # -- mismatch -----------------------------------------------------------------------
 
     def mismatch(self, event: Event | None, command: Any) -> NonDeterminismError:
-        """The error that shows both sides: what the history has, what the code issued."""
         return mismatch(self, self._issuing, event, command)
 
 

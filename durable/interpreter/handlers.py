@@ -145,6 +145,10 @@ def nothing(it: Interpreter, event: Event) -> None:
 def retried(it: Interpreter, event: Retried) -> None:
     """What was under way when the earlier run went wrong is asked for again."""
     it.origins.append((it.numbers, event.from_run))
+    started = it.started
+    if started is not None and started.deadline_at is not None and RUN_DEADLINE in it.pending:
+        limit = micros(started.deadline_at) - micros(started.at)
+        it.start_timer(RUN_DEADLINE, it.at_us + limit)  # it has its time again
     reissue(it)
 
 
@@ -169,6 +173,8 @@ def answered(it: Interpreter, event: Event, command: int) -> Any:
         )
     if it.timers:
         it.timers.pop(command, None)
+    if it.decision.tasks:  # one that a retry has just asked for again
+        it.decision.tasks.pop(command, None)
     return it.pending.pop(command)
 
 

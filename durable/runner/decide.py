@@ -21,7 +21,7 @@ from durable.events import ActivityCancelled, Event, load
 from durable.failure import PACKAGE
 from durable.header import Header
 from durable.interpreter import Decision, Ending, Interpreter, StepAborted
-from durable.model import Status, moment
+from durable.model import Status, micros, moment
 from durable.runner.attempt import Outcome
 from durable.runner.held import Held, as_event, signal_name, started
 from durable.runner.steps import (
@@ -169,7 +169,8 @@ class Decider:
         """What is applied; None if nothing waits for it any more."""
         seq = interpreter.seq
         if isinstance(thing, int):
-            return interpreter.fired(thing, seq, at) if thing in interpreter.timers else None
+            due = interpreter.timers.get(thing)
+            return None if due is None or due > micros(at) else interpreter.fired(thing, seq, at)
         event = as_event(thing, seq, at)
         message_id = thing.message_id if isinstance(thing, Message) else ""
         return event if interpreter.expects(event, message_id) else None

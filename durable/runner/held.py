@@ -149,7 +149,7 @@ def revive(
         propagators,
     )
     try:
-        interpreter.replay(events)
+        interpreter.replay(events, copied=instance.started_at is None)
     except BaseException:
         interpreter.close()
         raise

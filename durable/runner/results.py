@@ -86,7 +86,7 @@ def _last_failure(task: Task) -> list[Any] | None:
 def postponed(outcome: Outcome, now: int, unit: float) -> Postponed | None:
     """What becomes of a task whose attempt was not its end; None if it was.
 
-    A task that is to stop is not tried again: its failure becomes a cancel.
+    A task that is to stop is not tried again: the store knows, and gives the answer instead.
     unit: a random number in [0, 1).
     """
     attempt = outcome.attempt
@@ -95,9 +95,6 @@ def postponed(outcome: Outcome, now: int, unit: float) -> Postponed | None:
     else:
         again = _again(outcome, now, unit)
     if again is None:
-        return None
-    if attempt.stopping:
-        outcome.cancelled = True
         return None
     uid, run, command = attempt.key
     return Postponed(

@@ -169,9 +169,8 @@ class Runner:
         self._todo[instance.uid] = held
 
     def _take_task(self, task: Task) -> None:
-        key = (task.uid, task.run, task.command)
         attempt = next_attempt(task, self.store.secret)
-        self.attempts[key] = attempt
+        self.attempts[attempt.key] = attempt
         held = self.held.get(task.uid)
         if held is not None and held.instance.run == task.run:
             held.running.add(task.command)
@@ -186,6 +185,7 @@ class Runner:
         attempt = outcome.attempt
         if self.attempts.get(attempt.key) is not attempt:
             return False
+        del self.attempts[attempt.key]
         held = self._let_go(attempt)
         now = self.store.now()
         if outcome.value is None and self._outbox.postpone(outcome, now):
@@ -198,8 +198,7 @@ class Runner:
         return True
 
     def _let_go(self, attempt: Attempt) -> Held | None:
-        """It runs here no more; gives its instance, if that is held because of it."""
-        del self.attempts[attempt.key]
+        """Its instance, if that was held because of it; it is not any more."""
         uid, run, command = attempt.key
         held = self.held.get(uid)
         if held is None or held.instance.run != run or command not in held.running:
@@ -443,7 +442,9 @@ class Runner:
             self._forget(held)
         for key, attempt in list(self.attempts.items()):
             if owned.tasks.get(key) != attempt.epoch:
-                self._let_go(attempt)
+                self._let_go(attempt)  # it goes on, and keeps its slot
+                if key in owned.tasks:  # and is adopted, as another attempt
+                    del self.attempts[key]
         kept = {k: o for k, o in self._kept.items() if owned.tasks.get(k) == o.attempt.epoch}
         waiting = self._outbox.keys()
         for proposal in self._proposals:

@@ -210,9 +210,7 @@ _ENDS: dict[type[Event], Callable[[Any], dict[str, Any]]] = {
 }
 
 
-def end(
-    instance: Instance, ending: Ending, unread: tuple[str, ...], codec: Codec, now: int
-) -> End:
+def end(instance: Instance, ending: Ending, unread: tuple[str, ...], codec: Codec, now: int) -> End:
     """The end of an instance, with what its parent is told; ``unread``: signals that came too
     late to be events."""
     ended = End(unread=ending.unread + unread, **_ENDS[type(ending.event)](ending.event))

@@ -6,7 +6,7 @@ import json
 import re
 
 import pytest
-from cli_kit import Cli
+from cli_kit import Cli, follow
 
 from durable import events
 from durable.cli import control, event_text
@@ -250,8 +250,8 @@ def token(cli: Cli) -> str:
 
 def test_complete(family: Cli) -> None:
     started(family, "promises", "--id", "p")
-    assert "no JSON" in family.fails(2, "complete", "--", token(family), "yes")
-    family.ok("complete", "--", token(family), '"yes"')
+    assert "no JSON" in family.fails(2, "complete", token(family), "yes")
+    family.ok("complete", token(family), '"yes"')
     work(family)
     assert family.ok("result", "p") == '"yes"\n'
     assert 'promise 0 → "yes"' in family.ok("history", "p")
@@ -265,16 +265,16 @@ def test_complete(family: Cli) -> None:
 
 def test_fail(family: Cli) -> None:
     started(family, "promises", "--id", "p")
-    family.ok("fail", "--", token(family), "the bank said no")
+    family.ok("fail", token(family), "the bank said no")
     work(family)
     assert "promise 0 failed: Exception: the bank said no" in family.ok("history", "p")
     assert "the bank said no" in family.fails(1, "result", "p")
-    family.ok("complete", "--", token(family), '"too late"')  # the first one counts
+    family.ok("complete", token(family), '"too late"')  # the first one counts
     family.ok("delete", "p", "-y")
-    assert "was deleted" in family.fails(4, "complete", "--", token(family))
+    assert "was deleted" in family.fails(4, "complete", token(family))
     started(family, "promises", "--id", "p")
     family.ok("terminate", "p", "-y")
-    assert "promise of this token is over" in family.fails(1, "fail", "--", token(family), "x")
+    assert "promise of this token is over" in family.fails(1, "fail", token(family), "x")
 
 
 def test_an_activity_that_is_completed_later(family: Cli) -> None:
@@ -283,7 +283,7 @@ def test_an_activity_that_is_completed_later(family: Cli) -> None:
     assert re.search(r"ask +1/1 +awaits completion from outside +\{\"asked\": \"why\?\"\}", shown)
     (task,) = family.json("show", "a")["tasks"]
     assert (task["state"], task["details"]) == ("awaits completion", {"asked": "why?"})
-    family.ok("complete", "--", token(family), '"because"')
+    family.ok("complete", token(family), '"because"')
     work(family)
     assert family.ok("result", "a") == '"because"\n'
 
@@ -309,6 +309,15 @@ def test_the_wrong_state(family: Cli, command: str) -> None:
         assert "has ended" in family.fails(1, command, "g")
 
 
+def test_a_time_limit_of_the_workflow(family: Cli) -> None:
+    family.ok("start", "grandkid", "--id", "g", "--run-timeout", "1h30m")
+    assert family.json("show", "g")["timeout"] == 5400.0
+    assert re.search(r"^time limit +1h30m$", family.ok("show", "g"), re.MULTILINE)
+    assert "--timeout is for --wait" in family.fails(2, "start", "grandkid", "--timeout", "1h")
+    assert "is no duration" in family.fails(2, "start", "grandkid", "--run-timeout", "long")
+    assert "more than 0" in family.fails(2, "start", "grandkid", "--run-timeout", "0s")
+
+
 # -- run --------------------------------------------------------------------------------
 
 
@@ -330,6 +339,17 @@ def test_run_with_children(family: Cli) -> None:
     out, said = child.communicate(timeout=30)
     assert json.loads(out) == ["0", "1"], said
     assert 'child kid-1 → "1"' in said
+
+
+def test_run_of_what_somebody_pauses(family: Cli) -> None:
+    child = family.spawn("run", "family:grandkid", "--id", "g")
+    follow(child, "grandkid() started")
+    family.ok("pause", "g")
+    follow(child, "paused; `durable resume g` goes on")
+    family.ok("resume", "g")
+    family.ok("signal", "g", "grow", '"up"')
+    out, said = child.communicate(timeout=30)
+    assert out == '"up"\n', said
 
 
 # -- events -----------------------------------------------------------------------------

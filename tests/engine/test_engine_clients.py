@@ -151,7 +151,7 @@ def test_listing(engine: Engine) -> None:
 
 def test_every_look_is_repeated_while_the_store_is_away(engine: Engine) -> None:
     engine.start(waits.options(id="a"))
-    store = Away(engine.store)
+    store = Away(engine.store)  # type: ignore[abstract]  # see proxy
     client = Client(store)
     handle = client.get("a")
     looks = (

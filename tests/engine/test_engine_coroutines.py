@@ -42,7 +42,7 @@ def test_a_pool_of_workers_over_a_channel(engine: Engine) -> None:
         for number in range(3):
             spawn(worker(jobs, results), name=f"worker-{number}")
         spawn(producer(jobs, count))
-        found = []
+        found: list[int] = []
         while len(found) < count:
             found.append((yield results.receive()))
         return sorted(found)
@@ -165,7 +165,7 @@ def test_promises_are_kept_from_outside(engine: Engine) -> None:
             try:
                 yield promise
             except PromiseError as error:
-                found.append(error.error and error.error.type)
+                found.append(error.error.type)
         return found
 
     engine.work([flow], [echo])

@@ -234,7 +234,7 @@ def test_signal_or_start(engine: Engine) -> None:
 def test_signal_or_start_is_checked(engine: Engine) -> None:
     client = engine.client
     with pytest.raises(UsageError, match="needs an id"):
-        client.signal_or_start(collects, signal="n")  # type: ignore[arg-type]
+        client.signal_or_start(collects, signal="n")
     with pytest.raises(TypeError, match="collects"):
         client.signal_or_start(collects.options(id="c"), 1, signal="n")
     with pytest.raises(TypeError, match="a signal has a name"):

@@ -310,7 +310,7 @@ def test_spawned_tasks(engine: Engine) -> None:
             yield spawn(breaks())
         except ValueError as error:
             found.append(str(error))
-        spawn(endless())  # type: ignore[unused-awaitable]
+        spawn(endless())
         yield sleep(0)
         return found
 
@@ -327,7 +327,7 @@ def test_a_failure_that_nobody_joined_fails_the_workflow(engine: Engine) -> None
             yield sleep(0)
             raise ValueError("nobody saw it")
 
-        spawn(breaks())  # type: ignore[unused-awaitable]
+        spawn(breaks())
         yield sleep(0.01)
         return "done"
 

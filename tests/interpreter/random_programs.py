@@ -14,8 +14,8 @@ from typing import Any
 from scope_model import Model, Node
 
 from durable import (
-    CancelScope,
     Cancelled,
+    CancelScope,
     Channel,
     Workflow,
     activity,

@@ -169,7 +169,7 @@ def tasks() -> Workflow[float]:
     assert_type((yield from named), str)
     assert_type((yield from task), float)
     assert_type(task.result(), float)
-    _ = spawn(helper(2))
+    spawn(helper(2))
     task.cancel()
     return (yield from helper(3))
 
@@ -198,8 +198,8 @@ def timeouts() -> Workflow[None]:
     assert_type((yield from with_timeout(name.call(1), 5)), str)
     assert_type((yield from with_timeout(wait_signal("a", Vote), timedelta(hours=1))), Vote)
     pair = with_timeout(gather(name.call(1), size.call(2)), 0.5)
-    _ = assert_type(pair, Command[tuple[str, int]])
-    assert_type((yield from pair), tuple[str, int])
+    same: Command[tuple[str, int]] = pair
+    assert_type((yield from same), tuple[str, int])
     assert_type((yield from yielded(name.call(1))), str)
 
 

@@ -313,6 +313,7 @@ class Walk:
         length = instance.history_length if stale or now is None else now.history_length
         waiting = sorted(store.inbox(instance.uid), key=lambda message: message.message_id)
         ready = chance() < 0.5
+        end = choose(ENDS if ends else BLOCKS)
         held = [task for task in store.tasks(instance.uid) if task.owner == worker]
         return Step(
             uid=instance.uid,
@@ -336,7 +337,7 @@ class Walk:
             release=chance() < 0.5,
             version=choose((None, None, 1)),
             vars=choose((None, b"%d" % self.count)),
-            end=(end := choose(ENDS if ends else BLOCKS)),
+            end=end,
             starts=[self.start(store, claimed, number) for number in range(choose((0, 0, 1, 2)))],
             next=self.next_run(store) if end is None and chance() < 0.2 else None,
             close=self.close(),
