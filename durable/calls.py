@@ -10,6 +10,7 @@ from collections.abc import Callable, Generator, Mapping, MutableMapping
 from dataclasses import dataclass
 from datetime import datetime
 from inspect import isgenerator
+from itertools import count
 from random import Random
 from typing import Any, TypeVar, overload
 from uuid import UUID
@@ -158,10 +159,10 @@ def on_signal(name: str, fn: Callable[[Any], Any], type: Any = Any) -> None:
 
 
 def _handle(name: str, fn: Callable[[Any], Any], type: Any) -> Generator[Any, Any, None]:
-    while True:
+    for number in count(1):
         result = fn((yield wait_signal(name, type)))
         if isgenerator(result):
-            spawn(result)._coroutine.vital = True
+            spawn(result, f"{name}-{number}")._coroutine.vital = True
 
 
 def continue_as_new(*args: Any, **kwargs: Any) -> T:  # type: ignore[type-var]  # fits any result

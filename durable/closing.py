@@ -28,7 +28,7 @@ _ERRORS: dict[Status, type[WorkflowError]] = {
 
 
 def done_id(run: int, command: int) -> str:
-    """The id of the message with an activity's result: there is one, whoever sends it."""
+    """The id of the message with an activity's result, from the worker that ran it."""
     return f"done:{run}:{command}"
 
 

@@ -404,7 +404,7 @@ def mistake(value: object) -> str:
         value.close()  # else Python warns, as well, that it was never awaited
         return "an asyncio coroutine: workflows are plain generators, without async and await"
     if isinstance(value, GeneratorType):
-        name = value.__qualname__
+        name = value.__qualname__.rpartition("<locals>.")[2]
         return f"the generator {name}(…): write `yield from {name}(…)`, or `spawn({name}(…))`"
     name = getattr(value, "__name__", type(value).__name__)
     if isinstance(value, ContinueAsNew):

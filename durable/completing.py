@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from durable.caller import Caller
-from durable.closing import done_id, promise_id
+from durable.closing import promise_id
 from durable.errors import InstanceFinished, InstanceNotFound, UsageError
 from durable.events import (
     ActivityCompleted,
@@ -93,9 +93,8 @@ def _end_attempt(caller: Caller, token: Token, made: Callable[[int], Event]) -> 
         if (task.run, task.command, task.epoch) == (token.run, token.command, token.epoch)
     ]
     event = dump(made(numbers[0] if numbers else 1), caller.repeat(caller.store.now))
-    done = Completion(
-        token.uid, token.run, token.command, token.epoch, done_id(token.run, token.command), event
-    )
+    message_id = f"token:{token.run}:{token.command}:{token.epoch}"
+    done = Completion(token.uid, token.run, token.command, token.epoch, message_id, event)
     _check(caller.repeat(lambda: caller.store.settle(done)), "the attempt")
 
 

@@ -109,7 +109,7 @@ def check_names(given: Iterable[str], known: Sequence[str], what: str) -> None:
             raise TypeError(f"{what}: there is no {name!r}; {hint}")
 
 
-def default_name(fn: Callable[..., Any]) -> str:
+def default_name(fn: Any) -> str:
     """The qualified name, without what encloses a local function."""
     name = getattr(fn, "__qualname__", type(fn).__name__)
     return sys.intern(name.rsplit("<locals>.", 1)[-1])

@@ -108,6 +108,12 @@ class RemoteFailure(DurableError):
         or of a subclass of it."""
         return self.error is not None and self.error.is_a(cls)
 
+    def find(self, cls: type[BaseException] | str) -> Failure | None:
+        """The first failure of this class among the failure and its causes; None if there is
+        none: ``error.find(CardDeclined)`` on a `WorkflowError` of a workflow whose activity
+        raised it."""
+        return None if self.error is None else self.error.find(cls)
+
 
 class SideEffectError(RemoteFailure):
     """The function given to ``side_effect`` raised; ``error`` is what it raised, as data."""

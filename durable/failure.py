@@ -47,9 +47,21 @@ class Failure:
     def __str__(self) -> str:
         return f"{self.type}: {self.message}" if self.message else self.type
 
+    def find(self, cls: builtins.type[BaseException] | str) -> Failure | None:
+        """The first failure of this class among this one and its causes; None if there is
+        none."""
+        failure: Failure | None = self
+        while failure is not None and not failure.is_a(cls):
+            failure = failure.cause
+        return failure
+
     def exception(self) -> RemoteError:
-        """A stand-in to raise from: its text is the remote traceback."""
-        return RemoteError(self)
+        """A stand-in to raise from: its text is the remote traceback, its cause stands for
+        the cause."""
+        error = RemoteError(self)
+        if self.cause is not None:
+            error.__cause__ = self.cause.exception()
+        return error
 
     @classmethod
     def of(cls, error: BaseException, depth: int = 0) -> Failure:

@@ -21,7 +21,8 @@ class Header:
     retry, timeout: given at the start, in place of the definition's; ``has_retry`` tells
     ``retry=None`` (no retries) from nothing given. context: what is propagated (a payload).
     carried: encoded events of the run before that this one applies first (signals that
-    nobody had read, a cancel). attempt: from 1, under the retry policy.
+    nobody had read, a cancel). attempt: from 1, under the retry policy. version: that the
+    start asked for; None lets each run take the highest that its first worker has.
     """
 
     retry: Retry | None = None
@@ -30,6 +31,7 @@ class Header:
     context: bytes | None = None
     carried: tuple[bytes, ...] = ()
     attempt: int = 1
+    version: int | None = None
 
     def dump(self) -> bytes | None:
         """The stored form; None for a header that says nothing."""
@@ -37,7 +39,15 @@ class Header:
             return None
         retry = None if self.retry is None else self.retry.to_data()
         data: bytes = msgpack.packb(
-            [retry, self.has_retry, self.timeout, self.context, list(self.carried), self.attempt]
+            [
+                retry,
+                self.has_retry,
+                self.timeout,
+                self.context,
+                list(self.carried),
+                self.attempt,
+                self.version,
+            ]
         )
         return data
 
@@ -46,9 +56,9 @@ class Header:
         """The header that was stored."""
         if data is None:
             return _EMPTY
-        retry, has_retry, timeout, context, carried, attempt = msgpack.unpackb(data)
+        retry, has_retry, timeout, context, carried, attempt, version = msgpack.unpackb(data)
         policy = None if retry is None else Retry.from_data(retry)
-        return cls(policy, has_retry, timeout, context, tuple(carried), attempt)
+        return cls(policy, has_retry, timeout, context, tuple(carried), attempt, version)
 
 
 _EMPTY = Header()

@@ -86,7 +86,8 @@ def _start_at(options: StartOptions, now: int) -> int:
 
 def _header(options: StartOptions, context: bytes | None) -> Header:
     given = options.retry is not MISSING
-    return Header(options.retry if given else None, given, options.timeout, context)
+    retry = options.retry if given else None
+    return Header(retry, given, options.timeout, context, version=options.version)
 
 
 def new_uid(now: int, entropy: bytes) -> bytes:

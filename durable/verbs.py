@@ -230,7 +230,7 @@ def _check_commands(commands: tuple[Any, ...], verb: str) -> None:
         if isinstance(command, (list, tuple)):
             raise TypeError(f"{verb} takes commands, not a list: write {verb}(*commands)")
         if isgenerator(command):
-            name = command.__qualname__
+            name = command.__qualname__.rpartition("<locals>.")[2]
             raise TypeError(f"{verb} takes commands: write {verb}(spawn({name}(…)), …)")
         raise TypeError(f"argument {index} of {verb} is {mistake(command)}")
 

@@ -4,12 +4,14 @@
     durable run examples/parent_child.py:trip '["Rome", "Atlantis"]' --id trip-1
     durable tree trip-1
 
+    durable worker examples/parent_child.py          # and in a second terminal:
+    durable start camp --id camp-1 --wait; durable tree camp-1
+
 A child has its own history, may run on another worker, and is not lost when its parent's
 worker is.  ``parent_close`` says what becomes of it if it is open when its parent ends.
 """
 
 import sys
-import time
 from typing import Any
 
 from durable import (
@@ -23,6 +25,7 @@ from durable import (
     gather,
     info,
     send_signal,
+    sleep,
     spawn,
     wait_signal,
     workflow,
@@ -82,13 +85,11 @@ def forecast() -> Workflow[None]:
 
 
 @workflow
-def camp() -> Workflow[None]:
-    yield gather(
-        *[
-            forecast.options(id=f"{info().instance_id}/{close}", parent_close=close).call()
-            for close in ("cancel", "terminate", "abandon")
-        ]
-    )
+def camp() -> Workflow[str]:
+    for close in ("cancel", "terminate", "abandon"):
+        spawn(forecast.options(id=f"{info().instance_id}/{close}", parent_close=close).call())
+    yield sleep(0.05)
+    return "we are home"
 
 
 def show(handle: Handle[Any], depth: int = 0) -> None:
@@ -104,10 +105,8 @@ def main() -> None:
         show(handle)
 
         parent = here.client.start(camp.options(id="camp"))
-        while len(parent.children()) < 3:
-            time.sleep(0.01)
-        parent.terminate("it rains")
-        for child in parent.children()[:2]:
+        print(parent.result(timeout=60))
+        for child in parent.children()[:2]:  # the third one goes on
             try:
                 child.result(timeout=60)
             except WorkflowError as error:

@@ -1,10 +1,11 @@
 """A saga: a transfer over three accounts, done whole or taken back, with no transaction around it.
 
     python examples/saga.py                  # in a temporary directory
-    durable run examples/saga.py:transfer '"bank.db"' '{"ann": -30, "ben": 10, "cy": 20}' 3
+    durable run examples/saga.py:transfer '"bank.db"' '{"ann": -30, "ben": 10, "cy": 20}' 3 --id t-1
+    durable cancel t-1                       # in a second terminal: it is taken back
 
 The second way waits three seconds after each booking: press Ctrl-C, or kill -9 it, and run it
-again with the --id that it says.  In a second terminal, `durable cancel ID` takes it back.
+again.
 
 A booking is made once, however often it is attempted: the activity's idempotency key is its
 primary key.  What takes it back is noted before it is made, and does nothing if it was not:
@@ -24,6 +25,7 @@ from durable import (
     Cancelled,
     Orchestrator,
     PermanentError,
+    Retry,
     Workflow,
     activity,
     current_activity,
@@ -52,7 +54,8 @@ def bank(path: str) -> Iterator[sqlite3.Connection]:
 
 
 @activity
-def book(path: str, transfer: str, account: str, cents: int) -> None:
+def book(path: str, number: str, account: str, cents: int) -> None:
+    """Raises `PermanentError` if that cannot be."""
     key = current_activity().idempotency_key
     with bank(path) as db:
         others = "SELECT sum(cents) FROM bookings WHERE account = ? AND key <> ?"
@@ -61,16 +64,18 @@ def book(path: str, transfer: str, account: str, cents: int) -> None:
             raise PermanentError(f"there is no account {account}")
         if balance + cents < 0:
             raise PermanentError(f"{account} has only {balance}")
-        db.execute(BOOK, (key, transfer, account, cents))
+        db.execute(BOOK, (key, number, account, cents))
 
 
-@activity
-def take_back(path: str, transfer: str, account: str) -> None:
+@activity(retry=Retry(max_attempts=None))
+def take_back(path: str, number: str, account: str) -> None:
+    """Never gives up, or the money would be lost."""
+    key = current_activity().idempotency_key
     with bank(path) as db:
         booked = "SELECT sum(cents) FROM bookings WHERE transfer = ? AND account = ?"
-        (cents,) = db.execute(booked, (transfer, account)).fetchone()
+        (cents,) = db.execute(booked, (number, account)).fetchone()
         if cents:
-            db.execute(BOOK, (current_activity().idempotency_key, transfer, account, -cents))
+            db.execute(BOOK, (key, number, account, -cents))
 
 
 @workflow

@@ -1,8 +1,8 @@
 """Two ways to change a workflow while its instances run: old ones end on the old code.
 
     python examples/versioned.py
-    durable run examples/versioned.py:parcel --id parcel-1
-    durable signal parcel-1 go              # in a second terminal
+    durable worker examples/versioned.py    # and in a second terminal:
+    durable start order --id order-1; durable signal order-1 go; durable result order-1 --wait
 
 A new version beside the old one (``order``) is right for a change of the whole; ``patched``
 (``parcel``) for a change at one place.  Yesterday's worker starts some instances and stops;

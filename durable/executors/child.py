@@ -13,7 +13,6 @@ import os
 import signal
 import sys
 import threading
-from collections.abc import Callable
 from multiprocessing.connection import Connection
 from typing import Any
 
@@ -38,29 +37,29 @@ _NO_OPTIONS = ActivityOptions()
 class RemoteAttempt(Attempt):
     """An attempt in a child: it asks the worker."""
 
-    __slots__ = ("ask",)
+    __slots__ = ("line",)
 
-    ask: Callable[..., Any]
+    line: Line
 
     @classmethod
-    def of(cls, data: list[Any], ask: Callable[..., Any]) -> RemoteAttempt:
+    def of(cls, data: list[Any], line: Line) -> RemoteAttempt:
         key, epoch, instance_id, name, args, kwargs, number, crashes, context, details = data
         attempt = cls(
             tuple(key), epoch, instance_id, name, args, kwargs, _NO_OPTIONS, bytes, number, crashes
         )
         attempt.context, attempt.details = context, details
-        attempt.ask = ask
+        attempt.line = line
         return attempt
 
     @property
     def cancelled(self) -> bool:
-        return bool(self.ask(SHOULD_STOP))
+        return bool(self.line.ask(self, SHOULD_STOP))
 
     def beat(self, details: bytes | None) -> bool:
-        return bool(self.ask(BEAT, details))
+        return bool(self.line.ask(self, BEAT, details))
 
     def token(self) -> str:
-        text, error = self.ask(TOKEN)
+        text, error = self.line.ask(self, TOKEN)
         if error is not None:
             raise StoreError(error)
         return str(text)
@@ -68,33 +67,33 @@ class RemoteAttempt(Attempt):
 
 class Line:
     """The child's end of the pipe. Questions may come from any thread of an activity, and
-    from one that is left over when the attempt has ended: that one gets no answer."""
+    from one that is left over when its attempt has ended: that one gets no answer."""
 
     def __init__(self, pipe: Connection) -> None:
         self._pipe = pipe
         self._lock = threading.Lock()
-        self._open = False
+        self._speaker: Attempt | None = None
 
     def receive(self) -> Any:
         """The next job."""
         return msgpack.unpackb(self._heard())
 
-    def begin(self) -> None:
+    def begin(self, attempt: Attempt) -> None:
         """The attempt starts."""
         with self._lock:
             self._pipe.send_bytes(msgpack.packb([STARTED]))
-            self._open = True
+            self._speaker = attempt
 
-    def ask(self, *question: Any) -> Any:
+    def ask(self, attempt: Attempt, *question: Any) -> Any:
         with self._lock:
-            if not self._open:
+            if self._speaker is not attempt:
                 raise UsageError("this attempt of the activity has ended")
             self._pipe.send_bytes(msgpack.packb(question))
             return msgpack.unpackb(self._heard())
 
     def end(self, outcome: Outcome) -> None:
         """The attempt has ended."""
-        self._open = False  # first: a thread that asks again and again would hold the lock
+        self._speaker = None  # first: a thread that asks again and again would hold the lock
         with self._lock:
             self._pipe.send_bytes(msgpack.packb([DONE, *fields_of(outcome)]))
 
@@ -165,7 +164,7 @@ def child(
     carried: Propagators | None = None
     found: dict[str, ActivityDefinition[..., Any]] = {}
     while True:
-        attempt = RemoteAttempt.of(line.receive(), line.ask)
+        attempt = RemoteAttempt.of(line.receive(), line)
         name = attempt.name
         try:
             if carried is None:
@@ -173,10 +172,10 @@ def child(
             if name not in found:
                 found[name] = _activity(places[name])
         except Exception as error:
-            line.begin()
+            line.begin(attempt)
             line.end(failed(attempt, error, codec))
         else:
-            line.begin()
+            line.begin(attempt)
             line.end(run_attempt(attempt, found[name], codec, carried))
 
 

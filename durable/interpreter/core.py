@@ -70,13 +70,13 @@ class Interpreter:
 
     __slots__ = (
         "_births", "_cursor", "_first_number", "_issuing", "_recorded", "_same_until",
-        "any_cancelled", "at", "at_us", "broken", "cancel_reason", "cancel_requested",
-        "children", "closing", "codec", "coroutines", "decision", "definition", "due_heap",
-        "early", "ending", "event_seq",
-        "failures", "handled", "in_predicate", "instance_id", "numbers", "origins", "outcome",
-        "patches", "pending", "predicates", "propagators", "put_backs", "queue", "ready",
-        "restored", "root", "run", "seed", "seq", "signals", "started", "timed_out", "timers",
-        "token", "unused", "variables",
+        "_step_first", "any_cancelled", "at", "at_us", "broken", "cancel_reason",
+        "cancel_requested", "children", "closing", "codec", "coroutines", "decision",
+        "definition", "due_heap", "early", "ending", "event_seq", "failures", "handled",
+        "in_predicate", "instance_id", "numbers", "origins", "outcome", "patches", "pending",
+        "predicates", "propagators", "put_backs", "queue", "ready", "restored", "root", "run",
+        "seed", "seq", "signals", "started", "timed_out", "timers", "token", "unused",
+        "variables",
     )  # fmt: skip
 
     def __init__(
@@ -130,7 +130,7 @@ class Interpreter:
         self.broken: BaseException | None = None
         self._births = 0
         self._recorded: Sequence[Event] | None = None
-        self._cursor = 0
+        self._cursor = self._step_first = 0
         self._same_until = 0  # before this, arguments are another instance's
         self._first_number = 0  # of the commands that this step issues
         self._issuing: Coroutine | None = None
@@ -162,7 +162,7 @@ class Interpreter:
             event = events[self._cursor]
             if event.issued:
                 raise self.mismatch(event, None)
-            self._cursor += 1
+            self._cursor = self._step_first = self._cursor + 1
             self._begin(event, micros(event.at))
             self._step(event)
             self._next_recorded()
@@ -325,14 +325,11 @@ class Interpreter:
 
     def used(self, command: Any) -> None:
         """A command was yielded, and is no forgotten one; nor are those inside it."""
-        todo = [command]
-        while todo:
-            one = todo.pop()
-            self.unused.pop(id(one), None)
-            if isinstance(one, Gather | Race):
-                todo += one.commands
-            elif isinstance(one, WithTimeout):
-                todo.append(one.command)
+        self.unused.pop(id(command), None)
+        if isinstance(command, WithTimeout):
+            self.used(command.command)
+        for one in command.commands if isinstance(command, Gather | Race) else ():
+            self.used(one)
 
     def next_number(self, wait: Any) -> int:
         """The number of the command that is issued; its answer will go to ``wait``."""
@@ -369,13 +366,13 @@ class Interpreter:
         self.pass_over(1)
         return event
 
-    def step_ahead(self) -> Iterator[Event]:
-        """In a replay: what this step has still recorded."""
-        recorded = self._recorded or ()
-        for place in range(self._cursor, len(recorded)):
-            if not recorded[place].issued:
-                return
-            yield recorded[place]
+    def recorded_step(self) -> tuple[Sequence[Event], int]:
+        """In a replay: what this step has issued, and how much of it has been matched."""
+        recorded, first = self._recorded or (), self._step_first
+        end = first
+        while end < len(recorded) and recorded[end].issued:
+            end += 1
+        return recorded[first:end], self._cursor - first
 
     def emit(self, event: Event) -> None:
         """Record an event that was issued."""

@@ -15,6 +15,7 @@ Rules
 from __future__ import annotations
 
 import logging
+import sys
 import warnings
 from collections.abc import Generator
 from contextvars import Context, copy_context
@@ -201,12 +202,15 @@ class Coroutine:
     # -- looking and closing ------------------------------------------------------------
 
     def frames(self) -> list[FrameType]:
-        """The suspended frames of its generators, outermost first, users' ones only."""
+        """The frames of its generators, outermost first, users' ones only; while it runs those
+        of the functions that they call, too."""
         frames = []
         gen = self.gen
+        if getattr(gen, "gi_running", False) and (running := _stack_from(gen.gi_frame)):
+            return running
         while isinstance(gen, Generator) and not isinstance(gen, Command):
             frame = getattr(gen, "gi_frame", None)
-            if frame is not None and not frame.f_code.co_filename.startswith(PACKAGE):
+            if frame is not None and _is_users(frame):
                 frames.append(frame)
             gen = getattr(gen, "gi_yieldfrom", None)
         return frames
@@ -231,6 +235,23 @@ class Coroutine:
                 return
         _UNCLOSABLE.append(gen)
         logger.warning("%s swallows GeneratorExit: it is kept in memory", gen)
+
+
+def _is_users(frame: FrameType) -> bool:
+    return not frame.f_code.co_filename.startswith(PACKAGE)
+
+
+def _stack_from(first: FrameType) -> list[FrameType]:
+    """Users' frames on the stack of this thread, from one of them on; [] if it is not there."""
+    found = []
+    frame: FrameType | None = sys._getframe(1)
+    while frame is not None:
+        if _is_users(frame):
+            found.append(frame)
+        if frame is first:
+            return found[::-1]
+        frame = frame.f_back
+    return []
 
 
 def warn_forgotten(command: Any, code: CodeType, line: int) -> None:

@@ -10,7 +10,8 @@ import inspect
 import logging
 from typing import TYPE_CHECKING, Any
 
-from durable.commands import Command, ContinueAsNew, mistake
+from durable.commands import Command, ContinueAsNew
+from durable.decorated import default_name
 from durable.errors import Cancelled, DurableError, TimeoutExpired
 from durable.events import (
     CancelRequested,
@@ -79,12 +80,17 @@ def _returned(it: Interpreter, value: Any) -> Event:
         args = it.codec.encode([*value.args], "args")
         kwargs = it.codec.encode(dict(value.kwargs), "kwargs") if value.kwargs else None
         return ContinuedAsNew(it.seq, it.at, args, kwargs)
-    if isinstance(value, Command) or inspect.isgenerator(value):
-        raise TypeError(
-            f"{it.definition.name} ({it.definition.where}) returned a command or "
-            f"generator: write `return (yield …)`, not {mistake(value)}"
-        )
+    if isinstance(value, Command):
+        raise TypeError(_returned_wrong(it, f"the command {value}: write `return (yield …)`"))
+    if inspect.isgenerator(value):
+        name = default_name(value)
+        text = f"the generator {name}(…): write `return (yield from {name}(…))`"
+        raise TypeError(_returned_wrong(it, text))
     return WorkflowCompleted(it.seq, it.at, it.codec.encode(value, "result"))
+
+
+def _returned_wrong(it: Interpreter, what: str) -> str:
+    return f"{it.definition.name} ({it.definition.where}) returned {what}"
 
 
 def _raised(it: Interpreter, error: BaseException | None) -> Event:

@@ -145,20 +145,21 @@ def nothing(it: Interpreter, event: Event) -> None:
 def retried(it: Interpreter, event: Retried) -> None:
     """What was under way when the earlier run went wrong is asked for again."""
     it.origins.append((it.numbers, event.from_run))
-    started = it.started
-    if started is not None and started.deadline_at is not None and RUN_DEADLINE in it.pending:
-        limit = micros(started.deadline_at) - micros(started.at)
-        it.start_timer(RUN_DEADLINE, it.at_us + limit)  # it has its time again
-    reissue(it)
+    go_on(it)
 
 
 def forked(it: Interpreter, event: Forked) -> None:
     it.seed = event.seed
     it.decision.vars_changed = bool(it.variables)
-    reissue(it)
+    go_on(it)
 
 
-def reissue(it: Interpreter) -> None:
+def go_on(it: Interpreter) -> None:
+    """Ask again for what was under way; a limit for the whole run counts anew."""
+    started = it.started
+    if started is not None and started.deadline_at is not None and RUN_DEADLINE in it.pending:
+        limit = micros(started.deadline_at) - micros(started.at)
+        it.start_timer(RUN_DEADLINE, it.at_us + limit)
     for wait in list(it.pending.values()):
         if wait is not None:
             wait.reissue()

@@ -29,11 +29,12 @@ def is_patched(it: Interpreter, change_id: str) -> bool:
 
 def _decide(it: Interpreter, change_id: str) -> bool:
     if it.replaying:
-        ahead = list(it.step_ahead())
-        for place, event in enumerate(ahead):
+        step, matched = it.recorded_step()
+        for place, event in enumerate(step):
             if isinstance(event, PatchMarked) and event.change_id == change_id:
-                if all(isinstance(before, PatchMarked) for before in ahead[:place]):
-                    it.pass_over(place + 1)  # as long as the history was when it was made
+                between = step[matched : place + 1]
+                if all(isinstance(other, PatchMarked) for other in between):
+                    it.pass_over(len(between))  # as long as the history was when it was made
                 return True
         return False
     it.emit(PatchMarked(it.seq, it.at, change_id))

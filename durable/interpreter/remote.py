@@ -3,8 +3,10 @@
 Rules
 -----
 * A cancel asks it to stop and goes on waiting, until the engine or the child has answered:
-  with its result, if it had one after all.  An activity with ``on_cancel="abandon"`` is not
-  asked and not waited for.
+  with its result, if it had one after all.  An activity with ``on_cancel="abandon"`` and a
+  child with ``parent_close="abandon"`` are not asked and not waited for.
+* When the root has ended, children are not waited for by what is left of the workflow: what
+  becomes of them their ``parent_close`` says, which the store carries out.
 * A deadline or a lost race does not wait: what comes later is recorded and dropped.
 * What was issued in the very step in which it is to stop never starts, and nobody answers.
 * Arguments are compared by bytes; if these differ, by value as today's type hints read them,
@@ -39,7 +41,7 @@ from durable.interpreter.decision import ChildCancel, ScheduledTask, StartedChil
 from durable.interpreter.derive import child_id
 from durable.interpreter.scopes import cancelled
 from durable.interpreter.waits import DRAINED, Wait
-from durable.model import micros
+from durable.model import ParentClose, micros
 from durable.retry import type_name
 
 if TYPE_CHECKING:
@@ -286,6 +288,11 @@ class ChildWait(RemoteWait):
             error = ChildWorkflowError(self.command.name, self.instance_id, failure)
             error.__cause__ = failure.exception()
         self.answer(None, error)
+
+    @property
+    def abandons(self) -> bool:
+        closing = self.interpreter.outcome is not None
+        return closing or self.command.options.parent_close is ParentClose.ABANDON
 
     def ask(self) -> bool:
         interpreter = self.interpreter

@@ -10,7 +10,7 @@ import logging
 import os
 import traceback
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import datetime
 from hashlib import blake2b
 
@@ -27,6 +27,7 @@ from durable.runner.held import Held, as_event, signal_name, started
 from durable.runner.steps import (
     cancel,
     cancel_child,
+    carry,
     end,
     new_task,
     next_run,
@@ -137,10 +138,9 @@ class Decider:
         left: list[bytes] = []
         if interpreter.seq == 0:
             left = self._begin(held, interpreter, step, at_us)
-        late: list[str] = []
         for thing in held.due(at_us):
             if interpreter.ending is not None:
-                self._after_the_end(held, step, thing, late)
+                self._after_the_end(held, step, thing, left)
                 continue
             if isinstance(thing, Message):
                 step.messages.append(thing.id)
@@ -149,7 +149,7 @@ class Decider:
             event = self._event(interpreter, thing, at)
             if event is not None:
                 interpreter.apply(event, at_us)
-        return self._propose(held, interpreter, step, now, late, left)
+        return self._propose(held, interpreter, step, now, left)
 
     def _begin(self, held: Held, interpreter: Interpreter, step: Step, at_us: int) -> list[bytes]:
         """Begin a run, with what it has from the run before; gives what is left of that."""
@@ -176,18 +176,17 @@ class Decider:
         return event if interpreter.expects(event, message_id) else None
 
     def _after_the_end(
-        self, held: Held, step: Step, thing: Message | Outcome | int, late: list[str]
+        self, held: Held, step: Step, thing: Message | Outcome | int, left: list[bytes]
     ) -> None:
-        """Something came too late for this run; messages wait for the next one, if there is
-        one. Raises `UnseenMessages` if the end must see them first."""
+        """Something came too late for this run: messages are left over, for the next one if
+        there is one. Raises `UnseenMessages` if the end must see them first."""
         if isinstance(thing, Outcome):
             step.done.append((thing.attempt.key[2], thing.attempt.epoch))
-        if not isinstance(thing, Message) or self._following(held) is not None:
-            return
-        if not held.messages_first:
-            raise UnseenMessages
-        step.messages.append(thing.id)
-        late += filter(None, [signal_name(thing.event)])
+        elif isinstance(thing, Message):
+            if not held.messages_first and self._following(held) is None:
+                raise UnseenMessages
+            step.messages.append(thing.id)
+            left.append(thing.event)
 
     def _following(self, held: Held) -> NextRun | None:
         """The run that follows this one, which has ended."""
@@ -209,7 +208,6 @@ class Decider:
         interpreter: Interpreter,
         step: Step,
         now: int,
-        late: list[str],
         left: list[bytes],
     ) -> Proposal:
         proposal = Proposal(held, step, held.outcomes)
@@ -222,7 +220,7 @@ class Decider:
             step.vars = pack_vars(interpreter.variables)
         self._send(held, interpreter, decision, step, now)
         if interpreter.ending is not None:
-            self._end(held, interpreter.ending, step, late, left)
+            self._end(held, interpreter.ending, step, left)
             return proposal
         proposal.lookups = decision.lookups
         for task in decision.tasks.values():
@@ -257,32 +255,27 @@ class Decider:
             ]
         step.sends += [cancel_child(instance, child, now) for child in decision.child_cancels]
 
-    def _end(
-        self, held: Held, ending: Ending, step: Step, late: list[str], left: list[bytes]
-    ) -> None:
-        """The run is over. left: what it was to begin with and did not come to."""
+    def _end(self, held: Held, ending: Ending, step: Step, left: list[bytes]) -> None:
+        """The run is over. left: events that came too late for it."""
         interpreter, instance = held.interpreter, held.instance
         assert interpreter is not None
         now = interpreter.at_us
         step.release = True
         if interpreter.children:
             step.close = close_children(instance.id, instance.uid, instance.run, now)
-        following = self._following(held)
+        step.next = following = self._following(held)
         if following is None:
-            names = [*filter(None, map(signal_name, left)), *late]
-            step.end = end(instance, ending, tuple(names), self.codec, now)
+            unread = tuple(filter(None, map(signal_name, left)))
+            step.end = end(instance, ending, unread, self.codec, now)
         elif left:
-            header = Header.load(following.header)
-            carried = (*header.carried, *left)
-            following = replace(following, header=replace(header, carried=carried).dump())
-        step.next = following
+            step.next = carry(following, left, now)
 
     def _watch_length(self, held: Held, interpreter: Interpreter) -> None:
         """Warn of a history that grows long, and stop one that is too long."""
         length = interpreter.seq
-        if length < WARN_HISTORY or interpreter.ending is not None:
+        if interpreter.ending is not None:
             return
-        if held.length < WARN_HISTORY:
+        if held.length < WARN_HISTORY <= length:
             logger.warning(
                 "%s has %s events: let it `return continue_as_new(…)` now and then; at %s it is "
                 "blocked", held.instance.id, length, self.max_history,

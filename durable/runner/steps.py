@@ -34,6 +34,7 @@ from durable.events import (
     WorkflowCompleted,
     WorkflowFailed,
     dump,
+    load,
 )
 from durable.failure import Failure
 from durable.header import Header
@@ -112,7 +113,8 @@ def start_child(instance: Instance, child: StartedChild, now: int, codec: Codec)
     command, id = child.command, child.instance_id
     uid = child_uid(instance.uid, id, command, child.at)
     given = options.retry is not MISSING
-    header = Header(options.retry if given else None, given, options.timeout, child.context)
+    retry = options.retry if given else None
+    header = Header(retry, given, options.timeout, child.context, version=options.version)
     taken = InstanceAlreadyExists(f"an instance with the id {id!r} exists")
     failure = Failure.of(taken).to_data(codec.encode)
     start_at = now
@@ -161,7 +163,7 @@ def next_run(
     event = ending.event
     if isinstance(event, ContinuedAsNew):
         header = replace(header, carried=ending.carried, attempt=1)
-        return NextRun(event.args, event.kwargs, now, None, header.dump())
+        return NextRun(event.args, event.kwargs, now, header.version, header.dump())
     if not isinstance(event, WorkflowFailed) or ending.cancelled:
         return None
     retry = header.retry if header.has_retry else definition.retry
@@ -176,6 +178,18 @@ def next_run(
         return None
     header = replace(header, carried=ending.carried, attempt=header.attempt + 1)
     return NextRun(instance.args, instance.kwargs, start_at, instance.version, header.dump())
+
+
+def carry(following: NextRun, left: list[bytes], now: int) -> NextRun:
+    """The next run, with the signals and cancels that came too late for the one before; a
+    cancel lets it begin at once."""
+    events = [(data, load(data, 0)) for data in left]
+    header = Header.load(following.header)
+    kept = [data for data, event in events if isinstance(event, SignalReceived | CancelRequested)]
+    cancelled = any(isinstance(event, CancelRequested) for _, event in events)
+    header = replace(header, carried=(*header.carried, *kept))
+    start_at = now if cancelled else following.start_at
+    return replace(following, header=header.dump(), start_at=start_at)
 
 
 def pack_vars(variables: dict[str, bytes]) -> bytes:

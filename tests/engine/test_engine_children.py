@@ -202,39 +202,47 @@ def test_what_becomes_of_children_when_their_parent_ends(engine: Engine, ending:
     @workflow
     def flow(again: bool) -> Workflow[Any]:
         if again:
-            return "second run"
+            yield wait_signal("never")
         for close in ("cancel", "terminate", "abandon"):
-            spawn(_detached(close))
+            spawn(waits.options(id=f"{ending}-{close}", parent_close=close).call())
         yield wait_signal("end")
         if ending == "fails":
             raise ValueError("no")
         return continue_as_new(True) if ending == "continues" else "returned"
 
-    def _detached(close: str) -> Workflow[None]:
-        try:
-            yield waits.options(id=f"{ending}-{close}", parent_close=close).call()
-        except Cancelled:
-            return
-
     engine.work([flow, waits])
     handle = engine.start(flow, False)
-    ids = {c: f"{ending}-{c}" for c in ("cancel", "terminate", "abandon")}
     until(lambda: len(handle.children()) == 3)
     until(lambda: all(c.status() is Status.RUNNING for c in handle.children()))
     if ending == "terminated":
         handle.terminate("out")
-        with pytest.raises(WorkflowTerminatedError):
-            handle.result(timeout=20)
-        engine.becomes(engine.client.get(ids["cancel"]), Status.CANCELLED)
-        engine.becomes(engine.client.get(ids["terminate"]), Status.TERMINATED)
-        abandoned = engine.client.get(ids["abandon"])
-        assert abandoned.status() is Status.RUNNING
-        abandoned.signal("go", "on its own")
-        assert abandoned.result(timeout=20) == "on its own"
     else:
-        # Tasks of the root are cancelled and awaited: so are the children that they wait for.
         handle.signal("end")
-        until(lambda: all(c.status().finished for c in handle.children()))
+    cancelled, terminated, abandoned = (
+        engine.client.get(f"{ending}-{c}") for c in ("cancel", "terminate", "abandon")
+    )
+    engine.becomes(cancelled, Status.CANCELLED)
+    engine.becomes(terminated, Status.TERMINATED)
+    assert cancelled.vars() == {"cleaned": True}
+    assert abandoned.status() is Status.RUNNING
+    abandoned.signal("go", "on its own")
+    assert abandoned.result(timeout=20) == "on its own"
+    assert handle.describe()["run"] == (2 if ending == "continues" else 1)
+
+
+def test_an_abandoned_child_is_not_cancelled_with_its_parent(engine: Engine) -> None:
+    @workflow
+    def flow() -> Workflow[Any]:
+        yield waits.options(id="abandoned", parent_close="abandon").call()
+
+    engine.work([flow, waits])
+    handle = engine.start(flow)
+    until(lambda: handle.children())
+    handle.cancel()
+    engine.becomes(handle, Status.CANCELLED)
+    child = engine.client.get("abandoned")
+    child.signal("go", 1)
+    assert child.result(timeout=20) == 1
 
 
 def test_a_child_of_a_run_that_has_ended_is_not_heard(engine: Engine) -> None:

@@ -254,3 +254,40 @@ def test_time_goes_on_over_runs(engine: Engine) -> None:
 
     engine.work([flow])
     assert engine.run(flow, None) is True
+
+
+def test_what_comes_after_a_failure_goes_to_the_next_attempt(engine: Engine) -> None:
+    """The store is asked to commit the end of a run while messages come."""
+
+    @workflow(retry=Retry(max_attempts=50, first_delay=0.01, max_delay=0.01))
+    def flow(goal: int) -> Workflow[Any]:
+        seen = []
+        while len(seen) < goal:
+            seen.append((yield wait_signal("n")))
+            if info().attempt == len(seen):
+                raise ValueError("again")
+        return len(seen)
+
+    engine.work([flow])
+    handle = engine.start(flow, 3)
+    for number in range(12):
+        handle.signal("n", number)
+    # Attempts 1, 2 and 3 read 1, 2 and 3 signals and fail; the fourth one reads 3.
+    assert handle.result(timeout=20) == 3
+    assert handle.describe()["unread"] == ["n"] * 3
+
+
+def test_a_pinned_version_stays_over_runs(engine: Engine) -> None:
+    @workflow(name="flow", version=1)
+    def old(n: int) -> Workflow[Any]:
+        yield sleep(0)
+        return continue_as_new(n - 1) if n else ["old", info().run]
+
+    @workflow(name="flow", version=2)
+    def new(n: int) -> Workflow[Any]:
+        yield sleep(0)
+        return continue_as_new(n - 1) if n else ["new", info().run]
+
+    engine.work([old, new])
+    assert engine.run(old.options(version=1), 2) == ["old", 3]
+    assert engine.run(old, 2) == ["new", 3]

@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 from durable import CancelScope, Workflow, activity, wait_signal, workflow
+
+
+@dataclass
+class Vote:
+    name: str
 
 
 @activity
@@ -44,4 +50,4 @@ def wait_for(signal: str) -> Workflow[Any]:
     return (yield wait_signal(signal))
 
 
-__all__ = ["cancel_on", "charge", "child", "poll", "report", "ship", "wait_for"]
+__all__ = ["Vote", "cancel_on", "charge", "child", "poll", "report", "ship", "wait_for"]

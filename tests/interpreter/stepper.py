@@ -6,7 +6,7 @@ the same state (``replays=False`` for workflows that keep something outside).
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar
 
 from durable import Codec, Failure
 from durable.events import (
@@ -41,6 +41,9 @@ class Stepper:
     deadline: seconds after its start. options: of the interpreter.
     """
 
+    made: ClassVar[list[Interpreter]] = []
+    """All of one test: they are closed after it, or the garbage collector runs their code."""
+
     def __init__(
         self,
         flow: Any,
@@ -61,6 +64,7 @@ class Stepper:
         self.child_cancels: list[int] = []
         self.decision = Decision()
         self.interpreter = self.fresh(flow)
+        self.made.append(self.interpreter)
         encoded = self.codec.encode(list(args))
         limit = None if deadline is None else moment(self.clock + deadline * SECOND)
         self.apply(
@@ -83,6 +87,7 @@ class Stepper:
             replayed = self.replay(self.flow)
             assert state(replayed) == state(self.interpreter)
             replayed.close()
+            self.made.remove(replayed)
 
     def _next(self) -> tuple[int, Any]:
         self.clock += SECOND
@@ -185,11 +190,8 @@ class Stepper:
     def replay(self, flow: Any) -> Interpreter:
         """The same history, replayed by (other) code."""
         fresh = self.fresh(flow)
-        try:
-            fresh.replay(self.events())
-        except BaseException:
-            fresh.close()
-            raise
+        self.made.append(fresh)
+        fresh.replay(self.events())
         return fresh
 
     def drop(self) -> None:
