@@ -155,6 +155,7 @@ class ChildCancelRequested(Event):
 class PromiseCreated(Event):
     command: int
     token: str
+    name: str = ""
     issued = True
 
 

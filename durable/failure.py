@@ -118,11 +118,10 @@ class RemoteError(Exception):
 
 
 def _traceback(error: BaseException) -> str:
-    """The traceback as text, from the first frame that is not this library's."""
-    tb = error.__traceback__
-    while tb is not None and tb.tb_frame.f_code.co_filename.startswith(PACKAGE):
-        tb = tb.tb_next
-    return "".join(traceback.format_tb(tb))
+    """The traceback as text, without this library's own frames."""
+    frames = traceback.extract_tb(error.__traceback__)
+    users = [frame for frame in frames if not frame.filename.startswith(PACKAGE)]
+    return "".join(traceback.format_list(users))
 
 
 def _text(error: BaseException) -> str:

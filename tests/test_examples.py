@@ -22,7 +22,7 @@ TIMEOUTS = [
     "a promise: PromiseError: promise answer failed: "
     "durable.errors.TimeoutExpired: promise answer was not kept in time",
     "a child: ChildWorkflowError: child workflow endless ('limits/1.1') failed: "
-    "durable.errors.TimeoutExpired: endless took too long",
+    "durable.errors.TimeoutExpired: endless did not end within 0.05 s",
 ]
 TRIP = ["a room in Rome, and a guide", "Atlantis: no road leads there", "2 insured"]
 
@@ -99,7 +99,7 @@ PRINTED = {
         [
             *TIMEOUTS,
             "a workflow: WorkflowError: instance 'short' failed: "
-            "durable.errors.TimeoutExpired: endless took too long",
+            "durable.errors.TimeoutExpired: endless did not end within 0.05 s",
             "a caller: ResultTimeout: instance 'long' is running; it did not end within 0.05 s\n",
         ]
     ),

@@ -114,7 +114,7 @@ class EventText:
         return f"{self._name(event.command)} {how}: {escape(str(event.error))}"
 
     def _promise(self, event: e.PromiseCreated) -> str:
-        self._names[event.command] = f"promise {event.command}"
+        self._names[event.command] = f"promise {escape(event.name) or event.command}"
         return f"{self._name(event.command)} made, token {escape(event.token)}"
 
     def _promise_completed(self, event: e.PromiseCompleted) -> str:
@@ -142,7 +142,7 @@ class EventText:
         return f"cancel requested{_because(event.reason)}"
 
     def _continued(self, event: e.ContinuedAsNew) -> str:
-        return f"goes on as a new run{self._call('', event)}"
+        return f"goes on as a new run, with {self._call('', event)}"
 
     def _end_completed(self, event: e.WorkflowCompleted) -> str:
         return f"completed → {self._value(event.value)}"

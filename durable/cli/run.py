@@ -121,7 +121,8 @@ def _check_existing(
         raise UsageError(
             f"instance {id!r} is one of {found['workflow']}, not of {flow.name}: give another --id"
         )
-    if (list(found["args"]), found["kwargs"]) != (args, kwargs):
+    own = found["run"] == 1  # a later run may have been given others
+    if own and (list(found["args"]), found["kwargs"]) != (args, kwargs):
         say(f"note: {id} was started with other arguments, and keeps them")
     if found["status"].finished:
         say(f"{id} has ended already: {found['status']}")

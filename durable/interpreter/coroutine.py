@@ -51,7 +51,7 @@ class Coroutine:
     """The root of a workflow, or a task that it has spawned."""
 
     __slots__ = (
-        "asked", "birth", "calls", "context", "ended", "ended_at", "error", "gen", "handler",
+        "birth", "calls", "context", "ended", "ended_at", "error", "gen", "handler",
         "interpreter", "joined", "joiners", "last", "name", "named", "own", "path", "raises",
         "scope", "spawned", "turns", "value", "vital", "waiting",
     )  # fmt: skip
@@ -64,7 +64,6 @@ class Coroutine:
         self.name = name
         self.birth = birth
         self.own = self.scope = Scope(self, within)
-        self.asked = False  # its wait was asked to stop, and must still be waited for
         self.handler = False  # reads signals for `on_signal`
         self.vital = False  # its failure fails the workflow at once
         self.gen: Any = None
@@ -108,7 +107,6 @@ class Coroutine:
     def child_settled(self, wait: Wait, value: Any, error: BaseException | None) -> None:
         """What it waits for has ended: it is ready to run."""
         self.waiting = None
-        self.asked = False
         self.interpreter.ready.append((self, value, error))
 
     def cancel_wait(self, deadline: bool) -> None:
@@ -119,11 +117,9 @@ class Coroutine:
             return
         if deadline:
             wait.withdraw(drain=False)
-        elif self.asked or wait.cancel():
-            self.asked = True
+        elif wait.cancel():
             return
         self.waiting = None
-        self.asked = False
         self.interpreter.ready.append((self, None, cancelled()))
 
     def end(self, value: Any, error: BaseException | None) -> None:

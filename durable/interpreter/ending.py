@@ -97,9 +97,17 @@ def _raised(it: Interpreter, error: BaseException | None) -> Event:
     if isinstance(error, Cancelled):
         if not it.timed_out:
             return WorkflowCancelled(it.seq, it.at, it.cancel_reason)
-        error = TimeoutExpired(f"{it.definition.name} took too long", {"kind": "workflow"})
+        error = TimeoutExpired(_too_long(it), {"kind": "workflow"})
     assert error is not None
     return WorkflowFailed(it.seq, it.at, stored_failure(it.codec, error))
+
+
+def _too_long(it: Interpreter) -> str:
+    started = it.started
+    assert started is not None
+    assert started.deadline_at is not None
+    limit = (started.deadline_at - started.at).total_seconds()
+    return f"{it.definition.name} did not end within {limit:g} s"
 
 
 def _carried(it: Interpreter) -> tuple[bytes, ...]:

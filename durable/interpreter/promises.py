@@ -32,9 +32,8 @@ class PromiseState:
         self.name = name or str(number)
         event = interpreter.expect(PromiseCreated, number, self)
         if event is None:
-            event = PromiseCreated(
-                interpreter.seq, interpreter.at, number, interpreter.token(number)
-            )
+            token = interpreter.token(number)
+            event = PromiseCreated(interpreter.seq, interpreter.at, number, token, name or "")
             interpreter.emit(event)
         self.token = event.token
         early = interpreter.early.pop(number, None)

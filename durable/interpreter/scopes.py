@@ -73,9 +73,7 @@ class Scope:
         return False
 
     def cancel(self, deadline: bool = False) -> None:
-        """Cancel it; a second time changes nothing."""
-        if self.cancelled and not deadline:
-            return
+        """Cancel it; a second time changes nothing, for what waits has been asked."""
         self.cancelled = True
         self.coroutine.interpreter.any_cancelled = True
         for coroutine in self._reached():

@@ -78,8 +78,9 @@ class Wait:
         return False
 
     def cancel(self) -> bool:
-        """Its scope was cancelled. True if it must be waited for: it will settle, with its
-        value if it has one after all, else with `Cancelled`. False: it is gone."""
+        """Its scope was cancelled, perhaps again. True if it must be waited for: it will
+        settle, with its value if it has one after all, else with `Cancelled`. False: it is
+        gone."""
         self.withdraw(drain=False)
         return False
 

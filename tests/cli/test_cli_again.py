@@ -254,7 +254,7 @@ def test_complete(family: Cli) -> None:
     family.ok("complete", token(family), '"yes"')
     work(family)
     assert family.ok("result", "p") == '"yes"\n'
-    assert 'promise 0 → "yes"' in family.ok("history", "p")
+    assert 'promise approval → "yes"' in family.ok("history", "p")
     for args in (["complete"], ["fail", "x"], ["complete", "x", "1", "2"]):
         family.fails(2, *args)
     for command in ("complete", "fail"):
@@ -267,7 +267,7 @@ def test_fail(family: Cli) -> None:
     started(family, "promises", "--id", "p")
     family.ok("fail", token(family), "the bank said no")
     work(family)
-    assert "promise 0 failed: Exception: the bank said no" in family.ok("history", "p")
+    assert "promise approval failed: Exception: the bank said no" in family.ok("history", "p")
     assert "the bank said no" in family.fails(1, "result", "p")
     family.ok("complete", token(family), '"too late"')  # the first one counts
     family.ok("delete", "p", "-y")
@@ -365,7 +365,7 @@ def test_every_event_has_a_sentence() -> None:
     [
         (events.TimerFired(1, EPOCH, events.RUN_DEADLINE), "the end of its time is due"),
         (events.PatchMarked(1, EPOCH, "fraud\n"), r"runs the new code of fraud\n"),
-        (events.ContinuedAsNew(1, EPOCH, (4,), {"a": 1}), "goes on as a new run(4, a=1)"),
+        (events.ContinuedAsNew(1, EPOCH, (4,), {"a": 1}), "goes on as a new run, with (4, a=1)"),
         (events.ChildFailed(1, EPOCH, 3, "E: x", False), "command 3 could not be started: E: x"),
         (events.ChildCancelRequested(1, EPOCH, 3), "command 3 is asked to stop"),
         (events.ActivityFailed(1, EPOCH, 3, "E: late", 0), "command 3 failed: E: late"),

@@ -206,7 +206,7 @@ def coroutine_print(c: Any) -> Any:
         chain.append((scope.shield, scope.cancelled, scope.is_open))
         scope = scope.parent
     waiting = (type(c.waiting).__name__, getattr(c.waiting, "left", 0))
-    return c.path, c.name, c.line(), c.turns, c.spawned, c.asked, c.vital, waiting, chain
+    return c.path, c.name, c.line(), c.turns, c.spawned, c.vital, waiting, chain
 
 
 def tree_print(scope: Any) -> Any:

@@ -201,7 +201,7 @@ def _ask(env: Env, place: Place, tree: Any) -> Workflow[Any]:
     """Yield a command, and compare with the model."""
     asked = env.model.asked(place.node)
     labels: list[str] = []
-    remote = _is_remote(tree)
+    remote = _has(tree, "activity"), _has(tree, "child")
     command = _command(env, tree, labels)
     if tree[0] not in ("promise", "join"):  # else no verb was used
         env.alive("command")
@@ -217,7 +217,7 @@ def _ask(env: Env, place: Place, tree: Any) -> Workflow[Any]:
         raise
     finally:
         if not isinstance(error, GeneratorExit):
-            asked.got(error, remote)
+            asked.got(error, *remote)
             env.alive("yield")
 
 
@@ -416,16 +416,16 @@ COMPOUND: dict[str, Callable[..., Workflow[None]]] = {
 # -- commands ---------------------------------------------------------------------------
 
 
-def _is_remote(tree: Any) -> bool:
-    """Whether a cancel waits for some part of it."""
+def _has(tree: Any, kind: str) -> bool:
+    """Whether it has a part of this kind for which a cancel waits."""
     match tree:
         case ("race" | "gather" | "default", _, children):
-            return any(map(_is_remote, children))
+            return any(_has(one, kind) for one in children)
         case ("within", _, inner):
-            return _is_remote(inner)
-        case ("activity", mode, _):
-            return bool(mode != "abandon")
-    return bool(tree[0] == "child")
+            return _has(inner, kind)
+        case (found, mode, *_):
+            return bool(found == kind and mode not in ("abandon", 0))
+    raise AssertionError(tree)
 
 
 def _command(env: Env, tree: Any, labels: list[str]) -> Any:
@@ -445,9 +445,10 @@ def _command(env: Env, tree: Any, labels: list[str]) -> Any:
             labels.append(env.label())
             limit = 5 if limited else None
             return work.options(on_cancel=mode, schedule_timeout=limit).call(labels[-1])
-        case ("child", _):
+        case ("child", number):
             labels.append(env.label())
-            return child.call(labels[-1])
+            close = None if number else "abandon"
+            return child.options(parent_close=close).call(labels[-1])
         case (kind, number):
             return _leaf(env, kind, number)
     raise AssertionError(tree)

@@ -51,7 +51,7 @@ class Model:
         self.timers: dict[int, Node] = {}  # of open blocks with a time limit
         self.tasks: list[Node] = []
         self.wrong: list[str] = []
-        self.over = False
+        self.over: int | None = None  # since when the end is decided
 
     def happened(self, event: Event) -> None:
         """Before the interpreter handles it."""
@@ -78,11 +78,11 @@ class Model:
     def crashed(self, task: Node) -> None:
         """A callback of `on_signal` has failed: this ends the workflow, if nothing has yet."""
         task.ended = True
-        if not self.over:
+        if self.over is None:
             self._all_end()
 
     def _all_end(self) -> None:
-        self.over = True
+        self.over = self.seq if self.over is None else self.over
         for task in [self.root, *self.tasks]:
             if not task.ended:
                 task.cancel()
@@ -126,12 +126,15 @@ class Asked:
         self.seq = model.seq
         self.must = node.cancelled()
 
-    def got(self, error: BaseException | None, remote: bool) -> None:
-        """It is over. remote: it had a part whose end is awaited after a cancel."""
+    def got(self, error: BaseException | None, activities: bool, children: bool) -> None:
+        """It is over; it had such parts, whose end is awaited after a cancel."""
         seq = self.model.seq
         nodes = list(self.node.visible())
         since = min((n.since for n in nodes if n.since is not None), default=None)
         stopped = min((n.stopped for n in nodes if n.stopped is not None), default=None)
+        remote, over = activities or children, self.model.over
+        if stopped is None and over is not None and since is not None and not activities:
+            stopped = max(over, since)  # children are not awaited after the root's end
         if isinstance(error, Cancelled):
             if since is None:
                 self._wrong("was cancelled, in no cancelled scope")

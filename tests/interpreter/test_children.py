@@ -190,18 +190,45 @@ def test_a_child_cancelled_in_the_step_that_starts_it_never_starts() -> None:
     assert step.result() == "done"
 
 
-def test_a_shielded_child_is_not_cancelled_until_the_root_returns() -> None:
+@pytest.mark.parametrize("asked", [False, True])
+def test_children_are_not_awaited_when_the_root_has_returned(asked: bool) -> None:
+    """What becomes of them is a matter of `parent_close`, which the store carries out."""
+
     @workflow
     def flow() -> Workflow[str]:
         with shield():
-            _ = spawn(child.call("a"), "detached")
+            _ = spawn(child.call("a"))
+        other = spawn(gather(child.call("b"), wait_signal("never")))
         yield wait_signal("go")
+        if asked:
+            other.cancel()
+            yield wait_signal("go")
         return "done"
 
     step = Stepper(flow)
     step.signal("go")
-    assert step.child_cancels == [0]
-    step.child_fails(0, CANCELLED)
+    if asked:
+        assert step.child_cancels == [1]
+        step.signal("go")
+    assert step.result() == "done"
+    assert step.child_cancels == [1] * asked
+
+
+def test_a_cancel_neither_asks_an_abandoned_child_nor_waits_for_it() -> None:
+    @workflow
+    def flow() -> Workflow[str]:
+        with CancelScope() as scope:
+            _ = spawn(cancel_on("stop", scope))
+            yield child.options(parent_close="abandon").call("a")
+        yield wait_signal("go")
+        return "done"
+
+    step = Stepper(flow)
+    step.signal("stop")
+    assert step.last() == ["SignalReceived"]
+    assert step.child_cancels == []
+    step.child_completes(0)
+    step.signal("go")
     assert step.result() == "done"
 
 

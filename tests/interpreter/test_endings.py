@@ -195,7 +195,10 @@ def test_a_run_fails_when_its_time_is_up() -> None:
     step.complete(1, "x")
     failure = step.failure()
     assert failure.is_a(TimeoutExpired)
-    assert (failure.message, failure.details) == ("long took too long", {"kind": "workflow"})
+    assert (failure.message, failure.details) == (
+        "long did not end within 5 s",
+        {"kind": "workflow"},
+    )
     assert step.interpreter.ending is not None
     assert "durable.errors.TimeoutExpired" in step.interpreter.ending.types
     assert step.events()[-1].error[0] == step.interpreter.ending.types[0]

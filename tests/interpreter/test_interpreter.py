@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import logging
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
@@ -441,18 +440,3 @@ def test_dropping_a_generator_has_no_effect() -> None:
     step.interpreter.close()
     assert effects == []
     assert step.interpreter.take().events == []
-
-
-def test_dropping_a_stubborn_generator_ends() -> None:
-    stubborn = [True]
-
-    @workflow
-    def flow() -> Workflow[None]:
-        while stubborn:
-            with contextlib.suppress(BaseException):  # the bad habit that is meant
-                yield sleep(1)
-
-    step = Stepper(flow)
-    step.interpreter.close()
-    assert step.interpreter.take().events == []
-    stubborn.clear()  # so that it can end with the process
