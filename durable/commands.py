@@ -17,12 +17,12 @@ from datetime import datetime
 from functools import cached_property, lru_cache
 from inspect import isclass
 from types import CoroutineType, GeneratorType
-from typing import TYPE_CHECKING, Any, ClassVar, Generic, NoReturn, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, NoReturn, TypedDict, TypeVar
 
 import msgpack
 
 from durable.current import running
-from durable.retry import ONCE, Retry
+from durable.retry import ONCE, Duration, Retry
 
 T = TypeVar("T")
 T_co = TypeVar("T_co", covariant=True)
@@ -147,6 +147,18 @@ class ActivityOptions:
             on_cancel=on_cancel,
             origin=rest[2] if len(rest) > 2 else 0,
         )
+
+
+class ActivityOverrides(TypedDict, total=False):
+    """What ``activity.options(...)`` takes, for type checkers; see `ActivityOptions`."""
+
+    retry: Retry | None
+    timeout: Duration | None
+    queue: str | None
+    max_crashes: int
+    schedule_timeout: Duration | None
+    heartbeat_timeout: Duration | None
+    on_cancel: str
 
 
 @dataclass(frozen=True, eq=False, slots=True, repr=False)

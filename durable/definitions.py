@@ -15,12 +15,10 @@ from datetime import datetime
 from functools import cached_property
 from types import MethodType
 from typing import (
-    TYPE_CHECKING,
     Any,
     Concatenate,
     Generic,
     ParamSpec,
-    Protocol,
     TypedDict,
     TypeVar,
     Unpack,
@@ -32,6 +30,7 @@ from durable.commands import (
     ON_CANCEL,
     ActivityCall,
     ActivityOptions,
+    ActivityOverrides,
     ChildCall,
     Command,
     made,
@@ -45,6 +44,7 @@ from durable.retry import Duration, Retry, seconds
 P = ParamSpec("P")
 Q = ParamSpec("Q")
 S = TypeVar("S")
+R = TypeVar("R", covariant=True)
 T = TypeVar("T")
 
 Workflow = Generator[Command[Any], Any, T]
@@ -53,7 +53,7 @@ Workflow = Generator[Command[Any], Any, T]
 IF_EXISTS = ("raise", "use", "restart")
 
 
-class ActivityDefinition(Definition[P, T]):
+class ActivityDefinition(Definition[P, Any], Generic[P, R]):
     """An activity: made by ``@activity``.
 
     owner: the class whose method it is, or None. A method runs on the object that a worker
@@ -87,11 +87,11 @@ class ActivityDefinition(Definition[P, T]):
 
     @overload
     def __get__(
-        self: ActivityDefinition[Concatenate[S, Q], T], obj: S | None, cls: type[S] | None = None
-    ) -> ActivityDefinition[Q, T]: ...
+        self: ActivityDefinition[Concatenate[S, Q], R], obj: S | None, cls: type[S] | None = None
+    ) -> ActivityDefinition[Q, R]: ...
     @overload  # a static method: its first argument is no object of the class
-    def __get__(self, obj: object, cls: Any = None) -> ActivityDefinition[P, T]: ...
-    def __get__(self, obj: Any, cls: Any = None) -> ActivityDefinition[Any, T]:
+    def __get__(self, obj: object, cls: Any = None) -> ActivityDefinition[P, R]: ...
+    def __get__(self, obj: Any, cls: Any = None) -> ActivityDefinition[Any, R]:
         """The activity of a class, or of one object: then it runs on that object."""
         if isinstance(obj, type):
             raise class_method_error(self.name)
@@ -106,7 +106,7 @@ class ActivityDefinition(Definition[P, T]):
         """Whether it is a method and lacks the object to run on."""
         return self.owner is not None and not isinstance(self.fn, MethodType)
 
-    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> T:
+    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
         if running.get() is not None:
             raise UsageError(
                 f"activity {self.name} was called inside a workflow, where it would run again "
@@ -114,7 +114,13 @@ class ActivityDefinition(Definition[P, T]):
             )
         return self.fn(*args, **kwargs)  # type: ignore[no-any-return]
 
-    def call(self, *args: P.args, **kwargs: P.kwargs) -> ActivityCall[T]:
+    @overload  # an `async def`
+    def call(
+        self: ActivityDefinition[P, Coroutine[Any, Any, T]], *args: P.args, **kwargs: P.kwargs
+    ) -> ActivityCall[T]: ...
+    @overload
+    def call(self, *args: P.args, **kwargs: P.kwargs) -> ActivityCall[R]: ...
+    def call(self, *args: P.args, **kwargs: P.kwargs) -> ActivityCall[Any]:
         """A command that runs the activity; its result is what the function returns.
 
         Raises `TypeError` if the function cannot be called like this.
@@ -127,32 +133,18 @@ class ActivityDefinition(Definition[P, T]):
         """The hint by which results are rebuilt."""
         return self.hints.get("return", Any)
 
-    def options(self, **overrides: Any) -> ConfiguredActivity[P, T]:
+    @overload
+    def options(
+        self: ActivityDefinition[P, Coroutine[Any, Any, T]], **overrides: Unpack[ActivityOverrides]
+    ) -> ConfiguredActivity[P, T]: ...
+    @overload
+    def options(self, **overrides: Unpack[ActivityOverrides]) -> ConfiguredActivity[P, R]: ...
+    def options(self, **overrides: Any) -> ConfiguredActivity[P, Any]:
         """The activity with other options: ``charge.options(timeout=5).call(...)``.
 
         Takes what ``@activity`` takes, but for the name.
         """
         return ConfiguredActivity(self, activity_options(self.defaults, **overrides))
-
-
-class AsyncActivityDefinition(ActivityDefinition[P, T]):
-    """An ``async def`` activity: calling it gives a coroutine, ``.call`` what that returns."""
-
-    if TYPE_CHECKING:
-
-        def __call__(  # type: ignore[override]
-            self, *args: P.args, **kwargs: P.kwargs
-        ) -> Coroutine[Any, Any, T]: ...
-
-        @overload
-        def __get__(
-            self: AsyncActivityDefinition[Concatenate[S, Q], T],
-            obj: S | None,
-            cls: type[S] | None = None,
-        ) -> AsyncActivityDefinition[Q, T]: ...
-        @overload
-        def __get__(self, obj: object, cls: Any = None) -> AsyncActivityDefinition[P, T]: ...
-        def __get__(self, obj: Any, cls: Any = None) -> AsyncActivityDefinition[Any, T]: ...
 
 
 @dataclass(frozen=True)
@@ -303,21 +295,8 @@ class ConfiguredWorkflow(Generic[P, T]):
 # -- the decorators ---------------------------------------------------------------------
 
 
-class ActivityDecorator(Protocol):
-    """What ``activity(...)`` gives: it takes a function, or a coroutine function."""
-
-    @overload
-    def __call__(
-        self, fn: Callable[P, Coroutine[Any, Any, T]], /
-    ) -> AsyncActivityDefinition[P, T]: ...
-    @overload
-    def __call__(self, fn: Callable[P, T], /) -> ActivityDefinition[P, T]: ...
-
-
 @overload
-def activity(fn: Callable[P, Coroutine[Any, Any, T]], /) -> AsyncActivityDefinition[P, T]: ...
-@overload
-def activity(fn: Callable[P, T], /) -> ActivityDefinition[P, T]: ...
+def activity(fn: Callable[P, R], /) -> ActivityDefinition[P, R]: ...
 @overload
 def activity(
     *,
@@ -329,7 +308,7 @@ def activity(
     queue: str | None = None,
     on_cancel: str = "wait",
     max_crashes: int = 5,
-) -> ActivityDecorator: ...
+) -> Callable[[Callable[P, R]], ActivityDefinition[P, R]]: ...
 def activity(fn: Any = None, /, *, name: str | None = None, **options: Any) -> Any:
     """Make a function an activity: what has effects, and may be tried again.
 
@@ -357,12 +336,9 @@ def activity(fn: Any = None, /, *, name: str | None = None, **options: Any) -> A
     """
     settings = activity_options(ActivityOptions(), **options)
 
-    def decorate(function: Any) -> ActivityDefinition[..., Any]:
-        is_async = inspect.iscoroutinefunction(getattr(function, "__func__", function))
-        made_of = AsyncActivityDefinition if is_async else ActivityDefinition
-        return made_of(function, name, settings)
-
-    return decorate if fn is None else decorate(fn)
+    if fn is not None:
+        return ActivityDefinition(fn, name, settings)
+    return lambda function: ActivityDefinition(function, name, settings)
 
 
 @overload
@@ -398,11 +374,12 @@ def workflow(fn: Any = None, /, **options: Any) -> Any:
 
 
 _LIMITS = ("timeout", "schedule_timeout", "heartbeat_timeout")
+_ACTIVITY_OPTIONS = tuple(f.name for f in fields(ActivityOptions) if f.name != "origin")
 
 
 def activity_options(base: ActivityOptions, **overrides: Any) -> ActivityOptions:
     """Options with some replaced, checked."""
-    check_names(overrides, tuple(f.name for f in fields(ActivityOptions)), "activity options")
+    check_names(overrides, _ACTIVITY_OPTIONS, "activity options")
     retry = overrides.get("retry", base.retry)
     if retry is not None and not isinstance(retry, Retry):
         raise TypeError(f"retry= takes a Retry or None, not {retry!r}")

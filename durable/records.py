@@ -6,9 +6,11 @@ into none of it.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from enum import Enum
+from urllib.parse import quote
 
 from durable.errors import StoreError
 from durable.model import Instance, Parent, Status, Task
@@ -22,6 +24,24 @@ UNKNOWN = "unknown"
 
 # The owner of paused instances: no worker has this id, so nobody claims them.
 PARKED = "(paused)"
+
+
+def refused(blocked_by: str, build: str) -> bool:
+    """Whether this build is among those in an instance's ``blocked_by``."""
+    return _word(build) in blocked_by.split()
+
+
+def refused_also(blocked_by: str, build: str) -> str:
+    """An instance's ``blocked_by`` when this build has refused it, too."""
+    builds = [] if blocked_by == UNKNOWN else blocked_by.split()
+    return " ".join(dict.fromkeys([*builds, _word(build)]))
+
+
+def _word(build: str) -> str:
+    """A build as one word, each as another one, and none as `UNKNOWN`."""
+    if build in ("", UNKNOWN):
+        return f"%{build}"
+    return re.sub(r"[\s%]", lambda found: quote(found[0]), build)
 
 
 class Unavailable(StoreError):
@@ -38,7 +58,7 @@ class Verdict(Enum):
     COMMITTED = "committed"
     LOST = "lost"  # somebody else owns it, or a task's result came too late
     BUSY = "busy"  # its row is locked elsewhere: try again with the next batch
-    UNSEEN = "unseen"  # it would end the instance, and a message has come
+    UNSEEN = "unseen"  # it would end the instance, or delay it, and a message has come
 
 
 class Sent(Enum):
@@ -190,7 +210,7 @@ class NextRun:
     """The run that follows in the same instance: history and inbox begin anew.
 
     What was for the run before goes (its tasks, its messages for that run); what waits for
-    any run stays.  version: None lets the next worker choose. history: events that the run
+    any run stays (if ``start_at`` is later there must be none: it would wait, too).  version: None lets the next worker choose. history: events that the run
     begins with. messages: (message id, event) for this run, put in its inbox.
     """
 
@@ -229,10 +249,10 @@ class Cancel:
 @dataclass(frozen=True, slots=True)
 class End:
     """A change of status that a step makes: an end, a block, or a first start.
-    For a block, ``blocked_by`` is the fingerprint of the code that refused, or empty if
-    messages may still wake the instance. reply: the encoded event for the parent, if there
-    is one; it goes to the parent's run that the child has in its row, under the message id
-    ``child:<uid, in hex>:<run>`` of the child.
+    For a block, ``blocked_by`` is the fingerprint of the code that refused, which is added to
+    those in the row and gives the instance back; or empty if messages may still wake it.
+    reply: the encoded event for the parent, if there is one; it goes to the parent's run that
+    the child has in its row, under the message id ``child:<uid, in hex>:<run>`` of the child.
     """
 
     status: Status
@@ -255,7 +275,8 @@ class Step:
     version, vars: set if not None. end: a change of status; an end deletes the tasks.
     starts: children, created before anything is sent. next: the run ends with these events
     and another one begins (then there is no ``end``). close: with an end or a next run.
-    A step without ``end`` makes a pending or blocked instance running.  The first step that
+    A step without ``end`` makes a pending or blocked instance running, and whatever is not
+    refused by code clears ``blocked_by``.  The first step that
     is not a block sets ``started_at``; a next run keeps it.
 
     Of a batch all steps are applied first.  Then what they start is created, what they send

@@ -20,18 +20,24 @@ Promises
     answered like the first and stores nothing.  A step that takes what is gone is lost.
 5.  *No lost wake-up.*  Whatever puts a message in an inbox sets ``wake_at`` of its instance
     in the same transaction; a commit that leaves one there leaves ``wake_at`` due.
-6.  *The last step has seen everything.*  A step that ends its instance while a message that
-    it has not taken is in the inbox is answered `Verdict.UNSEEN` and not committed.
+6.  *The last step has seen everything.*  A step that ends its instance, or begins a run that
+    starts later, while a message that it has not taken is in the inbox is answered
+    `Verdict.UNSEEN` and not committed.
 7.  *Order.*  Messages of one sender to one instance are read in the order in which they were
     sent.  A claim gives what has been due longest first.
 8.  *Ends are final.*  After the end no event is added and the result does not change, until
     the instance gets another run or is deleted.  No run's history is ever changed.
 9.  *One clock.*  `now` is the only clock; moments are microseconds since 1970.
 
-Who is woken: an instance with status blocked and a ``blocked_by`` is not woken by messages
-(its code must change first); one whose start is later only by a cancel.  A paused one
-belongs to `PARKED`, so whatever falls due waits for `resume`; without a history it is as
-pending as it was, so its start may still be later.
+Who is woken: one whose start is later only by a cancel.  A paused one belongs to `PARKED`,
+so whatever falls due waits for `resume`; without a history it is as pending as it was, so
+its start may still be later.
+
+Refused by code: an instance with status blocked and a ``blocked_by`` is not woken by messages
+(its code must change first), and never claimed by a worker whose build is in it.  After the
+block, and after `resume`, it is due if some live worker serves its queue, knows what it needs
+and has another build; if there is none, it rests until one registers.  So each build tries it
+once.  `UNKNOWN` is no build: whoever knows what it needs may try.
 
 Parents: a child has in its row who started it.  Its end is put in the parent's inbox in the
 same transaction, for that run of the parent; when that run is over it is dropped.
@@ -76,6 +82,8 @@ from durable.records import (
     TaskKey,
     Unavailable,
     Verdict,
+    refused,
+    refused_also,
 )
 
 __all__ = [
@@ -108,6 +116,8 @@ __all__ = [
     "UNKNOWN",
     "Unavailable",
     "Verdict",
+    "refused",
+    "refused_also",
 ]
 
 
@@ -200,17 +210,19 @@ class Store(ABC):
     @abstractmethod
     def pause(self, id: str, message_id: str, event: bytes) -> Sent:
         """Let nobody look at an instance: epoch + 1, the event appended (if it has a
-        history), owner `PARKED`. REFUSED if it is paused already."""
+        history), owner `PARKED`. What a worker had in its hands, or was in a deadlock, will
+        be due. REFUSED if it is paused already."""
 
     @abstractmethod
     def resume(self, id: str, message_id: str, event: bytes) -> Sent:
         """Undo `pause`: epoch + 1, the event appended (if it has a history), nobody's. It is
         blocked again if code had refused it, pending if its run has no history, else
-        running, and due now. REFUSED if it is not paused."""
+        running; due when it would have been, or now if only messages wait for it.
+        REFUSED if it is not paused."""
 
     @abstractmethod
     def unblock(self, id: str, message_id: str) -> Sent:
-        """Wake a blocked instance, whoever has refused it. REFUSED if it is not blocked."""
+        """Wake a blocked instance: any build may try it. REFUSED if it is not blocked."""
 
     @abstractmethod
     def rerun(self, id: str, message_id: str, run: int, next: NextRun) -> Sent:
@@ -234,8 +246,8 @@ class Store(ABC):
 
     @abstractmethod
     def register(self, worker: WorkerInfo) -> None:
-        """Add a worker; instances blocked by another fingerprint than its ``build`` that
-        need a workflow it knows are woken."""
+        """Add a worker; instances in its queues that need a workflow it knows and are
+        blocked by other builds than its own (or `UNKNOWN`) are woken."""
 
     @abstractmethod
     def heartbeat(self, worker: str, lease: int) -> list[TaskKey] | None:
@@ -265,7 +277,7 @@ class Store(ABC):
     def block_unknown(self, worker: WorkerInfo, after: int) -> int:
         """Deal with due instances in its queues that no live worker can run: the row says
         so at once; those due for longer than ``after`` microseconds become blocked
-        (``blocked_by`` is `UNKNOWN`).
+        (``blocked_by`` is `UNKNOWN`).  What code has refused rests again at once.
         Returns how many rows it changed."""
 
     @abstractmethod

@@ -409,6 +409,7 @@ class Worker:
         """Release everything, whatever happened."""
         try:
             if not self._lease.given_up:
+                self._beats.send(self._lease.info.id)  # what is given back keeps its details
                 self._lease.stop()
         except StoreError as error:
             logger.warning("not released (the lease will expire): %s", error)

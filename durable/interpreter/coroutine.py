@@ -202,8 +202,8 @@ class Coroutine:
         of the functions that they call, too."""
         frames = []
         gen = self.gen
-        if getattr(gen, "gi_running", False) and (running := _stack_from(gen.gi_frame)):
-            return running
+        if getattr(gen, "gi_running", False) and (stack := _stack_from(gen.gi_frame)):
+            return stack
         while isinstance(gen, Generator) and not isinstance(gen, Command):
             frame = getattr(gen, "gi_frame", None)
             if frame is not None and _is_users(frame):

@@ -162,8 +162,8 @@ class MemoryStore(Store):
             return self._clients.terminate(id, message_id, event, reason, reply, close, now)
 
     def pause(self, id: str, message_id: str, event: bytes) -> Sent:
-        with self._change():
-            return self._clients.pause(id, message_id, event)
+        with self._change() as now:
+            return self._clients.pause(id, message_id, event, now)
 
     def resume(self, id: str, message_id: str, event: bytes) -> Sent:
         with self._change() as now:
@@ -211,9 +211,8 @@ class MemoryStore(Store):
             now = self._clock()
             for uid in list(self._rows.blocked):
                 row = self._rows.by_uid[uid]
-                if row.instance.blocked_by == worker.build:
-                    continue
-                if needs(row.instance) in worker.workflows:
+                rests = not row.instance.owner and row.instance.wake_at is None
+                if rests and self._rows.tried(row.instance, [worker]):
                     self._rows.update(row, wake_at=now)
                     self._announce()
 
@@ -252,16 +251,27 @@ class MemoryStore(Store):
     def block_unknown(self, worker: WorkerInfo, after: int) -> int:
         with self._lock:
             now = self._clock()
-            live = [info for info in self._rows.workers.values() if info.expires_at > now]
+            live = self._rows.live(now)
             known = {name for info in live for name in info.workflows}
             changed = 0
             for uid, place in self._rows.instances.look("", now, worker.queues):
-                if place.name not in known:
-                    row = self._rows.by_uid[uid]
+                row = self._rows.by_uid[uid]
+                if place.name in known:
+                    continue
+                if row.instance.blocked_by not in ("", UNKNOWN):
+                    changed += self._rest(row, live)
+                else:
                     changed += self._block_unknown(row, now - place.wake_at > after)
             if changed:
                 self._announce()
             return changed
+
+    def _rest(self, row: Row, live: Sequence[WorkerInfo]) -> bool:
+        """Who might have tried it is gone: it rests until another one registers."""
+        if self._rows.tried(row.instance, live):
+            return False
+        self._rows.update(row, wake_at=None)
+        return True
 
     def _block_unknown(self, row: Row, overdue: bool) -> bool:
         reason = f"no worker knows workflow {needs(row.instance)}"

@@ -15,7 +15,7 @@ Rules
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass, field
 from heapq import heapify, heappop, heappush, merge
 from itertools import count
@@ -82,13 +82,13 @@ class Agenda(Generic[K]):
         owner: str,
         now: int,
         queues: Collection[str] | None = None,
-        names: Collection[str] | None = None,
+        fits: Callable[[str], bool] | None = None,
     ) -> Iterator[K]:
         """Keys whose moment has come, earliest first; None means any queue, any name.
 
         Each key must be moved away (by `put`) before the next one is asked for.
         """
-        due = [self._drain(bucket, now) for bucket in self._among(owner, queues, names)]
+        due = [self._drain(bucket, now) for bucket in self._among(owner, queues, fits)]
         for _, _, key in merge(*due):
             yield key
 
@@ -115,12 +115,12 @@ class Agenda(Generic[K]):
         self,
         owner: str,
         queues: Collection[str] | None = None,
-        names: Collection[str] | None = None,
+        fits: Callable[[str], bool] | None = None,
     ) -> list[_Bucket[K]]:
         return [
             bucket
             for (queue, name), bucket in self._buckets.get(owner, {}).items()
-            if (queues is None or queue in queues) and (names is None or name in names)
+            if (queues is None or queue in queues) and (fits is None or fits(name))
         ]
 
     def _drain(self, bucket: _Bucket[K], now: int) -> Iterator[Entry[K]]:

@@ -11,10 +11,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
+from functools import partial
 
 from durable.model import Task
 from durable.store import Claimed, ClaimedInstance, ClaimRequest, Owned, TaskKey
 from durable.stores.memory_rows import Row, Rows
+from durable.stores.refusals import fits
 
 __all__ = ["OWN_AT_ONCE", "Claims"]
 
@@ -33,10 +35,13 @@ class Claims:
         rows, me = self._rows, request.worker
         if me not in rows.workers:
             return Claimed([], [])
-        free = rows.instances.due("", now, request.queues, frozenset(request.workflows))
+        known, build = frozenset(request.workflows), rows.workers[me].build
+        fitting = partial(fits, known=known, build=build)
+        free = rows.instances.due("", now, request.queues, fitting)
         instances, more = self._take_instances(me, free, request.instances)
         again, more_own = self._take_instances(me, rows.instances.due(me, now), OWN_AT_ONCE)
-        waiting = rows.tasks.due("", now, request.queues, frozenset(request.activities))
+        able = frozenset(request.activities).__contains__
+        waiting = rows.tasks.due("", now, request.queues, able)
         tasks, more_tasks = self._take_tasks(me, waiting, request.tasks)
         moments = (
             rows.instances.next_after("", now, request.queues),

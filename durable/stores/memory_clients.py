@@ -78,14 +78,15 @@ class Clients:
 
     # -- how it is held up --------------------------------------------------------------
 
-    def pause(self, id: str, message_id: str, event: bytes) -> Sent:
+    def pause(self, id: str, message_id: str, event: bytes, now: int) -> Sent:
         """Let nobody look at an instance."""
         row = self._rows.target(self._rows.by_id.get(id), message_id)
         if isinstance(row, Sent):
             return row
         if row.instance.status is Status.PAUSED:
             return Sent.REFUSED
-        self._happen(row, message_id, event, status=Status.PAUSED, owner=PARKED)
+        wake_at = _paused(row.instance, now)
+        self._happen(row, message_id, event, status=Status.PAUSED, owner=PARKED, wake_at=wake_at)
         return Sent.SENT
 
     def resume(self, id: str, message_id: str, event: bytes, now: int) -> Sent:
@@ -95,9 +96,21 @@ class Clients:
             return row
         if row.instance.status is not Status.PAUSED:
             return Sent.REFUSED
-        status, wake_at = _resumed(row.instance, now)
+        status, wake_at = self._resumed(row, now)
         self._happen(row, message_id, event, status=status, owner="", wake_at=wake_at)
         return Sent.SENT
+
+    def _resumed(self, row: Row, now: int) -> tuple[Status, int | None]:
+        """The status of a paused instance that goes on, and when to look at it."""
+        instance = row.instance
+        if instance.blocked_by:
+            tried = self._rows.tried(instance, self._rows.live(now))
+            return Status.BLOCKED, now if tried else None
+        if instance.wake_at is not None:
+            wake_at: int | None = instance.wake_at
+        else:
+            wake_at = now if row.inbox or not instance.history_length else None
+        return Status.RUNNING if instance.history_length else Status.PENDING, wake_at
 
     def _happen(self, row: Row, message_id: str, event: bytes, **changes: Any) -> None:
         """A change that stands in the history, if that has begun, and fences the owner."""
@@ -143,10 +156,10 @@ class Clients:
         return Sent.SENT
 
 
-def _resumed(instance: Instance, now: int) -> tuple[Status, int | None]:
-    """The status of a paused instance that goes on, and when to look at it."""
-    if instance.blocked_by:
-        return Status.BLOCKED, None
-    if instance.history_length:
-        return Status.RUNNING, now
-    return Status.PENDING, now if instance.wake_at is None else instance.wake_at
+def _paused(instance: Instance, now: int) -> int | None:
+    """When to look at it again. What a worker has in its hands has no moment, and what the
+    worker makes of it is lost; and only a look shows that a deadlock is one still."""
+    lost = instance.owner or instance.status is Status.BLOCKED
+    if lost and instance.wake_at is None and not instance.blocked_by:
+        return now
+    return instance.wake_at

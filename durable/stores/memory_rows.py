@@ -20,6 +20,7 @@ from typing import Any, TypeVar
 from durable.model import Instance, Status, Task, WorkerInfo
 from durable.store import PARKED, Message, NewInstance, NewTask, NextRun, Sent, TaskKey
 from durable.stores.memory_agenda import Agenda, Place
+from durable.stores.refusals import able, place_name
 
 __all__ = ["Row", "Rows", "key_of", "needs"]
 
@@ -157,7 +158,7 @@ class Rows:
             self.blocked.pop(new.uid, None)
         place = None
         if new.wake_at is not None:
-            place = Place(new.owner, new.queue, needs(new), new.wake_at)
+            place = Place(new.owner, new.queue, _name(new), new.wake_at)
         self.instances.put(new.uid, place)
         return new
 
@@ -280,6 +281,14 @@ class Rows:
 
     # -- workers ------------------------------------------------------------------------
 
+    def live(self, now: int) -> list[WorkerInfo]:
+        """The workers whose lease has not expired."""
+        return [info for info in self.workers.values() if info.expires_at > now]
+
+    def tried(self, instance: Instance, workers: Iterable[WorkerInfo]) -> bool:
+        """Whether one of these workers may try an instance that code has refused."""
+        return able(workers, instance.queue, _name(instance))
+
     def to_cancel(self, worker: str) -> list[TaskKey]:
         """The tasks that a worker holds and was asked to stop."""
         held = self.held_tasks.get(worker, ())
@@ -302,6 +311,10 @@ def needs(instance: Instance) -> str:
     if instance.version is None:
         return instance.workflow
     return f"{instance.workflow}@{instance.version}"
+
+
+def _name(instance: Instance) -> str:
+    return place_name(needs(instance), instance.blocked_by)
 
 
 def key_of(task: Task) -> TaskKey:

@@ -26,6 +26,7 @@ from durable.store import (
     Step,
     TaskKey,
     Verdict,
+    refused_also,
 )
 from durable.stores.memory_family import Family
 from durable.stores.memory_rows import Row, Rows
@@ -60,7 +61,7 @@ class Steps:
 
     def commit(self, worker: str, steps: Sequence[Step], now: int) -> tuple[list[Verdict], bool]:
         """A verdict for each step, and whether anybody else may be waiting for this."""
-        verdicts = [self._judge(worker, step) for step in steps]
+        verdicts = [self._judge(worker, step, now) for step in steps]
         committed: list[Step] = []
         for step, verdict in zip(steps, verdicts, strict=True):
             if verdict is Verdict.UNSEEN:
@@ -74,7 +75,7 @@ class Steps:
         notable = [step for step in committed if self._notable(step, now)]
         return verdicts, bool(notable) or Verdict.UNSEEN in verdicts
 
-    def _judge(self, worker: str, step: Step) -> Verdict:
+    def _judge(self, worker: str, step: Step, now: int) -> Verdict:
         row = self._rows.by_uid.get(step.uid)
         if row is None or not worker:
             return Verdict.LOST
@@ -89,7 +90,8 @@ class Steps:
         if not row.inbox.keys() >= set(step.messages):
             return Verdict.LOST
         ends = step.end is not None and step.end.status.finished
-        if ends and row.inbox.keys() - set(step.messages):
+        delays = step.next is not None and step.next.start_at > now
+        if (ends or delays) and row.inbox.keys() - set(step.messages):
             return Verdict.UNSEEN
         return Verdict.COMMITTED
 
@@ -110,13 +112,24 @@ class Steps:
             self._rows.add_task(row, new, now)
         for cancel in step.cancels:
             self._cancel(row, cancel, now)
+        if end.blocked_by:
+            self._refuse(row, end, now)
+            return
         self._rows.update(
             row,
             status=end.status,
-            blocked_by=end.blocked_by,
+            blocked_by="",
             owner="" if step.release else worker,
-            wake_at=None if end.blocked_by else now if row.inbox else step.wake_at,
+            wake_at=now if row.inbox else step.wake_at,
         )
+
+    def _refuse(self, row: Row, end: End, now: int) -> None:
+        """Code has refused it: others may try, now if there are any."""
+        blocked_by = refused_also(row.instance.blocked_by, end.blocked_by)
+        changes = {"status": end.status, "blocked_by": blocked_by, "owner": "", "wake_at": None}
+        instance = self._rows.update(row, **changes)
+        if self._rows.tried(instance, self._rows.live(now)):
+            self._rows.update(row, wake_at=now)
 
     def _record(self, row: Row, step: Step, now: int) -> None:
         """What every step does: it adds its events, and takes what is among them."""

@@ -213,8 +213,8 @@ def test_branches_of_a_gather_meet() -> None:
     @workflow
     def flow() -> Workflow[list[Any]]:
         channel: Channel[str] = Channel()
-        return (yield gather(channel.receive(), channel.send("a"), channel.send("b"),
-                             channel.receive()))  # fmt: skip
+        commands = [channel.receive(), channel.send("a"), channel.send("b"), channel.receive()]
+        return (yield from gather(*commands))
 
     assert Stepper(flow).result() == ["a", None, None, "b"]
 
@@ -319,7 +319,7 @@ def test_misuse_of_a_channel_names_the_fix() -> None:
         channel: Channel[int] = Channel()
         assert channel, "it is no container that is empty"
         with pytest.raises(TypeError, match=r"yield from channel.each\(fn\)"):
-            list(channel)
+            list(channel)  # type: ignore[call-overload]
         with pytest.raises(UsageError, match="the predicate of wait_until only looks"):
             yield wait_until(lambda: channel.close())
         yield side_effect(int)

@@ -255,8 +255,8 @@ def test_replay_compares_the_workflow_of_a_child_its_id_and_its_arguments() -> N
 
 def test_options_that_are_a_clients_are_refused() -> None:
     with pytest.raises(UsageError, match="is for a client"):
-        child.options(if_exists="use").call("a")
+        _ = child.options(if_exists="use").call("a")
     with pytest.raises(UsageError, match="1 to 255 bytes"):
-        child.options(id="").call("a")
+        _ = child.options(id="").call("a")
     with pytest.raises(TypeError, match="missing a required argument"):
         _ = child.call()  # type: ignore[call-arg]

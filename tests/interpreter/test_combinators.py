@@ -448,6 +448,6 @@ def test_what_can_never_be_ready_is_refused_beside_a_default() -> None:
     with pytest.raises(TypeError, match=r"write race\(spawn\(wait_for\(…\)\), …\)"):
         _ = race(wait_for("a"))  # type: ignore[call-overload]
     with pytest.raises(TypeError, match="argument 0 of with_timeout is 5"):
-        with_timeout(5, 5)  # type: ignore[arg-type]
+        _ = with_timeout(5, 5)  # type: ignore[arg-type]
     with pytest.raises(ValueError, match="with_timeout cannot be"):
         _ = with_timeout(sleep(1), -1)

@@ -228,6 +228,20 @@ def test_is_replaying_and_the_logger_tell_a_replay(caplog: pytest.LogCaptureFixt
     step.drop()
 
 
+def test_now_never_goes_back() -> None:
+    @workflow
+    def flow() -> Workflow[list[Any]]:
+        first = now()
+        yield wait_signal("go")
+        return [first, now()]
+
+    step = Stepper(flow)
+    step.clock -= 3_600_000_000
+    step.signal("go")
+    first, second = step.result()
+    assert first == second == step.interpreter.at
+
+
 # -- spans --------------------------------------------------------------------------------
 
 
@@ -240,7 +254,8 @@ def spans(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
         def __init__(self, name: str, attributes: Any, start_time: int) -> None:
             self.name, self.attributes, self.start = name, attributes, start_time
             self.error: Any = None
-            self.ended = self.status = None
+            self.ended: int | None = None
+            self.status: Any = None
             made.append(self)
 
         def record_exception(self, error: Any, timestamp: int) -> None:

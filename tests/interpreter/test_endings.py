@@ -263,13 +263,14 @@ def test_a_run_with_a_deadline_is_never_stuck() -> None:
 
 def forever(kind: str) -> Any:
     channel: Channel[int] = Channel()
-    return {
+    kinds: dict[str, Any] = {
         "send": lambda: channel.send(1),
         "receive": lambda: channel.receive(),
         "predicate": lambda: wait_until(lambda: False),
         "join": lambda: spawn(wait_until(lambda: False), "joined"),
         "nested": lambda: gather(race(channel.receive(), wait_until(lambda: False))),
-    }[kind]()
+    }
+    return kinds[kind]()
 
 
 @pytest.mark.parametrize("kind", ["send", "receive", "predicate", "join", "nested"])

@@ -186,7 +186,7 @@ def test_wrong_arguments_raise_at_the_call() -> None:
     with pytest.raises(TypeError, match="missing a required argument: 'order'"):
         _ = charge.call()  # type: ignore[call-arg]
     with pytest.raises(TypeError, match="did you mean 'timeout'"):
-        charge.options(timeot=5)
+        charge.options(timeot=5)  # type: ignore[call-arg]
     with pytest.raises(TypeError, match="gather takes commands, not a list"):
         gather([sleep(1)])  # type: ignore[call-overload]
     with pytest.raises(ValueError, match="race"):

@@ -29,7 +29,8 @@ from durable import (
     with_timeout,
     workflow,
 )
-from durable.errors import NonDeterminismError, UsageError
+from durable.errors import NonDeterminismError, PayloadError, UsageError
+from durable.events import ActivityCompleted, SignalReceived
 from durable.interpreter import StepAborted, core
 
 
@@ -234,15 +235,59 @@ def test_swallowing_the_cancel_for_ever_does_not_hang() -> None:
     stubborn.clear()  # so that it can end with the test
 
 
+def test_a_history_that_is_cut_inside_a_step_is_found() -> None:
+    step = Stepper(waiting)
+    assert len(step.stored) == 3
+    for cut in (1, 2):
+        short = Stepper(waiting)
+        short.stored = step.stored[:cut]
+        with pytest.raises(NonDeterminismError, match="the history has nothing more"):
+            short.replay(waiting)
+
+
+def test_a_history_with_a_gap_is_refused() -> None:
+    step = Stepper(empty)
+    step.signal("x")
+    step.signal("x")
+    events = step.events()
+    fresh = step.fresh(empty)
+    with pytest.raises(PayloadError, match="has event 2 where 1 must be"):
+        fresh.replay([events[0], events[2]])
+    fresh.close()
+    step = Stepper(waiting)
+    step.stored = step.stored[1:]
+    with pytest.raises(NonDeterminismError, match="the history has ActivityScheduled"):
+        step.replay(waiting)
+
+
+def test_only_answers_that_are_awaited_are_expected() -> None:
+    step = Stepper(waiting)
+    seq, at = step.interpreter.seq, step.interpreter.at
+    expects = step.interpreter.expects
+    assert expects(ActivityCompleted(seq, at, 0, b"", 1))
+    assert not expects(ActivityCompleted(seq, at, 2, b"", 1))
+    assert expects(SignalReceived(seq, at, "x", b"", "m"))
+    step.fire(1)
+    assert step.ended
+    assert expects(ActivityCompleted(seq, at, 0, b"", 1)), "it is recorded, and dropped"
+    with pytest.raises(NonDeterminismError, match="which the code of flow has not issued"):
+        Stepper(waiting).complete(7)
+
+
 # -- mistakes -----------------------------------------------------------------------------
+
+
+def any_channel() -> Channel[int]:
+    return Channel(1)
+
 
 FORGOTTEN: dict[str, Callable[[], Any]] = {
     "wait_until": lambda: wait_until(lambda: True),
     "with_timeout": lambda: with_timeout(sleep(1), 5),
     "send_signal": lambda: send_signal("other", "x"),
     "child.call": lambda: child.call("a"),
-    "Channel of 1>.send": lambda: Channel(1).send(1),
-    "Channel of 1>.receive": lambda: Channel(1).receive(),
+    "Channel of 1>.send": lambda: any_channel().send(1),
+    "Channel of 1>.receive": lambda: any_channel().receive(),
     "race": lambda: race(sleep(1)),
     "charge.call": lambda: charge.options(on_cancel="abandon").call("a"),
 }

@@ -108,7 +108,7 @@ def test_a_completion_for_something_else_is_not_expected() -> None:
 
     @workflow
     def flow() -> Workflow[str]:
-        return (yield charge.call("a"))
+        return (yield from charge.call("a"))
 
     step = Stepper(flow)
     assert not step.keep(0, "not mine")

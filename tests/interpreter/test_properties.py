@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from random import Random
 
@@ -12,6 +13,8 @@ from random_driver import Driver, Watched, fingerprint
 from random_programs import program
 
 from durable.events import (
+    PromiseCompleted,
+    PromiseFailed,
     SignalReceived,
     TimerCancelled,
     TimerFired,
@@ -34,6 +37,7 @@ def check_program(seed: int) -> int:
         check_prefix(driver)
     if driver.interpreter.ending is not None:
         check_end(driver)
+    check_values(driver)
     drop(driver.interpreter)
     return count
 
@@ -88,6 +92,15 @@ def check_end(driver: Driver) -> None:
         assert len(ending.carried) - len(carried) == interpreter.cancel_requested
     if isinstance(ending.event, WorkflowCompleted):
         assert driver.codec.decode(ending.event.value) == env.seen
+
+
+def check_values(driver: Driver) -> None:
+    """No derived value comes twice; a promise is kept if and only if its end has come."""
+    env = driver.interpreter.env
+    derived = [value for line in env.seen for value in re.findall(r"[0-9a-f-]{36}|0\.\d{9,}", line)]
+    assert len(derived) == len(set(derived))
+    ended = {e.command for e in driver.history if isinstance(e, PromiseCompleted | PromiseFailed)}
+    assert all(p.done == (p._state.number in ended) for p in env.promises)
 
 
 def check_timers(driver: Driver) -> None:

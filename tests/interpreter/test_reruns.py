@@ -183,7 +183,7 @@ def test_the_default_id_of_a_child_from_before_the_cut_comes_from_the_history() 
 def test_a_retried_activity_is_answered_as_usual() -> None:
     @workflow
     def flow() -> Workflow[str]:
-        return (yield charge.call("a"))
+        return (yield from charge.call("a"))
 
     step = Stepper(flow)
     step.retry()

@@ -128,6 +128,45 @@ def test_clean_up_without_a_shield_raises_again() -> None:
     assert "ActivityScheduled" not in step.kinds()
 
 
+def test_a_cancel_inside_clean_up_reaches_what_comes_after_it() -> None:
+    @workflow
+    def flow(fails: bool) -> Workflow[list[str]]:
+        seen = []
+        with CancelScope() as scope:
+            try:
+                yield sleep(1)
+                if fails:
+                    raise KeyError("replaced by the cancel of the clean-up")
+            finally:
+                scope.cancel()
+                seen.append("cancelled")
+                yield charge.call("never")
+        seen.append("after the block")
+        yield sleep(1)
+        return seen
+
+    for fails in (False, True):
+        step = Stepper(flow, fails)
+        step.fire(0)
+        step.fire(1)
+        assert step.result() == ["cancelled", "after the block"]
+
+
+def test_a_cancelled_block_that_ends_without_a_yield_just_ends() -> None:
+    @workflow
+    def flow() -> Workflow[str]:
+        with CancelScope() as scope:
+            yield sleep(1)
+            scope.cancel()
+        yield sleep(1)
+        return f"{scope.cancelled}"
+
+    step = Stepper(flow)
+    step.fire(0)
+    step.fire(1)
+    assert step.result() == "True"
+
+
 def test_a_shield_works_after_a_normal_end_and_after_a_failure_too() -> None:
     @workflow
     def flow(fails: bool) -> Workflow[str]:

@@ -216,8 +216,8 @@ def test_a_failed_task_can_be_joined_later_and_raises_a_copy_each_time() -> None
             except ValueError as error:
                 errors.append(error)
         frames = []
-        for error in errors:
-            count, tb = 0, error.__traceback__
+        for raised in errors:
+            count, tb = 0, raised.__traceback__
             while tb is not None:
                 count, tb = count + 1, tb.tb_next
             frames.append(count)
@@ -362,7 +362,7 @@ def test_tasks_of_one_name_derive_different_values() -> None:
     @workflow
     def flow() -> Workflow[list[str]]:
         names = ["w", "w", "w", None, "0", "1", "w"]
-        return (yield gather(*(spawn(task(), name) for name in names)))
+        return (yield from gather(*(spawn(task(), name) for name in names)))
 
     results = Stepper(flow).result()
     assert len(set(results)) == len(results)
@@ -377,7 +377,7 @@ def test_values_of_a_named_task_stay_when_other_tasks_are_added() -> None:
     def flow(more: int) -> Workflow[str]:
         for _ in range(more):
             _ = spawn(task())
-        return (yield spawn(task(), "mine"))
+        return (yield from spawn(task(), "mine"))
 
     assert Stepper(flow, 0).result() == Stepper(flow, 3).result()
 
@@ -394,17 +394,42 @@ def test_values_after_the_next_yield_do_not_shift_when_a_call_is_added() -> None
     assert one[0] != one[1]
 
 
+def test_a_scope_that_another_coroutine_leaves_is_refused() -> None:
+    def helper() -> Workflow[None]:
+        with CancelScope():
+            yield sleep(1)
+
+    @workflow
+    def flow() -> Workflow[list[str]]:
+        half = helper()
+        command = next(half)
+        task = spawn(half)
+        yield command
+        try:
+            yield task
+        except UsageError as error:
+            return [str(error)[:44]]
+        return []
+
+    step = Stepper(flow)
+    step.fire(0)
+    assert step.result() == ["a scope must be left where it was entered, b"]
+    assert step.interpreter.root is not None
+    assert not step.interpreter.root.own.children
+
+
 def test_spawn_says_what_it_takes() -> None:
     @workflow
     def flow() -> Workflow[str]:
         task = spawn(wait_for("a"))
-        for wrong, message in (
+        wrongs: list[tuple[Any, str]] = [
             (task, "runs already"),
             (wait_for, "a generator or a command, not the function wait_for"),
             ([], "not a list"),
-        ):
+        ]
+        for wrong, message in wrongs:
             with pytest.raises(TypeError, match=message):
-                spawn(wrong)  # type: ignore[call-overload]
+                spawn(wrong)
         with pytest.raises(TypeError, match="spawn takes a name"):
             spawn(wait_for("a"), 5)  # type: ignore[arg-type]
         with pytest.raises(UsageError, match="`yield` it to wait"):
@@ -447,9 +472,8 @@ def test_a_task_or_scope_of_another_instance_is_refused() -> None:
 def test_the_inner_commands_of_a_spawned_gather_are_not_forgotten() -> None:
     @workflow
     def flow() -> Workflow[str]:
+        yield side_effect(int)
         _ = spawn(gather(charge.call("a"), ship.call("b")))
-        if flow:
-            return "done"
-        yield sleep(0)
+        return "done"
 
     assert Stepper(flow).result() == "done"  # a warning would be an error

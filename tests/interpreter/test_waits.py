@@ -183,7 +183,7 @@ def test_a_predicate_knows_the_moment_and_must_not_change_anything() -> None:
 def test_wait_until_takes_a_function() -> None:
     for wrong in (5, sleep(1)):
         with pytest.raises(TypeError, match="a function without arguments"):
-            wait_until(wrong)  # type: ignore[arg-type]
+            _ = wait_until(wrong)  # type: ignore[arg-type]
 
 
 # -- on_signal ----------------------------------------------------------------------------

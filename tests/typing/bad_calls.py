@@ -38,7 +38,7 @@ def arguments(order_id: str) -> Workflow[None]:
     yield charge.options(timeout=5).call(order_id)  # E: mypy[call-arg] pyright[reportCallIssue]
     # E: mypy[arg-type] pyright[reportArgumentType]
     yield charge.options(timeout=5).call(order_id, cents="5")
-    yield fetch.call(5)  # E: mypy[arg-type] pyright[reportArgumentType]
+    yield fetch.call(5)  # E: mypy[call-overload] pyright[reportArgumentType, reportCallIssue]
     yield fetch.options(retry=None).call()  # E: mypy[call-arg] pyright[reportCallIssue]
     yield Payments.refund.call()  # E: mypy[call-arg] pyright[reportCallIssue]
     yield Payments.refund.call(5)  # E: mypy[arg-type] pyright[reportArgumentType]

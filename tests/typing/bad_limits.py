@@ -5,8 +5,6 @@ What can be written instead, where there is something, stands beside it.
 
 from __future__ import annotations
 
-from typing import Any
-
 from durable import Workflow, activity, continue_as_new, sleep, workflow
 
 
@@ -25,11 +23,6 @@ def check(code: str) -> bool:
 @activity
 def name(number: int) -> str:
     return str(number)
-
-
-@activity
-def anything(url: str) -> Any:
-    return {"url": url}
 
 
 @workflow
@@ -65,15 +58,3 @@ def chosen(number: int) -> Workflow[None]:
     else:
         value = yield from check.call("x")
     print(value)
-
-
-def called_directly() -> str:
-    """pyright takes a function that gives Any for an ``async def``..."""
-    page = anything("https://example.org")
-    return str(page["url"])  # E: pyright[reportIndexIssue]
-
-
-@workflow
-def called_wrongly() -> Workflow[None]:
-    """... and mypy checks no call of it."""
-    yield anything.call(5)  # E: pyright[reportArgumentType]

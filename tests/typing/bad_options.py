@@ -15,7 +15,7 @@ def wrong_type(order_id: str) -> str:
     return order_id
 
 
-@activity("charge")  # E: mypy[call-overload] pyright[reportArgumentType, reportCallIssue]
+@activity("charge")  # E: mypy[call-overload] pyright[reportArgumentType]
 def positional(order_id: str) -> str:
     return order_id
 
@@ -37,6 +37,8 @@ def charge(order_id: str) -> str:
 
 @workflow
 def order(order_id: str) -> Workflow[None]:
+    yield charge.options(timeot=5).call(order_id)  # E: mypy[call-arg] pyright[reportCallIssue]
+    yield charge.options(queue=5).call(order_id)  # E: mypy[arg-type] pyright[reportArgumentType]
     yield order.options(idd="o-2").call(order_id)  # E: mypy[call-arg] pyright[reportCallIssue]
     yield order.options(id=5).call(order_id)  # E: mypy[arg-type] pyright[reportArgumentType]
     yield order.options(retry=5).call(order_id)  # E: mypy[arg-type] pyright[reportArgumentType]

@@ -37,6 +37,11 @@ def load(keys: list[int]) -> dict[int, str]:
 
 
 @activity
+def ask(question: str) -> Any:
+    return {"question": question}
+
+
+@activity
 async def fetch(url: str) -> bytes:
     return url.encode()
 
@@ -60,6 +65,7 @@ def order(order_id: str, cents: int = 100, *, gift: bool = False) -> Workflow[st
     yield from send_mail.call("a@example.org", "b@example.org", subject="paid")
     assert_type((yield from load.call([1, 2])), dict[int, str])
     assert_type((yield from fetch.call("https://example.org")), bytes)
+    assert_type((yield from ask.call("why?")), Any)
     assert_type((yield from fetch.options(queue="web").call("https://example.org")), bytes)
     assert_type((yield from fetch_all.call("a", "b")), list[bytes])
     assert_type((yield from helper(order_id)), bytes)
@@ -106,6 +112,7 @@ def plain_calls() -> None:
     """What is decorated can be called as a function, in a unit test."""
     assert_type(charge("o-1", 5), str)
     assert_type(load([1]), dict[int, str])
+    assert_type(ask("why?")["question"], Any)
     made: Coroutine[Any, Any, bytes] = fetch("https://example.org")
     made.close()
     steps: Workflow[str] = order("o-1")
