@@ -9,7 +9,7 @@ import logging as _logging
 from collections.abc import Callable, Generator, Mapping, MutableMapping
 from dataclasses import dataclass
 from datetime import datetime
-from inspect import isgenerator
+from inspect import GEN_CREATED, getgeneratorstate, isgenerator
 from itertools import count
 from random import Random
 from typing import Any, TypeVar, overload
@@ -21,6 +21,7 @@ from durable.errors import UsageError
 from durable.interpreter.derive import derived_random, derived_uuid
 from durable.interpreter.patches import is_patched
 from durable.interpreter.promises import PromiseState
+from durable.model import checked_text
 from durable.retry import Duration, microseconds
 from durable.verbs import wait_signal
 
@@ -41,13 +42,25 @@ def spawn(work: Command[T] | Generator[Any, Any, T], name: str | None = None) ->
     name: shown in logs; tasks with names keep their random numbers when others are added.
     """
     coroutine = acting("spawn")
-    if name is not None and not isinstance(name, str):
-        raise TypeError(f"spawn takes a name, not {name!r}")
+    if name is not None:
+        checked_text(name, "spawn takes a name")
     if not isinstance(work, Command) and not isgenerator(work):
         raise TypeError(f"spawn takes a generator or a command, not {mistake(work)}")
     if isinstance(work, Task):
         raise TypeError(f"{work} runs already")
+    if isgenerator(work):
+        _check_fresh(coroutine.interpreter, work)
     return Task(coroutine.interpreter.spawn(coroutine, work, name))
+
+
+def _check_fresh(interpreter: Any, work: Generator[Any, Any, Any]) -> None:
+    """Refuse a generator that runs already, or will."""
+    name = work.__qualname__.rpartition("<locals>.")[2]  # type: ignore[attr-defined]  # a real one
+    if getgeneratorstate(work) != GEN_CREATED:
+        raise UsageError(f"{name}(…) was started before: write spawn({name}(…)) with a fresh one")
+    if work in interpreter.unstarted:
+        raise UsageError(f"{name}(…) was spawned before: write spawn({name}(…)) for each task")
+    interpreter.unstarted.add(work)
 
 
 def now() -> datetime:
@@ -75,8 +88,7 @@ def set_var(name: str, value: Any) -> None:
     """Set a variable of the instance that clients can read (``handle.vars()``), for
     progress. It is stored with the next commit and kept when the instance ends."""
     interpreter = acting("set_var").interpreter
-    if not isinstance(name, str):
-        raise TypeError(f"set_var takes a name, not {name!r}")
+    checked_text(name, "set_var takes a name")
     interpreter.variables[name] = interpreter.codec.encode(value, f"var {name}")
     interpreter.decision.vars_changed = True
 
@@ -85,6 +97,8 @@ def set_vars(**values: Any) -> None:
     """Set several variables at once: all of them, or none if one cannot be stored."""
     interpreter = acting("set_vars").interpreter
     encode = interpreter.codec.encode
+    for name in values:
+        checked_text(name, "set_vars takes names, each one")
     interpreter.variables.update({n: encode(v, f"var {n}") for n, v in values.items()})
     interpreter.decision.vars_changed = True
 
@@ -100,8 +114,7 @@ def patched(change_id: str) -> bool:
     ...     yield check_fraud.call(order_id)
     """
     interpreter = acting("patched").interpreter
-    if not isinstance(change_id, str):
-        raise TypeError(f"patched takes a name of the change, not {change_id!r}")
+    checked_text(change_id, "patched takes a name of the change")
     return is_patched(interpreter, change_id)
 
 
@@ -131,8 +144,8 @@ def external(
     """
     interpreter = acting("external").interpreter
     limit = None if timeout is None else microseconds(timeout, "external(timeout=)")
-    if name is not None and not isinstance(name, str):
-        raise TypeError(f"external takes a name, not {name!r}")
+    if name is not None:
+        checked_text(name, "external takes a name")
     with interpreter.verb("external"):
         return Promise(PromiseState(interpreter, name, limit), type)
 
@@ -147,8 +160,9 @@ def on_signal(name: str, fn: Callable[[Any], Any], type: Any = Any) -> None:
     """
     coroutine = acting("on_signal")
     interpreter = coroutine.interpreter
-    if not isinstance(name, str) or not callable(fn):
-        raise TypeError(f"on_signal takes a name and a function, not {name!r}, {fn!r}")
+    checked_text(name, "on_signal takes a name")
+    if not callable(fn):
+        raise TypeError(f"on_signal takes a name and a function, not {fn!r}")
     if name in interpreter.handled:
         raise UsageError(f"on_signal({name!r}, …) was called before")
     if interpreter.signals.is_awaited(name):
@@ -177,7 +191,8 @@ def continue_as_new(*args: Any, **kwargs: Any) -> T:  # type: ignore[type-var]  
     interpreter = acting("continue_as_new").interpreter
     interpreter.definition.check_call(args, kwargs)
     marker: Any = ContinueAsNew(args, kwargs)
-    return marker  # type: ignore[no-any-return]
+    result: T = marker
+    return result
 
 
 @dataclass(frozen=True, slots=True)

@@ -25,6 +25,7 @@ from durable.errors import (
     InstanceAlreadyExists,
     InstanceNotFinished,
     UsageError,
+    WrongStatus,
 )
 from durable.events import (
     CancelRequested,
@@ -36,7 +37,8 @@ from durable.events import (
     dump,
 )
 from durable.handle import Handle
-from durable.model import EPOCH, FINISHED, Status, WorkerInfo, micros
+from durable.model import EPOCH, FINISHED, Status, WorkerInfo, checked_text, micros
+from durable.moments import checked_moment
 from durable.propagation import Propagators
 from durable.rerun import fork_of, retry_instance
 from durable.starting import Flow, flow_of, new_instance
@@ -125,12 +127,13 @@ class Client(Caller):
         if len(policies) > 1:
             raise UsageError(f"start_many takes one if_exists for all, not {sorted(policies)}")
         (policy,) = policies
-        created = self.repeat(lambda: self.store.create(rows, policy))
+        created = self._create(rows, policy)
         return [
             Handle(self, row.id, made, definition)
             for row, made, definition in zip(rows, created, definitions, strict=True)
         ]
 
+    @overload
     def signal_or_start(
         self,
         flow: WorkflowDefinition[..., T] | ConfiguredWorkflow[..., T],
@@ -138,31 +141,58 @@ class Client(Caller):
         signal: str,
         value: Any = None,
         **kwargs: Any,
-    ) -> Handle[T]:
+    ) -> Handle[T]: ...
+    @overload
+    def signal_or_start(
+        self,
+        flow: str,
+        *args: Any,
+        signal: str,
+        value: Any = None,
+        options: StartOptions,
+        **kwargs: Any,
+    ) -> Handle[Any]: ...
+    def signal_or_start(
+        self,
+        flow: Any,
+        *args: Any,
+        signal: str,
+        value: Any = None,
+        options: StartOptions | None = None,
+        **kwargs: Any,
+    ) -> Handle[Any]:
         """Signal an instance; if there is none with this id, start it with the signal in its
         inbox.  It is one or the other, however many callers there are.
 
-        flow: the workflow with an id, ``workflow.options(id=…)``. signal, value: as in
+        flow: the workflow with an id, ``workflow.options(id=…)``; or a name, with
+        ``options=durable.definitions.start_options(id=…)``. signal, value: as in
         `signal`. args, kwargs: of the workflow, if it is started. With
         ``if_exists="restart"`` one that has ended is started again, with the signal.
         Raises `InstanceFinished` if it has ended otherwise, and as `start` and `signal` do.
 
         >>> client.signal_or_start(cart.options(id="cart-7"), "7", signal="add", value="tea")
         """
-        name, options, definition = flow_of(flow)
+        name, own, definition = flow_of(flow)
+        if options is None:
+            options = own
+        elif definition is not None:
+            raise UsageError("options= is for a name: give workflow.options(…) instead")
         if options.id is None:
-            raise UsageError("signal_or_start needs an id: give workflow.options(id=…)")
+            raise UsageError(
+                "signal_or_start needs an id: give workflow.options(id=…), or with a name "
+                "options=start_options(id=…)"
+            )
         message_id, event = self._signal(signal, value)
         messages = [(message_id, event)]
         row = self._new(name, args, kwargs, options, definition, messages)
         while True:
-            made = self._create(row, "use")
+            (made,) = self._create([row], "use")
             if made.new:
                 break
             sent = self.send(Outgoing(row.id, message_id, event, uid=made.uid))
             if sent is Sent.FINISHED and options.if_exists == "restart":
                 try:
-                    made = self._create(row, "restart")
+                    (made,) = self._create([row], "restart")
                     break
                 except InstanceAlreadyExists:  # somebody else was quicker: it can be signalled
                     continue
@@ -180,10 +210,17 @@ class Client(Caller):
         definition: Flow | None,
     ) -> Handle[Any]:
         row = self._new(name, args, kwargs, options, definition)
-        return Handle(self, row.id, self._create(row, options.if_exists), definition)
+        return Handle(self, row.id, self._create([row], options.if_exists)[0], definition)
 
-    def _create(self, row: NewInstance, if_exists: str) -> Created:
-        return self.repeat(lambda: self.store.create([row], if_exists))[0]
+    def _create(self, rows: Sequence[NewInstance], if_exists: str) -> Sequence[Created]:
+        try:
+            return self.repeat(lambda: self.store.create(rows, if_exists))
+        except InstanceAlreadyExists as error:
+            if if_exists != "restart":
+                raise
+            raise InstanceAlreadyExists(
+                f"{error}, and has not ended: only one that has can be restarted"
+            ) from None
 
     def _new(
         self,
@@ -221,8 +258,7 @@ class Client(Caller):
 
     def _signal(self, name: str, value: Any) -> tuple[str, bytes]:
         """The id and the event of a new signal."""
-        if not isinstance(name, str):
-            raise TypeError(f"a signal has a name, not {name!r}")
+        checked_text(name, "a signal has a name")
         message_id = _token()
         payload = self.codec.encode(value, "value")
         return message_id, self._dump(SignalReceived(0, EPOCH, name, payload, message_id))
@@ -232,7 +268,7 @@ class Client(Caller):
 
         Raises `InstanceNotFound` or `InstanceFinished`.
         """
-        event = self._dump(CancelRequested(0, EPOCH, reason))
+        event = self._dump(CancelRequested(0, EPOCH, _text(reason)))
         check_sent(self.send(Outgoing(id, _token(), event, urgent=True)), id)
 
     def terminate(self, id: str, reason: str = "") -> None:
@@ -241,6 +277,7 @@ class Client(Caller):
         Its parent, if it has one, learns of it as of a failure; its children end as their
         ``parent_close`` says. Raises `InstanceNotFound` or `InstanceFinished`.
         """
+        reason = _text(reason)
         instance, now, token = self.instance(id), self.repeat(self.store.now), _token()
         event = dump(WorkflowTerminated(0, EPOCH, reason), now)
         answer, parent = None, instance.parent
@@ -255,24 +292,24 @@ class Client(Caller):
         """Let an instance rest: what its running activities give is kept, signals and what
         falls due wait, until it is resumed.
 
-        Raises `UsageError` if it is paused, `InstanceNotFound` or `InstanceFinished`.
+        Raises `WrongStatus` if it is paused, `InstanceNotFound` or `InstanceFinished`.
         """
         token, event = _token(), self._dump(Paused(0, EPOCH))
         sent = self.repeat(lambda: self.store.pause(id, token, event))
         if sent is Sent.REFUSED:
-            raise UsageError(f"instance {id!r} is paused already")
+            raise WrongStatus(f"instance {id!r} is paused already")
         check_sent(sent, id)
 
     def resume(self, id: str) -> None:
         """Let a paused instance go on.
 
-        Raises `UsageError` if it is not paused, `InstanceNotFound` or `InstanceFinished`.
+        Raises `WrongStatus` if it is not paused, `InstanceNotFound` or `InstanceFinished`.
         """
         token, event = _token(), self._dump(Resumed(0, EPOCH))
         sent = self.repeat(lambda: self.store.resume(id, token, event))
         if sent is Sent.REFUSED:
             status = self.instance(id).status
-            raise UsageError(f"instance {id!r} is {status}: only a paused one can be resumed")
+            raise WrongStatus(f"instance {id!r} is {status}: only a paused one can be resumed")
         check_sent(sent, id)
 
     def retry(self, id: str) -> None:
@@ -284,7 +321,7 @@ class Client(Caller):
         again; anything else is applied again, perhaps by better code.  A cancelled one goes
         on as if it had not been.  Children that failed or were cancelled are retried first.
 
-        Raises `InstanceNotFound`, or `UsageError` naming the status of any other instance.
+        Raises `InstanceNotFound`, or `WrongStatus` naming the status of any other instance.
         """
         retry_instance(self, id)
 
@@ -302,7 +339,7 @@ class Client(Caller):
         >>> client.fork("order-1", at=5, id="order-1-again")
         """
         row = fork_of(self, source, at, id, run)
-        return Handle(self, row.id, self._create(row, "raise"), None)
+        return Handle(self, row.id, self._create([row], "raise")[0], None)
 
     def complete(self, token: str, value: Any = None) -> None:
         """Give a promise (``external()``), or an activity that is to be completed later, its
@@ -342,10 +379,12 @@ class Client(Caller):
         status: only these (finished) statuses. batch: instances in one transaction.
         """
         statuses = _statuses(status) or tuple(FINISHED)
+        if batch < 1:
+            raise UsageError(f"batch={batch} must be at least 1")
         unfinished = [s for s in statuses if not s.finished]
         if unfinished:
             raise UsageError(f"purge deletes what has ended; {unfinished[0]} has not")
-        before = micros(_aware(finished_before, "finished_before"))
+        before = micros(checked_moment(finished_before, "finished_before"))
         total = 0
         while True:
             count = self.repeat(lambda: self.store.purge(before, statuses, batch))
@@ -390,8 +429,8 @@ class Client(Caller):
             _statuses(status),
             queue,
             tag,
-            None if since is None else micros(_aware(since, "since")),
-            None if until is None else micros(_aware(until, "until")),
+            None if since is None else micros(checked_moment(since, "since")),
+            None if until is None else micros(checked_moment(until, "until")),
             search,
             limit,
             cursor,
@@ -429,6 +468,10 @@ class Client(Caller):
         return self.repeat(self.store.workers)
 
 
+def _text(reason: str) -> str:
+    return "" if reason == "" else checked_text(reason, "reason= takes text")
+
+
 def _token() -> str:
     """What makes a repeated call harmless."""
     return os.urandom(16).hex()
@@ -442,9 +485,3 @@ def _statuses(status: Any) -> tuple[Status, ...]:
         return tuple(Status(s) for s in given)
     except ValueError as error:
         raise UsageError(f"{error}; there are {', '.join(Status)}") from None
-
-
-def _aware(value: datetime, what: str) -> datetime:
-    if not isinstance(value, datetime) or value.tzinfo is None:
-        raise ValueError(f"{what} takes an aware datetime, not {value!r}")
-    return value

@@ -11,7 +11,7 @@ Every command can be yielded in two ways: ``x = yield command`` and
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Generator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from datetime import datetime
 from functools import cached_property, lru_cache
@@ -64,7 +64,7 @@ class Command(_Base[T_co]):
             coroutine = running.get()
             if coroutine is not None and not coroutine.resumed_by(self):
                 raise TypeError(f"{self} cannot be iterated: write `yield {self}`")
-        return value  # type: ignore[no-any-return]
+        return value  # type: ignore[no-any-return]  # what the engine sends is not typed
 
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, Command):
@@ -75,10 +75,11 @@ class Command(_Base[T_co]):
             return NotImplemented
         return type(self) is type(other) and self._key() == other._key()
 
-    __hash__ = None  # type: ignore[assignment]
+    __hash__ = None  # type: ignore[assignment]  # Python's way to have no hash
 
     def _key(self) -> Any:
-        return [getattr(self, f.name) for f in fields(self) if f.compare]  # type: ignore[arg-type]
+        own = fields(self)  # type: ignore[arg-type]  # all that come here are dataclasses
+        return [getattr(self, f.name) for f in own if f.compare]
 
     def __str__(self) -> str:
         return repr(self)
@@ -104,6 +105,25 @@ def made(command: T, depth: int = 2) -> T:
     if coroutine is not None:
         coroutine.made(command, sys._getframe(depth))
     return command
+
+
+def parts(command: Any) -> Iterator[Any]:
+    """A command and, each once, all that it is made of, in order; not recursive."""
+    todo, seen = [command], {id(command)}
+    while todo:
+        one = todo.pop()
+        yield one
+        for inner in reversed(members(one)):
+            if id(inner) not in seen:
+                seen.add(id(inner))
+                todo.append(inner)
+
+
+def members(command: Any) -> tuple[Command[Any], ...]:
+    """The commands that a command is made of, one level down."""
+    if isinstance(command, (Gather, Race)):
+        return command.commands
+    return (command.command,) if isinstance(command, WithTimeout) else ()
 
 
 ON_CANCEL = ("wait", "request", "abandon")
@@ -345,7 +365,8 @@ class Task(Command[T_co]):
 
     def result(self) -> T_co:
         """Its result; raises what it raised, or `UsageError` if it has not ended."""
-        return self._coroutine.result()  # type: ignore[no-any-return]
+        value: T_co = self._coroutine.result()
+        return value
 
     def cancel(self) -> None:
         """Raise `Cancelled` at each of its yields from now on; nothing if it has ended."""
@@ -356,7 +377,7 @@ class Task(Command[T_co]):
             return self is other
         return super().__eq__(other)
 
-    __hash__ = object.__hash__  # type: ignore[assignment]
+    __hash__ = object.__hash__  # type: ignore[assignment]  # its base has none
 
     def __repr__(self) -> str:
         return f"<Task {self.name}>"
@@ -387,7 +408,7 @@ class Promise(Command[T_co]):
             return self is other
         return super().__eq__(other)
 
-    __hash__ = object.__hash__  # type: ignore[assignment]
+    __hash__ = object.__hash__  # type: ignore[assignment]  # its base has none
 
     def __repr__(self) -> str:
         return f"<Promise {self._state.name}>"

@@ -13,6 +13,7 @@ from typing import Any, ClassVar, Generic, ParamSpec, TypeVar
 from durable.codec import Codec
 from durable.errors import PayloadError
 from durable.hints import rebuild
+from durable.model import checked_text
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -28,7 +29,11 @@ class Definition(Generic[P, T]):
         if not callable(fn):
             raise TypeError(f"@{self.kind} decorates a function, not {fn!r}")
         self.fn = fn
-        self.name = name or default_name(fn)
+        self.name = (
+            default_name(fn)
+            if name is None
+            else checked_text(name, f"@{self.kind}(name=) takes a name")
+        )
         update_wrapper(self, fn)  # type: ignore[arg-type]  # its __call__ is the subclass's
         try:
             self.signature = inspect.signature(fn)

@@ -38,7 +38,8 @@ from durable.commands import (
 from durable.current import running
 from durable.decorated import POSITIONAL, Definition, check_names, default_name, positional
 from durable.errors import UsageError
-from durable.model import ParentClose, checked_id
+from durable.model import ParentClose, checked_id, checked_text
+from durable.moments import checked_moment
 from durable.retry import Duration, Retry, seconds
 
 P = ParamSpec("P")
@@ -97,9 +98,10 @@ class ActivityDefinition(Definition[P, Any], Generic[P, R]):
             raise class_method_error(self.name)
         if obj is None or self.owner is None:
             return self
-        bound: Any = copy(self)
-        bound.fn = bound.__wrapped__ = MethodType(self.fn, obj)
-        return bound  # type: ignore[no-any-return]
+        method: Any = copy(self)
+        method.fn = method.__wrapped__ = MethodType(self.fn, obj)
+        bound: ActivityDefinition[Any, R] = method
+        return bound
 
     @property
     def unbound(self) -> bool:
@@ -112,7 +114,8 @@ class ActivityDefinition(Definition[P, Any], Generic[P, R]):
                 f"activity {self.name} was called inside a workflow, where it would run again "
                 f"in every replay: write `yield {self.name}.call(…)`"
             )
-        return self.fn(*args, **kwargs)  # type: ignore[no-any-return]
+        value: R = self.fn(*args, **kwargs)
+        return value
 
     @overload  # an `async def`
     def call(
@@ -183,9 +186,9 @@ class WorkflowDefinition(Definition[P, T]):
             )
         if self.name == "<lambda>":
             raise TypeError("a lambda cannot be a workflow: it has no name; write a function")
-        if isinstance(version, bool) or not isinstance(version, int) or version < 1:
-            raise UsageError(f"@workflow(version={version!r}) takes a whole number from 1")
-        self.version = version
+        self.version = _checked_version(version, "@workflow(version=)")
+        if queue is not None:
+            checked_text(queue, "queue= takes a name")
         self.queue = queue
         self.timeout = None if timeout is None else limit(timeout, "timeout")
         if retry is not None and not isinstance(retry, Retry):
@@ -193,7 +196,8 @@ class WorkflowDefinition(Definition[P, T]):
         self.retry = retry
 
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> Workflow[T]:
-        return self.fn(*args, **kwargs)  # type: ignore[no-any-return]
+        generator: Workflow[T] = self.fn(*args, **kwargs)
+        return generator
 
     def call(self, *args: P.args, **kwargs: P.kwargs) -> ChildCall[T]:
         """A command that runs the workflow as a child; its result is what it returns.
@@ -286,8 +290,6 @@ class ConfiguredWorkflow(Generic[P, T]):
                 f"if_exists={settings.if_exists!r} is for a client; a child whose id is in use "
                 "raises InstanceAlreadyExists at its yield"
             )
-        if settings.id is not None:
-            checked_id(settings.id)
         definition.check_call(args, kwargs)
         return made(ChildCall(definition.name, args, kwargs, settings, definition))
 
@@ -395,8 +397,8 @@ def activity_options(base: ActivityOptions, **overrides: Any) -> ActivityOptions
     if isinstance(crashes, bool) or not isinstance(crashes, int) or crashes < 1:
         raise UsageError(f"max_crashes={crashes!r} must be a whole number from 1")
     queue = overrides.get("queue", base.queue)
-    if queue is not None and (not isinstance(queue, str) or not queue):
-        raise UsageError(f"queue={queue!r} must be a name that is not empty, or None")
+    if queue is not None:
+        checked_text(queue, "queue= takes a name")
     return replace(base, **overrides)
 
 
@@ -409,12 +411,19 @@ def start_options(**options: Any) -> StartOptions:
         options["delay"] = seconds(options["delay"], "delay=")
         if options.get("start_at") is not None:
             raise UsageError("give delay= or start_at=, not both")
-    start_at = options.get("start_at")
-    if start_at is not None and (not isinstance(start_at, datetime) or start_at.tzinfo is None):
-        raise ValueError(f"start_at={start_at!r} must be an aware datetime")
+    if options.get("start_at") is not None:
+        checked_moment(options["start_at"], "start_at=")
+    if options.get("id") is not None:
+        checked_id(options["id"])
+    if options.get("queue") is not None:
+        checked_text(options["queue"], "queue= takes a name")
+    if options.get("version") is not None:
+        _checked_version(options["version"], "version=")
     if isinstance(options.get("tags"), str):
         raise TypeError("tags= takes a list of strings")
-    options["tags"] = tuple(options.get("tags") or ())
+    tags = options["tags"] = tuple(options.get("tags") or ())
+    for tag in tags:
+        checked_text(tag, "tags= takes texts, each one")
     if not isinstance(options.get("retry", MISSING), (Retry, type(None), type(MISSING))):
         raise TypeError(f"retry= takes a Retry or None, not {options['retry']!r}")
     if options.get("timeout") is not None:
@@ -430,6 +439,12 @@ def limit(value: Duration, name: str) -> float:
     if found == 0:
         raise ValueError(f"{name}= must be more than 0 seconds")
     return found
+
+
+def _checked_version(value: Any, what: str) -> int:
+    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+        raise UsageError(f"{what} takes a whole number from 1, not {value!r}")
+    return value
 
 
 def _parent_close(value: Any) -> ParentClose:

@@ -10,6 +10,8 @@ from __future__ import annotations
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
+from durable.moments import checked_moment
+
 if TYPE_CHECKING:
     from durable.failure import Failure
 
@@ -21,6 +23,7 @@ __all__ = [
     "ChildWorkflowError",
     "DurableError",
     "ForgottenYield",
+    "HistoryTooLong",
     "InstanceAlreadyExists",
     "InstanceFinished",
     "InstanceNotFinished",
@@ -30,6 +33,7 @@ __all__ = [
     "PayloadError",
     "PermanentError",
     "PromiseError",
+    "RemoteFailure",
     "ResultTimeout",
     "RetryLater",
     "SideEffectError",
@@ -40,6 +44,7 @@ __all__ = [
     "WorkflowCancelledError",
     "WorkflowError",
     "WorkflowTerminatedError",
+    "WrongStatus",
 ]
 
 
@@ -49,6 +54,10 @@ class DurableError(Exception):
 
 class UsageError(DurableError):
     """The library was used in a way that cannot work; the message names the fix."""
+
+
+class WrongStatus(UsageError):
+    """The instance is in a status in which this is not possible; the message names it."""
 
 
 class PayloadError(DurableError):
@@ -136,6 +145,11 @@ class NonDeterminismError(DurableError):
     """The code of a workflow does not issue the commands that its history has."""
 
 
+class HistoryTooLong(DurableError):
+    """The history of a run has more events than it may have (``max_history`` of the worker):
+    its instance is blocked."""
+
+
 class TimeoutExpired(DurableError):
     """Something did not end in time.
 
@@ -164,7 +178,8 @@ class RetryLater(DurableError):
     ``at`` an aware datetime.
 
     It counts in ``current_activity().attempt``, but not towards ``max_attempts``.
-    Raises `UsageError` unless exactly one of the two is given.
+    Raises `UsageError` unless exactly one of the two is given, `ValueError` for a moment
+    outside the years 1 to 9999 in UTC.
 
     >>> raise RetryLater(delay=30)
     """
@@ -176,6 +191,8 @@ class RetryLater(DurableError):
             raise UsageError("RetryLater takes delay= or at=, one of them")
         if at is not None and (not isinstance(at, datetime) or at.tzinfo is None):
             raise UsageError(f"RetryLater(at={at!r}) must be an aware datetime")
+        if at is not None:
+            checked_moment(at, "RetryLater(at=)")
         if delay is not None:
             number = delay.total_seconds() if isinstance(delay, timedelta) else delay
             if isinstance(number, bool) or not isinstance(number, (int, float)):

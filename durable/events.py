@@ -205,6 +205,7 @@ class WorkflowStarted(Event):
     python: version of the Python that ran the first step.
     attempt: from 1, of the workflow under its retry policy.
     deadline_at: when its time is up; None if it has no timeout.
+    vars: those that earlier runs have set (by name), or None.
     parent: [id, run, command] of who started it, or None.
     """
 
@@ -221,6 +222,7 @@ class WorkflowStarted(Event):
     python: str = ""
     attempt: int = 1
     deadline_at: datetime | None = None
+    vars: Any = None
     payloads = ("args", "kwargs", "memo")
     moments = ("deadline_at",)
 
@@ -381,8 +383,18 @@ def _getter(cls: type[Event]) -> Callable[[Event], Any]:
     if not names:
         return lambda event: ()
     if len(names) == 1:
-        return lambda event, get=attrgetter(names[0]): (get(event),)  # type: ignore[misc]
+        only = attrgetter(names[0])
+        return lambda event: (only(event),)
     return attrgetter(*names)
+
+
+BEGIN_AGAIN = frozenset({Retried, Forked})
+"""The events that end what was copied from an earlier run, or from another instance."""
+
+
+def kind_of(data: bytes) -> type[Event] | None:
+    """The class of an encoded event, without decoding it: its number is the third byte."""
+    return KINDS.get(data[2]) if len(data) > 2 else None
 
 
 _DEADLINE = [f.name for f in fields(WorkflowStarted)].index("deadline_at") - 2
@@ -435,6 +447,8 @@ def decoded(event: Event, decode: Callable[[bytes], Any]) -> Event:
     if "kwargs" in event.payloads:
         changes["args"] = tuple(changes.get("args") or ())
         changes["kwargs"] = changes.get("kwargs") or {}
+    if isinstance(event, WorkflowStarted):
+        changes["vars"] = {name: decode(value) for name, value in (event.vars or {}).items()}
     error = getattr(event, "error", None)
     if isinstance(error, list):
         changes["error"] = Failure.from_data(error, decode)

@@ -79,7 +79,7 @@ class Failure:
             types=tuple(type_name(t) for t in type(error).__mro__ if t is not object),
             traceback=_clean(_traceback(error))[-MAX_TRACEBACK:],
             cause=inner,
-            details=getattr(error, "details", None),
+            details=_details(error),
         )
 
     def to_data(self, encode: Callable[[Any], bytes]) -> list[Any]:
@@ -122,6 +122,15 @@ def _traceback(error: BaseException) -> str:
     frames = traceback.extract_tb(error.__traceback__)
     users = [frame for frame in frames if not frame.filename.startswith(PACKAGE)]
     return "".join(traceback.format_list(users))
+
+
+def _details(error: BaseException) -> Any:
+    """What it carries as ``details``, if that can be had and is no method."""
+    try:
+        details = getattr(error, "details", None)
+        return None if callable(details) else details
+    except Exception:
+        return None
 
 
 def _text(error: BaseException) -> str:

@@ -11,6 +11,7 @@ from durable.definitions import WorkflowDefinition
 from durable.errors import (
     InstanceNotFound,
     ResultTimeout,
+    UsageError,
     WorkflowCancelledError,
     WorkflowError,
     WorkflowTerminatedError,
@@ -75,10 +76,8 @@ class Handle(Generic[T]):
             left = None if end is None else end - time.monotonic()
             if left is not None and left <= 0:
                 why = f": {instance.reason}" if instance.reason else ""
-                raise ResultTimeout(
-                    f"instance {self.id!r} is {instance.status}{why}; it did not end within "
-                    f"{timeout:g} s"
-                )
+                ended = f"did not end within {timeout:g} s" if timeout else "has not ended"
+                raise ResultTimeout(f"instance {self.id!r} is {instance.status}{why}; it {ended}")
             self.client.repeat(partial(store.wait, mark, left))
 
     def _outcome(self, instance: Instance) -> T:
@@ -143,9 +142,15 @@ class Handle(Generic[T]):
         return variables(self._instance(), self.client.codec)
 
     def history(self, run: int | None = None) -> list[Event]:
-        """The events of a run (the present one, if None), decoded."""
+        """The events of a run (the present one, if None), decoded.
+
+        Raises `UsageError` if there is no such run.
+        """
         instance = self._instance()
-        _, events = self.client.events(instance.uid, run or instance.run)
+        run = instance.run if run is None else run
+        if not 1 <= run <= instance.run:
+            raise UsageError(f"instance {self.id!r} has runs 1 to {instance.run}, and no run {run}")
+        _, events = self.client.events(instance.uid, run)
         return [decoded(event, self.client.codec.decode) for event in events]
 
     def children(self) -> list[Handle[Any]]:

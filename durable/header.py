@@ -21,8 +21,9 @@ class Header:
     retry, timeout: given at the start, in place of the definition's; ``has_retry`` tells
     ``retry=None`` (no retries) from nothing given. context: what is propagated (a payload).
     carried: encoded events of the run before that this one applies first (signals that
-    nobody had read, a cancel). attempt: from 1, under the retry policy. version: that the
-    start asked for; None lets each run take the highest that its first worker has.
+    nobody had read, a cancel); of a run that has ended, those that came too late for it.
+    attempt: from 1, under the retry policy. version: that the start asked for; None lets
+    each run take the highest that its first worker has.
     """
 
     retry: Retry | None = None
@@ -33,9 +34,9 @@ class Header:
     attempt: int = 1
     version: int | None = None
 
-    def dump(self) -> bytes | None:
-        """The stored form; None for a header that says nothing."""
-        if self == _EMPTY:
+    def dump(self, empty: bool = False) -> bytes | None:
+        """The stored form; None for a header that says nothing, unless ``empty`` is given."""
+        if self == _EMPTY and not empty:
             return None
         retry = None if self.retry is None else self.retry.to_data()
         data: bytes = msgpack.packb(

@@ -46,6 +46,25 @@ def checked_id(id: str) -> str:
     return id
 
 
+def checked_text(value: str, what: str) -> str:
+    """The text, if it can stand in a row or an event: not empty, no NUL, valid in UTF-8.
+
+    what: begins the message of the error: "wait_signal takes a name".
+    """
+    if not isinstance(value, str):
+        raise TypeError(f"{what}, not {value!r}")
+    if not value:
+        raise UsageError(f"{what} that is not empty, not ''")
+    if "\0" in value:
+        raise UsageError(f"{what} without a NUL, not {value!r}")
+    if not value.isascii():
+        try:
+            value.encode()
+        except UnicodeEncodeError as error:
+            raise UsageError(f"{what} that is valid text, not {value!r}: {error.reason}") from None
+    return value
+
+
 class Status(StrEnum):
     """Where an instance is in its life."""
 

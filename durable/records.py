@@ -210,8 +210,9 @@ class NextRun:
     """The run that follows in the same instance: history and inbox begin anew.
 
     What was for the run before goes (its tasks, its messages for that run); what waits for
-    any run stays (if ``start_at`` is later there must be none: it would wait, too).  version: None lets the next worker choose. history: events that the run
-    begins with. messages: (message id, event) for this run, put in its inbox.
+    any run stays (but the step must have taken all if ``start_at`` is later).  version: None
+    lets the next worker choose. history: events that the run begins with. messages:
+    (message id, event) for this run, put in its inbox.
     """
 
     args: bytes
@@ -253,6 +254,7 @@ class End:
     those in the row and gives the instance back; or empty if messages may still wake it.
     reply: the encoded event for the parent, if there is one; it goes to the parent's run that
     the child has in its row, under the message id ``child:<uid, in hex>:<run>`` of the child.
+    header: replaces that of the instance, if not None.
     """
 
     status: Status
@@ -262,6 +264,7 @@ class End:
     failure: bytes | None = None
     unread: tuple[str, ...] = ()
     reply: bytes | None = None
+    header: bytes | None = None
 
 
 @dataclass(slots=True)

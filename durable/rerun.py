@@ -14,7 +14,7 @@ from functools import partial
 
 from durable.caller import Caller, check_sent
 from durable.closing import promise_id
-from durable.errors import UsageError
+from durable.errors import UsageError, WrongStatus
 from durable.events import (
     ChildFailed,
     Event,
@@ -56,9 +56,9 @@ def retry_instance(caller: Caller, id: str) -> None:
     check_sent(sent, id)
 
 
-def _cannot(instance: Instance) -> UsageError:
+def _cannot(instance: Instance) -> WrongStatus:
     instead = _INSTEAD.get(instance.status, "it goes on by itself")
-    return UsageError(
+    return WrongStatus(
         f"instance {instance.id!r} is {instance.status}; only one that failed, was cancelled "
         f"or is blocked can be retried: {instead}"
     )
@@ -72,15 +72,17 @@ def _next_run(caller: Caller, instance: Instance, token: str) -> NextRun:
     now = caller.repeat(caller.store.now)
     header = Header.load(instance.header)
     messages = []
+    late = header.carried  # for the run that ended, and too late for it
     if cut:
         messages.append((f"{token}:retried", dump(Retried(0, EPOCH, instance.run), now)))
-        # What the run was to begin with stands in its history.
         header = replace(header, carried=())
     for event in again:
         message_id = f"{token}:{event.seq}"
         if isinstance(event, PromiseCompleted):
             message_id = promise_id(_token_of(events, event.command), instance.run + 1)
         messages.append((message_id, stored[event.seq]))
+    if cut:
+        messages += [(f"{token}:late:{place}", data) for place, data in enumerate(late)]
     return NextRun(
         instance.args,
         instance.kwargs,

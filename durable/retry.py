@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Sequence, Set
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
@@ -50,7 +50,7 @@ class Retry:
     non_retryable: exception classes, or qualified names of classes, that end it at once;
         subclasses count.
 
-    Raises `UsageError` for values that make no sense.
+    Raises `UsageError` for values that make no sense, `TypeError` for wrong types.
     """
 
     max_attempts: int | None = 3
@@ -62,18 +62,23 @@ class Retry:
     non_retryable: Sequence[type[BaseException] | str] = ()
 
     def __post_init__(self) -> None:
-        if self.max_attempts is not None and self.max_attempts < 1:
-            raise UsageError(f"Retry(max_attempts={self.max_attempts}) must be at least 1")
+        attempts = self.max_attempts
+        if attempts is not None:
+            if isinstance(attempts, bool) or not isinstance(attempts, int):
+                raise TypeError(
+                    f"Retry(max_attempts=) takes a whole number, or None, not {attempts!r}"
+                )
+            if attempts < 1:
+                raise UsageError(f"Retry(max_attempts={attempts}) must be at least 1")
         for name in ("first_delay", "max_delay", "total_timeout"):
             value = getattr(self, name)
             if value is not None:
                 object.__setattr__(self, name, seconds(value, f"Retry({name}=)"))
-        if not self.backoff >= 1:
-            raise UsageError(f"Retry(backoff={self.backoff}) must be at least 1")
-        if not 0 <= self.jitter <= 1:
+        if not 1 <= _number(self.backoff, "backoff") < math.inf:
+            raise UsageError(f"Retry(backoff={self.backoff}) must be at least 1, and finite")
+        if not 0 <= _number(self.jitter, "jitter") <= 1:
             raise UsageError(f"Retry(jitter={self.jitter}) must be between 0 and 1")
-        names = tuple(n if isinstance(n, str) else type_name(n) for n in self.non_retryable)
-        object.__setattr__(self, "non_retryable", names)
+        object.__setattr__(self, "non_retryable", _names(self.non_retryable))
 
     def delay(self, attempt: int, types: Sequence[str], unit: float) -> float | None:
         """Seconds to wait after the failure of an attempt, or None when it was the last.
@@ -109,6 +114,34 @@ class Retry:
     @classmethod
     def from_data(cls, data: Sequence[Any]) -> Retry:
         return cls(*data)
+
+
+def _number(value: object, name: str) -> float:
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        raise TypeError(f"Retry({name}=) takes a number, not {value!r}")
+    return value
+
+
+def _names(given: object) -> tuple[str, ...]:
+    """The names of the classes in ``non_retryable``."""
+    if isinstance(given, (str, type)):
+        one = repr(given) if isinstance(given, str) else given.__name__
+        raise TypeError(f"Retry(non_retryable=) takes several: write non_retryable=({one},)")
+    if not isinstance(given, (Sequence, Set)):
+        raise TypeError(
+            "Retry(non_retryable=) takes a tuple, such as non_retryable=(ValueError,), "
+            f"not {given!r}"
+        )
+    return tuple(n if isinstance(n, str) and n else _class_name(n) for n in given)
+
+
+def _class_name(item: object) -> str:
+    if isinstance(item, type) and issubclass(item, BaseException):
+        return type_name(item)
+    raise TypeError(
+        "Retry(non_retryable=) takes exception classes, or their names, such as "
+        f"non_retryable=(ValueError,); {item!r} is neither"
+    )
 
 
 ONCE = Retry(max_attempts=1)

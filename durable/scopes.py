@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Literal, Self
 
 from durable.current import acting, running
 from durable.errors import Cancelled, TimeoutExpired, UsageError
+from durable.interpreter.limits import check_room
 from durable.interpreter.scopes import Scope, ScopeTimer
 from durable.retry import Duration, microseconds
 
@@ -120,6 +121,10 @@ class _Timeout(_Transparent):
     def __init__(self, limit: int) -> None:
         super().__init__()
         self._limit = limit
+
+    def __enter__(self) -> Self:
+        check_room(acting(self._verb).interpreter)  # before the scope stands in the tree
+        return super().__enter__()
 
     def _entered(self, interpreter: Interpreter, scope: Scope) -> None:
         with interpreter.verb("this scope"):

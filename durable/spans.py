@@ -8,6 +8,7 @@ the workflow's clock.  It is no event of the history.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -49,6 +50,20 @@ def _report(
         from opentelemetry import trace
     except ImportError:
         return
+    try:
+        _made(trace, interpreter, name, began, attributes, error)
+    except Exception as broken:  # of the tracer: no business of the workflow
+        interpreter.log(logging.WARNING, "span %r was lost: %r", name, broken)
+
+
+def _made(
+    trace: Any,
+    interpreter: Any,
+    name: str,
+    began: int,
+    attributes: dict[str, Any],
+    error: BaseException | None,
+) -> None:
     own = {
         "durable.instance": interpreter.instance_id,
         "durable.run": interpreter.run,

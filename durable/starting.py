@@ -16,10 +16,9 @@ from durable.definitions import (
 )
 from durable.errors import UsageError
 from durable.header import Header
-from durable.model import DEFAULT_QUEUE, checked_id, micros
+from durable.model import DEFAULT_QUEUE, checked_text, micros
+from durable.retry import microseconds
 from durable.store import NewInstance
-
-_MICROS = 1_000_000
 
 Flow = WorkflowDefinition[..., Any]
 
@@ -55,47 +54,41 @@ def new_instance(
     """
     if options.parent_close is not None:
         raise UsageError("parent_close= is for a child: what a client starts has no parent")
-    _check_name(name, "a workflow's name")
-    for text, what in ((options.queue, "a queue"), *((tag, "a tag") for tag in options.tags)):
-        if text is not None:
-            _check_name(text, what)
+    checked_text(name, "a workflow has a name")
     entropy = os.urandom(26)  # at once: each call costs as much as all the rest
     uid = new_uid(now, entropy[:10])
     return NewInstance(
         uid,
-        uid.hex() if options.id is None else checked_id(options.id),
+        uid.hex() if options.id is None else options.id,
         entropy[10:],
         name,
         options.version,
         options.queue or (definition and definition.queue) or DEFAULT_QUEUE,
         codec.encode(list(args), "args"),
         codec.encode(kwargs, "kwargs") if kwargs else None,
-        _start_at(options, now),
+        start_at(options, now),
         None if options.memo is None else codec.encode(options.memo, "memo"),
         options.tags,
-        header=_header(options, context).dump(),
+        header=header(options, context),
         messages=messages,
     )
 
 
-def _start_at(options: StartOptions, now: int) -> int:
+def start_at(options: StartOptions, now: int) -> int:
+    """The first moment at which a worker may look at it."""
     if options.delay is not None:
-        return now + int(options.delay * _MICROS)
+        return now + microseconds(options.delay, "delay=")
     return now if options.start_at is None else max(now, micros(options.start_at))
 
 
-def _header(options: StartOptions, context: bytes | None) -> Header:
+def header(options: StartOptions, context: bytes | None) -> bytes | None:
+    """The stored header. context: what is carried to it (a payload)."""
     given = options.retry is not MISSING
     retry = options.retry if given else None
-    return Header(retry, given, options.timeout, context, version=options.version)
+    return Header(retry, given, options.timeout, context, version=options.version).dump()
 
 
 def new_uid(now: int, entropy: bytes) -> bytes:
     """16 bytes: milliseconds, then 10 random bytes, so that neighbours in time are
     neighbours in every index (as in a UUID of version 7, RFC 9562)."""
     return (now // 1000).to_bytes(6, "big") + entropy
-
-
-def _check_name(name: str, what: str) -> None:
-    if not isinstance(name, str) or not name:
-        raise UsageError(f"{what} is a text that is not empty, not {name!r}")

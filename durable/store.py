@@ -82,8 +82,6 @@ from durable.records import (
     TaskKey,
     Unavailable,
     Verdict,
-    refused,
-    refused_also,
 )
 
 __all__ = [
@@ -116,8 +114,6 @@ __all__ = [
     "UNKNOWN",
     "Unavailable",
     "Verdict",
-    "refused",
-    "refused_also",
 ]
 
 

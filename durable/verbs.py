@@ -25,8 +25,11 @@ from durable.commands import (
     WithTimeout,
     made,
     mistake,
+    parts,
 )
 from durable.errors import UsageError
+from durable.model import checked_text
+from durable.moments import checked_moment
 from durable.retry import Duration, microseconds
 
 A = TypeVar("A")
@@ -51,12 +54,11 @@ def sleep(duration: Duration) -> Request[None]:
 
 
 def sleep_until(due_at: datetime) -> Request[None]:
-    """Wait until a moment: an aware datetime. One that is past is due at once."""
-    if not isinstance(due_at, datetime):
-        raise TypeError(f"sleep_until takes a datetime, not {due_at!r}")
-    if due_at.tzinfo is None or due_at.utcoffset() is None:
-        raise ValueError(f"sleep_until takes an aware datetime; {due_at!r} has no time zone")
-    return made(SleepUntil(due_at))
+    """Wait until a moment: an aware datetime. One that is past is due at once.
+
+    Raises `ValueError` without a time zone, and outside the years 1 to 9999 in UTC.
+    """
+    return made(SleepUntil(checked_moment(due_at, "sleep_until")))
 
 
 @overload
@@ -70,16 +72,15 @@ def wait_signal(name: str, type: Any = Any) -> Request[Any]:
 
     type: a type hint by which the value is rebuilt.
     """
-    if not isinstance(name, str):
-        raise TypeError(f"wait_signal takes a name, not {name!r}")
+    checked_text(name, "wait_signal takes a name")
     return made(WaitSignal(name, type))
 
 
 def send_signal(instance_id: str, name: str, value: Any = None) -> Request[None]:
     """Send a signal to another instance. Raises, when yielded, `InstanceNotFound` or
     `InstanceFinished`."""
-    if not isinstance(instance_id, str) or not isinstance(name, str):
-        raise TypeError(f"send_signal takes an id and a name, not {instance_id!r}, {name!r}")
+    checked_text(instance_id, "send_signal takes an id")
+    checked_text(name, "send_signal takes a name")
     return made(SendSignal(instance_id, name, value))
 
 
@@ -166,6 +167,7 @@ def gather(*commands: Any, return_exceptions: bool = False, **named: Any) -> Req
 
     >>> a, b = yield gather(fetch.call(1), fetch.call(2))
     """
+    _check_reserved(return_exceptions, "return_exceptions", "gather")
     if commands and named:
         raise UsageError("gather takes commands or named commands, not both")
     every = commands or tuple(named.values())
@@ -208,8 +210,8 @@ def race(
     >>> answer = yield race(approved=wait_signal("approve"), expired=sleep(3600))
     >>> answer.name, answer.value
     """
-    if isinstance(default, Command):
-        raise UsageError("the name `default` is reserved in race: give the command another name")
+    _check_reserved(default, "default", "race")
+    _check_reserved(return_exceptions, "return_exceptions", "race")
     every = (*commands, *named.values())
     if not every:
         raise ValueError("race() of nothing would never end")
@@ -221,6 +223,11 @@ def race(
 
 
 # -- checks -----------------------------------------------------------------------------
+
+
+def _check_reserved(value: object, name: str, verb: str) -> None:
+    if isinstance(value, Command):
+        raise UsageError(f"the name `{name}` is reserved in {verb}: give the command another name")
 
 
 def _check_commands(commands: tuple[Any, ...], verb: str) -> None:
@@ -236,15 +243,12 @@ def _check_commands(commands: tuple[Any, ...], verb: str) -> None:
 
 
 def _check_ready(commands: tuple[Any, ...]) -> None:
-    for command in commands:
-        if isinstance(command, (ActivityCall, ChildCall, Sleep, SleepUntil, SendSignal)):
-            raise UsageError(
-                f"race(default=) does not wait, so {command} could never be ready; leave it out"
-            )
-        if isinstance(command, (Gather, Race)):
-            _check_ready(command.commands)
-        if isinstance(command, WithTimeout):
-            _check_ready((command.command,))
+    for one in commands:
+        for command in parts(one):
+            if isinstance(command, (ActivityCall, ChildCall, Sleep, SleepUntil, SendSignal)):
+                raise UsageError(
+                    f"race(default=) does not wait, so {command} could never be ready; leave it out"
+                )
 
 
 def _return_hint(fn: Any) -> Any:

@@ -15,6 +15,7 @@ from durable.events import ActivityFailed, load
 from durable.failure import Failure
 from durable.header import Header
 from durable.model import Instance, Parent, Status, Task, moment
+from durable.records import PARKED
 from durable.retry import ONCE
 
 
@@ -97,7 +98,7 @@ def describe(
         "finished_at": _moment(instance.finished_at),
         "wake_at": _moment(instance.wake_at),
         "history_length": instance.history_length,
-        "owner": instance.owner,
+        "owner": "" if instance.owner == PARKED else instance.owner,
         "unread": list(unread),
         "tasks": [_task(task, known, codec) for task in tasks],
     }

@@ -115,7 +115,7 @@ class Worker:
         on_event: Callable[[str, Event], None] | None = None,
     ) -> None:
         slots = _slots(activity_slots, executor)
-        _check_options(queues, slots, max_in_flight, max_history, lease)
+        _check_options(queues, slots, max_in_flight, max_history, lease, step_timeout)
         modules = list(modules)
         self.store = _opened(store)
         self.codec = codec or Codec()
@@ -132,6 +132,7 @@ class Worker:
         self._idle = False
         self._stopping = threading.Event()
         self._stopped = threading.Event()
+        self._crashed = False
         self._reconcile = False
         self._claimed_at = 0.0
         self._claimed_mark = NO_MARK
@@ -209,6 +210,7 @@ class Worker:
         """Run in a background thread; see `stop`."""
         if self._thread is not None:
             raise UsageError("this worker runs already")
+        self._crashed = False
         self._stopped.clear()  # not what asks to stop: a signal may have come already
         self._executor = self._executor_class(
             self.slots, self.registry, self.codec, self._put, self.propagators
@@ -258,7 +260,7 @@ class Worker:
         if thread is not None and not self._lease.given_up:
             thread.join()
         self._stopping.clear()
-        return 1 if self._lease.given_up else 0
+        return 1 if self._lease.given_up or self._crashed else 0
 
     def _on_signal(self, number: int, frame: Any) -> None:
         if self._stopping.is_set():
@@ -286,7 +288,8 @@ class Worker:
                     logger.exception("the store failed")
                     self._stopping.wait(pause)
                     pause = min(pause * 2, 5.0)
-        except Exception:
+        except BaseException:
+            self._crashed = True
             logger.exception("the worker's loop failed: this is a bug")
         finally:
             self._end()
@@ -461,8 +464,9 @@ def _modules(given: Iterable[Any]) -> list[ModuleType]:
 
 
 def _check_options(
-    queues: Sequence[str], slots: int, max_in_flight: int, max_history: int, lease: float
-) -> None:
+    queues: Sequence[str], slots: int, max_in_flight: int, max_history: int, lease: float,
+    step_timeout: float,
+) -> None:  # fmt: skip
     if isinstance(queues, str):
         raise TypeError("queues= takes a list of names")
     if not queues or not all(isinstance(name, str) and name for name in queues):
@@ -475,8 +479,9 @@ def _check_options(
     for name, value in counts:
         if value < 1:
             raise UsageError(f"{name}={value} must be at least 1")
-    if lease <= 0:
-        raise UsageError(f"lease={lease} must be more than 0 seconds")
+    for name, seconds in (("lease", lease), ("step_timeout", step_timeout)):
+        if seconds <= 0:
+            raise UsageError(f"{name}={seconds} must be more than 0 seconds")
 
 
 def _opened(store: Store | str) -> Store:

@@ -71,7 +71,7 @@ def raising(error: BaseException) -> Outcome:
         ({"on_cancel": "ask"}, UsageError, "none of wait, request, abandon"),
         ({"on_cancle": "wait"}, TypeError, "did you mean 'on_cancel'"),
         ({"max_crashes": 0}, UsageError, "max_crashes=0"),
-        ({"queue": ""}, UsageError, "queue=''"),
+        ({"queue": ""}, UsageError, "queue= takes a name that is not empty"),
         ({"retry": 3}, TypeError, "retry= takes a Retry"),
     ],
 )

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import threading
+import time
 from contextvars import ContextVar
 from queue import SimpleQueue
 from typing import Any
@@ -125,3 +127,52 @@ def test_a_thread_that_ended_as_its_time_was_up_frees_its_slot() -> None:
     executor.overrun(running)
     assert executor.occupied == 0
     executor.stop()
+
+
+@pytest.mark.parametrize("executor", [ThreadExecutor, ProcessExecutor])
+def test_a_thread_that_cannot_start_is_tried_again(
+    executor: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    done: SimpleQueue[Outcome] = SimpleQueue()
+    made = executor(1, Registry(activities=[tenant]), CODEC, done.put)
+    refused: list[str] = []
+    start = threading.Thread.start
+
+    def start_later(thread: threading.Thread) -> None:
+        if thread.name.startswith("durable-") and len(refused) < 2:
+            refused.append(thread.name)
+            raise RuntimeError("can't start new thread")
+        start(thread)
+
+    monkeypatch.setattr(threading.Thread, "start", start_later)
+    made.submit(attempt("tenant"))
+    end = time.monotonic() + 20
+    while made.grow():
+        assert time.monotonic() < end
+        time.sleep(0.01)
+    outcome = done.get(timeout=30)
+    assert CODEC.decode(outcome.value or b"") == "nobody"
+    assert len(refused) == 2
+    made.stop()
+
+
+def test_a_child_that_is_killed_as_its_attempt_ends_is_not_used_again(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    done: SimpleQueue[Outcome] = SimpleQueue()
+    made = ProcessExecutor(1, Registry(activities=[tenant]), CODEC, done.put)
+    run = made._run
+
+    def late(pipe: Any, running: Attempt) -> Outcome:
+        outcome = run(pipe, running)
+        if running.limited:
+            made.overrun(running)  # its time was up while the outcome came in
+        return outcome
+
+    monkeypatch.setattr(made, "_run", late)
+    made.submit(attempt("tenant", ActivityOptions(timeout=60)))
+    made.submit(attempt("tenant"))
+    outcome = done.get(timeout=30)
+    assert not outcome.attempt.limited
+    assert not outcome.crashed
+    made.stop()

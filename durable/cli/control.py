@@ -21,7 +21,7 @@ from durable.cli.options import (
     store_option,
     yes_option,
 )
-from durable.cli.text import escape
+from durable.cli.text import counted, escape
 from durable.cli.where import chosen
 from durable.errors import (
     DurableError,
@@ -30,22 +30,26 @@ from durable.errors import (
     InstanceNotFound,
     OutcomeUnknown,
     StoreError,
+    WrongStatus,
 )
 
-GONE = (InstanceFinished, InstanceNotFinished, InstanceNotFound)
+GONE = (InstanceFinished, InstanceNotFinished, InstanceNotFound, WrongStatus)
 SHOWN = 5
 PAUSABLE = tuple(status for status in UNFINISHED if status != "paused")
 RETRIABLE = ("failed", "blocked")
 """What --where finds if it names no status: who was cancelled was cancelled on purpose."""
 
 
-def _many_options(command: F) -> F:
-    command = click.option(
+def _where_option(command: F) -> F:
+    return click.option(
         "--where",
         metavar="FILTERS",
         help="Those that match, like 'status=failed workflow=order since=2h'; asks first.",
     )(command)
-    return click.argument("ids", nargs=-1, metavar="[ID]...")(command)
+
+
+def _many_options(command: F) -> F:
+    return click.argument("ids", nargs=-1, metavar="[ID]...")(_where_option(command))
 
 
 def _reason_option(command: F) -> F:
@@ -53,19 +57,29 @@ def _reason_option(command: F) -> F:
 
 
 @click.command("signal")
-@click.argument("id")
-@click.argument("name")
-@click.argument("value", required=False, metavar="[JSON]")
+@click.argument("words", nargs=-1, metavar="[ID] NAME [JSON]")
+@_where_option
+@yes_option
 @store_option
-def signal_command(id: str, name: str, value: str | None, url: str) -> None:
+def signal_command(words: tuple[str, ...], where: str | None, yes: bool, url: str) -> int:
     """Send a signal to an instance; it is kept until the workflow reads it.
+
+    With --where there is no ID: all that match get it.
 
     \b
     durable signal order-1 approve '"bob"'
+    durable signal --where 'workflow=order status=running' approve '"bob"'
     """
-    sent = None if value is None else json_value(value, "the value")
+    ids, given = (words[:1], words[1:]) if where is None else ((), words)
+    if not 1 <= len(given) <= 2:
+        raise click.UsageError("give ID NAME [JSON], or --where FILTERS NAME [JSON]")
+    name = given[0]
+    sent = json_value(given[1], "the value") if len(given) == 2 else None
     with client_at(url) as client:
-        client.signal(id, name, sent)
+        found = chosen(client, ids, where, UNFINISHED)
+        if where is not None:
+            confirm(f"send the signal {escape(name)} to {listed(found)}", found, yes)
+        return _each(found, where, lambda id: client.signal(id, name, sent), "signalled")
 
 
 @click.command("cancel")
@@ -180,7 +194,7 @@ def listed(ids: Sequence[str]) -> str:
     """How many, and the first of them."""
     first = ", ".join(escape(id) for id in ids[:SHOWN])
     more = ", …" if len(ids) > SHOWN else ""
-    return f"{len(ids)} instance{'' if len(ids) == 1 else 's'} ({first}{more})"
+    return f"{counted(len(ids), 'instance')} ({first}{more})"
 
 
 def has_terminal() -> bool:

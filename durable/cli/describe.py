@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from durable.cli.errors import failure_text
-from durable.cli.text import duration_text, escape, moment_text, shorten, value_text
+from durable.cli.text import counted, duration_text, escape, moment_text, shorten, value_text
 
 MAX_ERROR = 80
 MAX_DETAILS = 40
@@ -34,7 +34,7 @@ def text_fields(found: dict[str, Any], utc: bool) -> Iterator[tuple[str, str]]:
     yield "tags", escape(", ".join(found["tags"]))
     for name in ("created", "started", "finished", "wake"):
         yield name, moment_text(found[f"{name}_at"], utc)
-    yield "history", f"{found['history_length']} events"
+    yield "history", counted(found["history_length"], "event")
     yield "owner", escape(found["owner"])
     yield "unread signals", escape(", ".join(found["unread"]))
 

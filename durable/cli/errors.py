@@ -21,6 +21,7 @@ from durable.errors import (
     StoreError,
     UsageError,
     WorkflowError,
+    WrongStatus,
 )
 
 EXIT_FAILED = 1
@@ -30,6 +31,7 @@ EXIT_NOT_FOUND = 4
 EXIT_TIMEOUT = 5
 
 EXIT_CODES: tuple[tuple[type[Exception], int], ...] = (
+    (WrongStatus, EXIT_FAILED),
     (UsageError, EXIT_USAGE),
     (PayloadError, EXIT_USAGE),
     (StoreError, EXIT_STORE),

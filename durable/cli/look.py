@@ -7,7 +7,7 @@ from typing import Any
 import click
 
 from durable.cli.connect import client_at
-from durable.cli.errors import say
+from durable.cli.errors import EXIT_TIMEOUT, Failed, say
 from durable.cli.options import (
     AGO,
     DURATION,
@@ -18,6 +18,7 @@ from durable.cli.options import (
 )
 from durable.cli.output import print_fields, print_rows, print_table, print_value
 from durable.cli.text import escape, moment_text
+from durable.errors import ResultTimeout, UsageError
 
 PAGE = 1000
 LIST_COLUMNS = ("id", "workflow", "status", "queue", "created_at", "finished_at", "reason")
@@ -101,7 +102,10 @@ def history_command(
     from durable.cli.event_text import DEFAULT_WIDTH, EventText, event_data
 
     with client_at(url) as client:
-        events = client.get(id).history(run)
+        try:
+            events = client.get(id).history(run)
+        except UsageError as error:  # there is no such run
+            raise Failed(str(error)) from None
     if output != "table":
         print_rows(map(event_data, events), (), output, utc)
         return
@@ -126,10 +130,17 @@ def result_command(id: str, wait: bool, timeout: float | None, url: str, output:
 
     One that has not ended is an error (exit code 5), unless --wait or --timeout is given.
     """
-    if timeout is None and not wait:
-        timeout = 0.0
+    wait = wait or timeout is not None
     with client_at(url) as client:
-        print_value(client.get(id).result(timeout), output)
+        handle = client.get(id)
+        try:
+            result = handle.result(timeout if wait else 0.0)
+        except ResultTimeout as error:
+            if wait:
+                raise
+            hint = "--wait or --timeout waits for its end"
+            raise Failed(str(error), hint, EXIT_TIMEOUT) from None
+        print_value(result, output)
 
 
 @click.command("vars")

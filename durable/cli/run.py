@@ -16,6 +16,7 @@ from durable.cli.connect import client_at
 from durable.cli.errors import Failed, say
 from durable.cli.options import DURATION, output_option, parameter_options, store_option
 from durable.cli.output import print_value
+from durable.cli.text import counted
 from durable.errors import InstanceNotFound, ResultTimeout, UsageError
 
 if TYPE_CHECKING:
@@ -127,7 +128,8 @@ def _check_existing(
     if found["status"].finished:
         say(f"{id} has ended already: {found['status']}")
     else:
-        say(f"{id} is {found['status']} and goes on, {found['history_length']} events so far")
+        so_far = counted(found["history_length"], "event")
+        say(f"{id} is {found['status']} and goes on, {so_far} so far")
 
 
 class _Run:

@@ -10,7 +10,7 @@ import click
 
 from durable.cli.arguments import json_values, named_values
 from durable.cli.connect import client_at
-from durable.cli.errors import say
+from durable.cli.errors import Failed, say
 from durable.cli.options import (
     DURATION,
     MOMENT,
@@ -19,6 +19,7 @@ from durable.cli.options import (
     store_option,
 )
 from durable.cli.output import print_value
+from durable.errors import InstanceAlreadyExists
 
 if TYPE_CHECKING:
     from durable.client import Client
@@ -124,4 +125,7 @@ def fork_command(id: str, at: int, new_id: str | None, run: int | None, url: str
     durable fork order-1 --at 5 --id order-1-again
     """
     with client_at(url) as client:
-        click.echo(client.fork(id, at, new_id, run=run).id)
+        try:
+            click.echo(client.fork(id, at, new_id, run=run).id)
+        except InstanceAlreadyExists as error:
+            raise Failed(str(error), "give the fork another --id") from None

@@ -25,6 +25,11 @@ def shorten(text: str, width: int | None) -> str:
     return text[: max(0, width - 1)] + "…"
 
 
+def counted(number: int, one: str, many: str = "") -> str:
+    """``1 event``, ``2 events``."""
+    return f"{number} {one if number == 1 else many or one + 's'}"
+
+
 def value_text(value: Any, width: int | None = None) -> str:
     """A value as JSON on one line."""
     return shorten(escape(json.dumps(plain(value), ensure_ascii=False)), width)

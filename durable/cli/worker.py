@@ -16,10 +16,17 @@ import click
 from durable.cli.connect import client_at
 from durable.cli.errors import say
 from durable.cli.options import DURATION, store_option
+from durable.cli.text import counted
 
 DEFAULT_THREADS = 16
+DEFAULT_MAX_HISTORY = 50_000
 STOPS = (signal.SIGTERM, signal.SIGINT)
 SLOTS = {"thread": ("thread", "threads"), "process": ("activity process", "activity processes")}
+PASSED_ON = (
+    "threads", "executor", "lease", "grace", "step_timeout", "unknown_after", "max_history",
+    "build",
+)  # fmt: skip
+"""Options that children of ``--processes`` get as they are."""
 LEVELS = ("debug", "info", "warning", "error")
 
 
@@ -45,6 +52,22 @@ LEVELS = ("debug", "info", "warning", "error")
 @click.option(
     "--lease", type=DURATION, default="30s", show_default=True,
     help="Silence after which other workers take over.",
+)  # fmt: skip
+@click.option(
+    "--step-timeout", type=DURATION, default="10s", show_default=True,
+    help="How long one step of a workflow may take; then its instance is blocked.",
+)  # fmt: skip
+@click.option(
+    "--unknown-after", type=DURATION, default="5s", show_default=True,
+    help="Time until an instance that no worker knows is blocked.",
+)  # fmt: skip
+@click.option(
+    "--max-history", type=click.IntRange(1), default=DEFAULT_MAX_HISTORY, show_default=True,
+    metavar="EVENTS", help="Events that a run may have; at more its instance is blocked.",
+)  # fmt: skip
+@click.option(
+    "--build", metavar="NAME",
+    help="The version of the code.  [default: a digest of the modules' sources]",
 )  # fmt: skip
 @click.option(
     "--executor", type=click.Choice(["thread", "process"]), default="thread", show_default=True,
@@ -107,6 +130,10 @@ def _work(loaded: list[ModuleType], url: str, burst: bool, options: dict[str, An
             executor=options["executor"],
             lease=options["lease"],
             grace=options["grace"],
+            step_timeout=options["step_timeout"],
+            unknown_after=options["unknown_after"],
+            max_history=options["max_history"],
+            build=options["build"],
             burst=burst,
         )
         say(_banner(worker.registry, client.store.url, options))
@@ -129,8 +156,9 @@ def _supervise(
     os.environ["DURABLE_STORE"] = url
     argv = ["worker", "--processes=1", f"--log-level={log_level}"]
     argv += [f"--queue={name}" for name in options["queues"]]
-    for name in ("threads", "executor", "lease", "grace"):
-        argv.append(f"--{name}={options[name]}")
+    for name in PASSED_ON:
+        if options[name] is not None:
+            argv.append(f"--{name.replace('_', '-')}={options[name]}")
     return supervise([*argv, "--", *modules], processes, options["grace"])
 
 
@@ -138,17 +166,13 @@ def _banner(registry: Any, url: str, options: dict[str, Any]) -> str:
     from durable import __version__
 
     name = f"{socket.gethostname()}-{os.getpid()}"
-    known = f"{_count(len(registry.workflows), 'workflow', 'workflows')}, "
-    known += _count(len(registry.activities), "activity", "activities")
+    known = f"{counted(len(registry.workflows), 'workflow')}, "
+    known += counted(len(registry.activities), "activity", "activities")
     one, many = SLOTS[options["executor"]]
-    slots = _count(options["threads"], one, many)
+    slots = counted(options["threads"], one, many)
     if options.get("processes"):
         slots = f"{options['processes']} processes with {slots} each"
     return (
         f"durable {__version__} worker {name} on {url}: "
         f"queues {', '.join(options['queues'])}; {known}; {slots}"
     )
-
-
-def _count(number: int, one: str, many: str) -> str:
-    return f"{number} {one if number == 1 else many}"

@@ -31,8 +31,6 @@ Place = tuple[str, str]
 
 STARTED, BEAT, SHOULD_STOP, TOKEN, DONE = range(5)
 
-_NO_OPTIONS = ActivityOptions()
-
 
 class RemoteAttempt(Attempt):
     """An attempt in a child: it asks the worker."""
@@ -43,11 +41,12 @@ class RemoteAttempt(Attempt):
 
     @classmethod
     def of(cls, data: list[Any], line: Line) -> RemoteAttempt:
-        key, epoch, instance_id, name, args, kwargs, number, crashes, context, details = data
+        key, epoch, instance_id, name, args, kwargs, origin, number, crashes, *carried = data
+        options = ActivityOptions(origin=origin)  # the others are for the worker to heed
         attempt = cls(
-            tuple(key), epoch, instance_id, name, args, kwargs, _NO_OPTIONS, bytes, number, crashes
+            tuple(key), epoch, instance_id, name, args, kwargs, options, _no_secret, number, crashes
         )
-        attempt.context, attempt.details = context, details
+        attempt.context, attempt.details = carried
         attempt.line = line
         return attempt
 
@@ -63,6 +62,11 @@ class RemoteAttempt(Attempt):
         if error is not None:
             raise StoreError(error)
         return str(text)
+
+
+def _no_secret() -> bytes:
+    """The key of tokens never reaches a child: see `RemoteAttempt.token`."""
+    raise UsageError("a child process does not have the key of tokens")
 
 
 class Line:
@@ -113,6 +117,7 @@ def job(attempt: Attempt) -> list[Any]:
         attempt.name,
         attempt.args,
         attempt.kwargs,
+        attempt.options.origin,
         attempt.number,
         attempt.crashes,
         attempt.context,

@@ -8,12 +8,14 @@ dies takes only its attempt with it, which counts as a crash of that task.
 
 from __future__ import annotations
 
+import logging
 import multiprocessing
 import sys
 import threading
 from collections.abc import Callable
 from multiprocessing.connection import Connection
 from queue import SimpleQueue
+from time import monotonic
 from types import MethodType
 from typing import Any
 
@@ -34,10 +36,13 @@ from durable.executors.child import (
     job,
     outcome_of,
 )
+from durable.executors.threads import FAILED_INTERVAL
 from durable.propagation import Propagators
 from durable.registry import Registry
 from durable.runner import Attempt, Outcome
 from durable.runner.attempt import crash_failure, failed
+
+logger = logging.getLogger("durable.worker")
 
 
 class ProcessExecutor:
@@ -66,7 +71,9 @@ class ProcessExecutor:
         self._queue: SimpleQueue[Attempt | None] = SimpleQueue()
         self._threads: list[threading.Thread] = []
         self._idle = 0
+        self._grow_at = 0.0
         self._children: dict[Attempt, Any] = {}
+        self._lock = threading.Lock()  # so that only a child that runs its attempt is killed
         self._spawn = multiprocessing.get_context("spawn")
 
     def submit(self, attempt: Attempt) -> None:
@@ -74,19 +81,27 @@ class ProcessExecutor:
         self.grow()
 
     def grow(self) -> bool:
-        """Start a child if something waits for one."""
-        if self._queue.qsize() > self._idle and len(self._threads) < self.slots:
+        """Start a child if something waits for one; True if there is nobody to do it, so that
+        this should be called again soon."""
+        wanted = self._queue.qsize() > self._idle and len(self._threads) < self.slots
+        if wanted and monotonic() >= self._grow_at:
             thread = threading.Thread(target=self._work, name="durable-child", daemon=True)
-            self._threads.append(thread)
-            thread.start()
-        return False
+            try:
+                thread.start()
+            except (RuntimeError, OSError) as error:
+                logger.warning("no thread for an activity can be started: %s", error)
+                self._grow_at = monotonic() + FAILED_INTERVAL
+            else:
+                self._threads.append(thread)
+        return wanted and not self._threads
 
     def overrun(self, attempt: Attempt) -> None:
         """Kill the child that runs it."""
-        attempt.overdue = True
-        running = self._children.get(attempt)
-        if running is not None:
-            running.kill()
+        with self._lock:
+            attempt.overdue = True
+            running = self._children.get(attempt)
+            if running is not None:
+                running.kill()
 
     def stop(self) -> None:
         """End the children; one that runs an attempt is killed."""
@@ -122,9 +137,14 @@ class ProcessExecutor:
                 process.join(5)
                 pipe = None
                 outcome = self._crashed(attempt, process.exitcode)
-            del self._children[attempt]
+            with self._lock:
+                del self._children[attempt]
             if not attempt.overdue:
                 self._done(outcome)
+            elif pipe is not None:  # it had just ended when its child was killed
+                pipe.close()
+                process.join(5)
+                pipe = None
         if pipe is not None:
             pipe.close()
             process.join(5)

@@ -23,6 +23,8 @@ logger = logging.getLogger("durable.worker")
 
 GROW_INTERVAL = 0.005
 """Seconds between looks at what waits for a thread."""
+FAILED_INTERVAL = 0.5
+"""The same, after no thread could be had."""
 
 
 class ThreadExecutor:
@@ -68,7 +70,9 @@ class ThreadExecutor:
             stale = self._seen - taken
             room = self.slots + self._overdue - self._threads
             for _ in range(min(stale, room, max(4, self._threads))):
-                self._add()
+                if not self._add():
+                    now += FAILED_INTERVAL
+                    break
             self._seen, self._grown_at = self._submitted, now
         return taken < self._submitted
 
@@ -89,9 +93,15 @@ class ThreadExecutor:
         for _ in range(self._threads):
             self._queue.put(None)
 
-    def _add(self) -> None:
+    def _add(self) -> bool:
+        """Start a thread. If none can be had, what waits goes on waiting: `grow` tries again."""
+        try:
+            threading.Thread(target=self._work, name="durable-activity", daemon=True).start()
+        except (RuntimeError, OSError) as error:
+            logger.warning("no thread for activities can be started: %s", error)
+            return False
         self._threads += 1
-        threading.Thread(target=self._work, name="durable-activity", daemon=True).start()
+        return True
 
     def _work(self) -> None:
         activities = self._registry.activities

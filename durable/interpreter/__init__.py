@@ -15,8 +15,8 @@
 No I/O, no clocks, no threads: times, ids and values come in, a decision goes out.
 """
 
+from durable.interpreter.aborted import StepAborted
 from durable.interpreter.core import Interpreter
-from durable.interpreter.coroutine import StepAborted
 from durable.interpreter.decision import (
     ChildCancel,
     Decision,

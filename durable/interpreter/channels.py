@@ -53,8 +53,8 @@ class Channel(Generic[T]):
         self._interpreter = coroutine.interpreter
         self._closed_at = 0
         self._buffer: deque[tuple[int, T]] = deque()
-        self._receivers: dict[ReceiveWait, None] = {}
-        self._senders: dict[SendWait, None] = {}
+        self._receivers: dict[ChannelReceiveWait, None] = {}
+        self._senders: dict[ChannelSendWait, None] = {}
 
     def __repr__(self) -> str:
         return f"<Channel of {self.capacity}>"
@@ -164,7 +164,7 @@ class ChannelWait(Wait):
         return False
 
 
-class SendWait(ChannelWait):
+class ChannelSendWait(ChannelWait):
     __slots__ = ()
 
     @property
@@ -174,7 +174,7 @@ class SendWait(ChannelWait):
 
     def probe(self, claims: Claims) -> int | None:
         channel = self.command.channel
-        place = claim(claims, (SendWait, channel))
+        place = claim(claims, (ChannelSendWait, channel))
         if channel.closed:
             closed_at: int = channel._closed_at
             return closed_at
@@ -200,7 +200,7 @@ class SendWait(ChannelWait):
         self.settle(None, ChannelClosed(f"{self.command.channel} is closed"))
 
 
-class ReceiveWait(ChannelWait):
+class ChannelReceiveWait(ChannelWait):
     __slots__ = ()
 
     @property
@@ -210,7 +210,7 @@ class ReceiveWait(ChannelWait):
 
     def probe(self, claims: Claims) -> int | None:
         channel = self.command.channel
-        place, held = claim(claims, (ReceiveWait, channel)), len(channel._buffer)
+        place, held = claim(claims, (ChannelReceiveWait, channel)), len(channel._buffer)
         if place < held:
             arrived: int = channel._buffer[place][0]
             return arrived

@@ -159,8 +159,6 @@ class GatherWait(Combinator):
             self._complete()
 
     def cancel(self) -> bool:
-        if self.failure is not None or self.draining:
-            return True  # the rest has been asked already
         self.left, cut = self.cancel_children()
         self.cut = self.cut or cut
         if self.left:
@@ -230,8 +228,6 @@ class RaceWait(Combinator):
         self.settle(Winner(wait.index, name, value if error is None else error), None)
 
     def cancel(self) -> bool:
-        if self.draining:
-            return True
         self.left, _ = self.cancel_children()
         if self.left:
             return True
@@ -267,8 +263,6 @@ class TimedWait(Combinator):
         self.settle(value, error)
 
     def cancel(self) -> bool:
-        if self.draining:
-            return True
         inner, timer = self.children
         if not inner.settled and inner.cancel():
             return True  # in time, at most

@@ -28,7 +28,7 @@ from types import CodeType
 from typing import Any, TypeVar
 
 from durable.codec import Codec
-from durable.commands import Command, Gather, Race, WithTimeout, mistake
+from durable.commands import Command, mistake, parts
 from durable.current import acting, running
 from durable.definitions import WorkflowDefinition
 from durable.errors import NonDeterminismError, PayloadError, UsageError
@@ -41,9 +41,11 @@ from durable.events import (
     WorkflowStarted,
     dump,
 )
-from durable.interpreter.coroutine import Coroutine, StepAborted, warn_forgotten
+from durable.interpreter.aborted import StepAborted
+from durable.interpreter.coroutine import Coroutine, warn_forgotten
 from durable.interpreter.decision import Decision, Ending
 from durable.interpreter.handlers import HANDLERS
+from durable.interpreter.limits import STEP_BUDGET, check_room
 from durable.interpreter.mismatch import mismatch
 from durable.interpreter.scopes import Scope, cancelled
 from durable.interpreter.signals import Signals
@@ -54,9 +56,6 @@ from durable.propagation import Propagators
 
 logger = logging.getLogger("durable.workflow")
 
-STEP_BUDGET = 100_000
-MAX_PENDING = 100_000
-
 E = TypeVar("E", bound=Event)
 
 
@@ -64,7 +63,6 @@ class Interpreter:
     """One run of one instance, live in memory. Not thread-safe: it has one owner.
 
     definition: the workflow's code. instance_id, run: shown by ``info()``.
-    variables: the vars that earlier runs have set (encoded, by name).
     token: gives the token of the promise with a number. propagators: what is carried along.
     """
 
@@ -72,11 +70,11 @@ class Interpreter:
         "_births", "_cursor", "_first_number", "_issuing", "_recorded", "_same_until",
         "_step_first", "any_cancelled", "at", "at_us", "broken", "cancel_reason",
         "cancel_requested", "children", "closing", "codec", "coroutines", "decision",
-        "definition", "due_heap", "early", "ending", "event_seq", "failures", "handled",
+        "definition", "due_heap", "early", "effects", "ending", "event_seq", "failures", "handled",
         "in_predicate", "instance_id", "numbers", "origins", "outcome", "patches", "pending",
         "predicates", "propagators", "put_backs", "queue", "ready", "restored", "root", "run",
-        "seed", "seq", "signals", "started", "timed_out", "timers", "token", "unused",
-        "variables",
+        "seed", "seq", "signals", "started", "timed_out", "timers", "token",
+        "unstarted", "unused", "variables",
     )  # fmt: skip
 
     def __init__(
@@ -85,7 +83,6 @@ class Interpreter:
         codec: Codec,
         instance_id: str = "",
         run: int = 1,
-        variables: dict[str, bytes] | None = None,
         token: Callable[[int], str] = str,
         propagators: Propagators | None = None,
     ) -> None:
@@ -93,7 +90,7 @@ class Interpreter:
         self.codec = codec
         self.instance_id = instance_id
         self.run = run
-        self.variables = dict(variables or {})
+        self.variables: dict[str, bytes] = {}  # encoded, by name
         self.token = token
         self.propagators = propagators
         self.restored = ExitStack()  # what the propagators have entered
@@ -106,6 +103,8 @@ class Interpreter:
         self.numbers = 0
         self.children = 0  # started in this run
         self.pending: dict[int, Any] = {}  # unanswered; None: nobody waits
+        # What side effects gave in steps that are not stored yet: they are not called again.
+        self.effects: dict[int, tuple[Any, bytes | None, list[Any] | None]] = {}
         self.early: dict[int, PromiseCompleted | PromiseFailed] = {}
         self.origins: list[tuple[int, int]] = []  # (numbers below this, were issued in this run)
         self.timers: dict[int, int] = {}
@@ -119,6 +118,7 @@ class Interpreter:
         self.put_backs: list[tuple[str, Any]] = []
         self.coroutines: dict[Coroutine, None] = {}
         self.failures: list[Coroutine] = []  # tasks that failed while nobody joined them
+        self.unstarted: set[Any] = set()  # generators that this step has spawned
         self.unused: dict[int, tuple[Any, CodeType, int, Coroutine]] = {}
         self.decision = Decision()
         self.started: WorkflowStarted | None = None
@@ -282,11 +282,12 @@ class Interpreter:
             if not ready:
                 if self.predicates and self._one_is_true():
                     continue
+                self.unstarted.clear()
                 break
             budget -= 1
-            if not budget:
+            if budget < 0:
                 line = ready[0][0].line()
-                raise StepAborted(f"{STEP_BUDGET:,} yields in one step without waiting, at {line}")
+                raise StepAborted(f"more than {STEP_BUDGET:,} resumptions in one step, at {line}")
             coroutine, value, error = ready.popleft()
             coroutine.resume(value, error)
 
@@ -304,13 +305,11 @@ class Interpreter:
             self.ready.append((coroutine, None, cancelled()))
             return
         try:
-            if len(self.pending) + _size(command) > MAX_PENDING:
-                raise UsageError(
-                    f"more than {MAX_PENDING:,} commands would be pending at once: wait for "
-                    "some of them before the next"
-                )
+            check_room(self, command)
             wait = self.build(command, coroutine, 0)
-        except Exception as error:  # a wrong command, or a propagator's
+        except StepAborted:
+            raise
+        except BaseException as error:  # a wrong command, or a propagator's
             self.used(command)
             self.ready.append((coroutine, None, error))
             return
@@ -325,11 +324,8 @@ class Interpreter:
 
     def used(self, command: Any) -> None:
         """A command was yielded, and is no forgotten one; nor are those inside it."""
-        self.unused.pop(id(command), None)
-        if isinstance(command, WithTimeout):
-            self.used(command.command)
-        for one in command.commands if isinstance(command, Gather | Race) else ():
-            self.used(one)
+        for one in parts(command):
+            self.unused.pop(id(one), None)
 
     def next_number(self, wait: Any) -> int:
         """The number of the command that is issued; its answer will go to ``wait``."""
@@ -381,7 +377,8 @@ class Interpreter:
 
     def note(self, cls: Callable[[int, datetime, int], Event], number: int, command: Any) -> None:
         """Record, or match, an event that has nothing but a command's number."""
-        if self.expect(cls, number, command) is None:  # type: ignore[arg-type]
+        kind: Any = cls  # a class of events, called like its constructor
+        if self.expect(kind, number, command) is None:
             self.emit(cls(self.seq, self.at, number))
 
     def is_new(self, number: int) -> bool:
@@ -484,13 +481,6 @@ class Interpreter:
 
     def mismatch(self, event: Event | None, command: Any) -> NonDeterminismError:
         return mismatch(self, self._issuing, event, command)
-
-
-def _size(command: Any) -> int:
-    """How many commands a command is made of."""
-    if isinstance(command, Gather | Race):
-        return sum(map(_size, command.commands))
-    return 1
 
 
 def _single(command: Any) -> Any:

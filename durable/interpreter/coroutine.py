@@ -26,6 +26,7 @@ from durable.commands import Command
 from durable.current import running
 from durable.errors import Cancelled, ForgottenYield, TaskCancelled, UsageError
 from durable.failure import PACKAGE
+from durable.interpreter.aborted import StepAborted
 from durable.interpreter.ending import coroutine_ended
 from durable.interpreter.scopes import Scope, cancelled
 
@@ -38,13 +39,6 @@ logger = logging.getLogger("durable.workflow")
 MAX_RAISES = 50
 MAX_THROWS = 100
 _UNCLOSABLE: list[Any] = []
-
-
-class StepAborted(BaseException):
-    """A step that must not go on: it used up its budget of yields, or its time.
-
-    A `BaseException`, so that workflow code does not swallow it by accident.
-    """
 
 
 class Coroutine:
@@ -252,7 +246,11 @@ def _stack_from(first: FrameType) -> list[FrameType]:
 
 def warn_forgotten(command: Any, code: CodeType, line: int) -> None:
     """Report a command that was never yielded, at the line that made it."""
-    text = f"{command!r} was created and never yielded: nothing was done; write `yield …`"
+    try:
+        shown = repr(command)
+    except RecursionError:  # combinators, far too deep
+        shown = f"{type(command).__name__}(…)"
+    text = f"{shown} was created and never yielded: nothing was done; write `yield …`"
     try:
         warnings.warn_explicit(text, ForgottenYield, code.co_filename, line)
     except ForgottenYield:  # warnings are errors here: the workflow has ended all the same

@@ -31,6 +31,7 @@ class StartedChild:
     args: bytes
     kwargs: bytes | None
     context: bytes | None
+    memo: bytes | None
     at: int
 
 

@@ -34,7 +34,7 @@ from durable.events import (
     WorkflowTerminated,
 )
 from durable.failure import Failure
-from durable.interpreter.coroutine import StepAborted
+from durable.interpreter.aborted import StepAborted
 from durable.interpreter.scopes import RunDeadline, cancelled
 from durable.model import micros
 
@@ -46,6 +46,7 @@ def start(it: Interpreter, event: WorkflowStarted) -> None:
     it.started = event
     it.queue = event.queue
     it.seed = event.seed
+    it.variables.update(event.vars or {})
     if event.deadline_at is not None:
         it.pending[RUN_DEADLINE] = RunDeadline(it)
         it.start_timer(RUN_DEADLINE, micros(event.deadline_at))
@@ -150,7 +151,6 @@ def retried(it: Interpreter, event: Retried) -> None:
 
 def forked(it: Interpreter, event: Forked) -> None:
     it.seed = event.seed
-    it.decision.vars_changed = bool(it.variables)
     go_on(it)
 
 
@@ -160,6 +160,7 @@ def go_on(it: Interpreter) -> None:
     if started is not None and started.deadline_at is not None and RUN_DEADLINE in it.pending:
         limit = micros(started.deadline_at) - micros(started.at)
         it.start_timer(RUN_DEADLINE, it.at_us + limit)
+    it.decision.vars_changed = True  # they are what they were at that point
     for wait in list(it.pending.values()):
         if wait is not None:
             wait.reissue()

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from durable.errors import DurableError, PromiseError, TimeoutExpired, UsageError
 from durable.events import Event, PromiseCompleted, PromiseCreated, PromiseFailed
 from durable.failure import Failure
+from durable.interpreter.limits import check_room
 from durable.interpreter.waits import Claims, Wait
 
 if TYPE_CHECKING:
@@ -24,6 +25,7 @@ class PromiseState:
     __slots__ = ("ended_at", "event", "interpreter", "name", "number", "token", "waiters")
 
     def __init__(self, interpreter: Interpreter, name: str | None, microseconds: int | None):
+        check_room(interpreter)
         self.interpreter = interpreter
         self.event: PromiseCompleted | PromiseFailed | None = None
         self.ended_at = 0

@@ -42,7 +42,7 @@ from durable.interpreter.derive import child_id
 from durable.interpreter.scopes import cancelled
 from durable.interpreter.waits import DRAINED, Wait
 from durable.model import ParentClose, micros
-from durable.retry import type_name
+from durable.retry import microseconds, type_name
 
 if TYPE_CHECKING:
     from durable.interpreter.core import Interpreter
@@ -183,7 +183,8 @@ class ActivityWait(RemoteWait):
         """From now on it may take so long, with all its attempts."""
         seconds, interpreter = self.command.options.schedule_timeout, self.interpreter
         if seconds is not None:
-            interpreter.start_timer(self.number, interpreter.at_us + int(seconds * 1e6))
+            limit = microseconds(seconds, "schedule_timeout=")
+            interpreter.start_timer(self.number, interpreter.at_us + limit)
 
     def reissue(self) -> None:
         interpreter, command = self.interpreter, self.command
@@ -234,7 +235,16 @@ class ActivityWait(RemoteWait):
 class ChildWait(RemoteWait):
     """Waits for a child. instance_id and at (of the start) say which it is."""
 
-    __slots__ = ("at", "instance_id")
+    __slots__ = ("at", "instance_id", "memo")
+
+    def remember(self) -> None:
+        super().remember()
+        memo = self.command.options.memo
+        self.memo = None if memo is None else self.interpreter.codec.pack(memo, "memo")
+
+    def forget(self) -> None:
+        super().forget()
+        self.memo = None
 
     def issue(self) -> None:
         interpreter, command = self.interpreter, self.command
@@ -268,7 +278,10 @@ class ChildWait(RemoteWait):
     def _started(self, id: str, at: int) -> StartedChild:
         interpreter, command = self.interpreter, self.command
         queue = command.options.queue or command.definition.queue or interpreter.queue
-        return StartedChild(self.number, command, id, queue, *self.payloads(), self.context, at)
+        memo = None if self.memo is None else interpreter.codec.wrap(self.memo)
+        return StartedChild(
+            self.number, command, id, queue, *self.payloads(), self.context, memo, at
+        )
 
     def reissue(self) -> None:
         decision = self.interpreter.decision

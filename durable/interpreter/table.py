@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from durable.commands import (
     ActivityCall,
     ChannelReceive,
@@ -27,10 +29,10 @@ from durable.interpreter.promises import PromiseWait
 from durable.interpreter.remote import ActivityWait, ChildWait
 from durable.interpreter.waits import JoinWait, SideEffectWait, TimerWait, UntilWait, Wait
 
-WAITS: dict[type[Command], type[Wait]] = {  # type: ignore[type-arg]
+WAITS: dict[type[Command[Any]], type[Wait]] = {
     ActivityCall: ActivityWait,
-    ChannelReceive: channels.ReceiveWait,
-    ChannelSend: channels.SendWait,
+    ChannelReceive: channels.ChannelReceiveWait,
+    ChannelSend: channels.ChannelSendWait,
     ChildCall: ChildWait,
     Gather: GatherWait,
     Promise: PromiseWait,

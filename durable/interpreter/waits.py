@@ -17,9 +17,11 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from durable.codec import Codec
+from durable.current import running
 from durable.errors import DurableError, PayloadError, SideEffectError, UsageError
 from durable.events import Event, SideEffectRecorded, TimerCancelled, TimerFired, TimerStarted
 from durable.failure import Failure
+from durable.interpreter.aborted import StepAborted
 from durable.model import micros, moment
 
 if TYPE_CHECKING:
@@ -157,13 +159,37 @@ class SideEffectWait(Wait):
 
     def _run(self, number: int) -> SideEffectRecorded:
         interpreter, command = self.interpreter, self.command
+        kept = interpreter.effects.get(number)
+        if kept is None or not _same_effect(kept[0], command):
+            kept = interpreter.effects[number] = (command, *self._called())
+        return SideEffectRecorded(interpreter.seq, interpreter.at, number, *kept[1:])
+
+    def _called(self) -> tuple[bytes | None, list[Any] | None]:
+        """(value, error) of the function."""
+        interpreter, command = self.interpreter, self.command
         value, error = None, None
+        context = interpreter.issuing.context.copy()  # what fn sets there is its own
         try:
-            result = command.fn(*command.args, **command.kwargs)
+            result = context.run(_outside, command)
             value = interpreter.codec.encode(result, f"the value of {command}")
-        except Exception as raised:
+        except StepAborted:
+            raise
+        except BaseException as raised:  # SystemExit, too: it must not stop the worker
             error = stored_failure(interpreter.codec, raised)
-        return SideEffectRecorded(interpreter.seq, interpreter.at, number, value, error)
+        return value, error
+
+
+def _same_effect(one: Any, other: Any) -> bool:
+    """Whether two commands call the same code with the same arguments: a lambda or an inner
+    function is another object each time."""
+    code = [getattr(command.fn, "__code__", command.fn) for command in (one, other)]
+    return bool(code[0] == code[1] and (one.args, one.kwargs) == (other.args, other.kwargs))
+
+
+def _outside(command: Any) -> Any:
+    """Call the function of a side effect, which is no part of the workflow."""
+    running.set(None)
+    return command.fn(*command.args, **command.kwargs)
 
 
 def stored_failure(codec: Codec, error: BaseException) -> list[Any]:

@@ -37,7 +37,7 @@ from durable.errors import (
 from durable.failure import Failure
 from durable.model import micros
 from durable.propagation import Propagators
-from durable.retry import MAX_SECONDS, microseconds
+from durable.retry import MAX_SECONDS, microseconds, type_name
 from durable.store import TaskKey
 from durable.tokens import ATTEMPT, Token
 
@@ -147,12 +147,13 @@ class CompleteLater(BaseException):
 class ActivityContext:
     """What an activity may know of itself, and tell; by `current_activity`."""
 
-    __slots__ = ("_attempt", "_codec", "_earlier")
+    __slots__ = ("_attempt", "_codec", "_earlier", "later")
 
     def __init__(self, attempt: Attempt, codec: Codec) -> None:
         self._attempt = attempt
         self._codec = codec
         self._earlier = attempt.details
+        self.later = False  # it has asked for what must be raised
 
     @property
     def instance_id(self) -> str:
@@ -238,6 +239,7 @@ class ActivityContext:
         >>> send_to_approver(current_activity().token)
         >>> raise current_activity().complete_later()
         """
+        self.later = True
         return CompleteLater(f"the result of {self._attempt.name} comes later")
 
 
@@ -258,7 +260,12 @@ def run_attempt(
     """Run the activity here and now; never raises."""
     if attempt.stopping:  # before it began
         return Outcome(attempt, cancelled=True)
-    return copy_context().run(_run, attempt, definition, codec, propagators)
+    try:
+        return copy_context().run(_run, attempt, definition, codec, propagators)
+    except BaseException as error:  # of an exception whose own attributes raise, and the like
+        text = f"what {attempt.name} raised cannot be stored: {type(error).__name__}"
+        failure = Failure(type_name(UsageError), text, (type_name(UsageError),))
+        return Outcome(attempt, None, failure.to_data(codec.encode), failure.types, True)
 
 
 def _run(
@@ -267,7 +274,8 @@ def _run(
     codec: Codec,
     propagators: Propagators | None,
 ) -> Outcome:
-    _current.set(ActivityContext(attempt, codec))
+    context = ActivityContext(attempt, codec)
+    _current.set(context)
     try:
         args, kwargs = definition.unpack_call(codec, attempt.args, attempt.kwargs)
     except PayloadError as error:
@@ -280,6 +288,9 @@ def _run(
             value = _called(definition.fn, args, kwargs)
     except BaseException as error:  # SystemExit, too: an activity must not stop its worker
         return _raised(attempt, error, codec)
+    if context.later:
+        mistake = UsageError("write `raise current_activity().complete_later()`")
+        return failed(attempt, mistake, codec, permanent=True)
     try:
         return Outcome(attempt, codec.encode(value, f"result of {attempt.name}"))
     except PayloadError as error:
@@ -306,10 +317,11 @@ def _raised(attempt: Attempt, error: BaseException, codec: Codec) -> Outcome:
         return Outcome(attempt, cancelled=True)
     outcome = failed(attempt, error, codec, permanent=isinstance(error, PermanentError))
     if isinstance(error, RetryLater):
-        if error.at is not None:
-            outcome.at = micros(error.at)
-        else:
-            outcome.delay = microseconds(min(error.delay or 0, MAX_SECONDS), "RetryLater(delay=)")
+        at, delay = getattr(error, "at", None), getattr(error, "delay", None)  # of a subclass
+        if at is not None:
+            outcome.at = micros(at)
+        elif delay is not None:
+            outcome.delay = microseconds(min(delay, MAX_SECONDS), "RetryLater(delay=)")
     return outcome
 
 

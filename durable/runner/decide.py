@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 import os
+import random
 import traceback
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -16,14 +17,14 @@ from hashlib import blake2b
 
 from durable.closing import close_children
 from durable.codec import Codec
-from durable.errors import DurableError
-from durable.events import ActivityCancelled, Event, load
+from durable.errors import DurableError, HistoryTooLong
+from durable.events import BEGIN_AGAIN, ActivityCancelled, Event, kind_of, load
 from durable.failure import PACKAGE
 from durable.header import Header
 from durable.interpreter import Decision, Ending, Interpreter, StepAborted
 from durable.model import Status, micros, moment
 from durable.runner.attempt import Outcome
-from durable.runner.held import Held, as_event, signal_name, started
+from durable.runner.held import Held, as_event, started
 from durable.runner.steps import (
     cancel,
     cancel_child,
@@ -58,17 +59,14 @@ class UnseenMessages(Exception):
     """The workflow ended before messages that had come were applied."""
 
 
-class HistoryTooLong(DurableError):
-    """A history has more events than it may have."""
-
-
 @dataclass(slots=True)
 class Proposal:
     """A step, not yet committed, with what belongs to it.
 
     outcomes: of local attempts, which are among its events. eager: its tasks that start
     here when it has been committed. lookups: children of an earlier run (command, id) that
-    may have ended unheard.
+    may have ended unheard. left: messages that came too late for the run. ended, following:
+    whether it is known which run follows this one, and that run.
     """
 
     held: Held
@@ -76,6 +74,14 @@ class Proposal:
     outcomes: list[tuple[int, Outcome]] = field(default_factory=list)
     eager: list[NewTask] = field(default_factory=list)
     lookups: list[tuple[int, str]] = field(default_factory=list)
+    left: list[bytes] = field(default_factory=list)
+    ended: bool = False
+    following: NextRun | None = None
+
+    @property
+    def all_outcomes(self) -> list[tuple[int, Outcome]]:
+        """Those of the step, and those that came while it waited for its commit."""
+        return self.outcomes + self.held.outcomes
 
 
 class Decider:
@@ -112,7 +118,7 @@ class Decider:
             raise
         except DurableError as error:
             return self.block(held, f"{type(error).__name__}: {error}")
-        except Exception as error:
+        except BaseException as error:  # SystemExit, too: it must not stop the worker
             logger.exception("%s: the interpreter failed", held.instance.id)
             return self.block(held, f"the interpreter failed: {error!r}")
 
@@ -135,12 +141,14 @@ class Decider:
         step = Step(instance.uid, instance.run, held.epoch, held.length, [])
         at_us = max(now, interpreter.at_us)
         at = moment(at_us) if at_us != interpreter.at_us else interpreter.at
-        left: list[bytes] = []
+        proposal = Proposal(held, step, held.outcomes)
         if interpreter.seq == 0:
-            left = self._begin(held, interpreter, step, at_us)
+            proposal.left = self._begin(held, interpreter, step, at_us)
+        if held.messages and kind_of(held.messages[0].event) in BEGIN_AGAIN:
+            held.messages_first = True  # before any timer of what was copied
         for thing in held.due(at_us):
             if interpreter.ending is not None:
-                self._after_the_end(held, step, thing, left)
+                self._after_the_end(proposal, thing)
                 continue
             if isinstance(thing, Message):
                 step.messages.append(thing.id)
@@ -149,7 +157,8 @@ class Decider:
             event = self._event(interpreter, thing, at)
             if event is not None:
                 interpreter.apply(event, at_us)
-        return self._propose(held, interpreter, step, now, left)
+        self._propose(proposal, interpreter, now)
+        return proposal
 
     def _begin(self, held: Held, interpreter: Interpreter, step: Step, at_us: int) -> list[bytes]:
         """Begin a run, with what it has from the run before; gives what is left of that."""
@@ -175,42 +184,47 @@ class Decider:
         message_id = thing.message_id if isinstance(thing, Message) else ""
         return event if interpreter.expects(event, message_id) else None
 
-    def _after_the_end(
-        self, held: Held, step: Step, thing: Message | Outcome | int, left: list[bytes]
-    ) -> None:
-        """Something came too late for this run: messages are left over, for the next one if
-        there is one. Raises `UnseenMessages` if the end must see them first."""
+    def _after_the_end(self, proposal: Proposal, thing: Message | Outcome | int) -> None:
+        """Something came too late for this run. Messages stay for a next run that begins at
+        once; for a later one they are carried over, so that none is forgotten until then.
+        Raises `UnseenMessages` if the end must see them first."""
+        step = proposal.step
         if isinstance(thing, Outcome):
             step.done.append((thing.attempt.key[2], thing.attempt.epoch))
         elif isinstance(thing, Message):
-            if not held.messages_first and self._following(held) is None:
+            following = self._following(proposal)
+            if following is None and not proposal.held.messages_first:
                 raise UnseenMessages
+            if following is not None and following.start_at <= self._now(proposal):
+                return  # it finds it in its inbox
             step.messages.append(thing.id)
-            left.append(thing.event)
+            proposal.left.append(thing.event)
 
-    def _following(self, held: Held) -> NextRun | None:
-        """The run that follows this one, which has ended."""
-        interpreter = held.interpreter
+    def _following(self, proposal: Proposal) -> NextRun | None:
+        """The run that follows this one, which has ended; chance decides on it once."""
+        if not proposal.ended:
+            interpreter, instance = proposal.held.interpreter, proposal.held.instance
+            assert interpreter is not None
+            assert interpreter.ending is not None
+            definition, ending, now = interpreter.definition, interpreter.ending, interpreter.at_us
+            proposal.following = next_run(instance, definition, ending, now, random.random())
+            proposal.ended = True
+        return proposal.following
+
+    @staticmethod
+    def _now(proposal: Proposal) -> int:
+        interpreter = proposal.held.interpreter
         assert interpreter is not None
-        assert interpreter.ending is not None
-        return next_run(
-            held.instance, interpreter.definition, interpreter.ending, interpreter.at_us
-        )
+        return interpreter.at_us
 
     def _seed(self) -> bytes:
         """16 random bytes: a keyed hash of a counter, cheaper than asking the system."""
         self._seeds += 1
         return blake2b(self._seeds.to_bytes(8, "big"), digest_size=16, key=self._secret).digest()
 
-    def _propose(
-        self,
-        held: Held,
-        interpreter: Interpreter,
-        step: Step,
-        now: int,
-        left: list[bytes],
-    ) -> Proposal:
-        proposal = Proposal(held, step, held.outcomes)
+    def _propose(self, proposal: Proposal, interpreter: Interpreter, now: int) -> None:
+        """Put what the interpreter has decided into the step."""
+        held, step = proposal.held, proposal.step
         if interpreter.decision.cancels:
             self._answer_cancels(interpreter)
         self._watch_length(held, interpreter)
@@ -220,8 +234,8 @@ class Decider:
             step.vars = pack_vars(interpreter.variables)
         self._send(held, interpreter, decision, step, now)
         if interpreter.ending is not None:
-            self._end(held, interpreter.ending, step, left)
-            return proposal
+            self._end(proposal, interpreter, interpreter.ending)
+            return
         proposal.lookups = decision.lookups
         for task in decision.tasks.values():
             owner = self.worker if self._eager(task.call.name, task.queue) else ""
@@ -237,7 +251,6 @@ class Decider:
             reason = interpreter.deadlock()
             logger.warning("%s is blocked: %s", held.instance.id, reason)
             step.end = End(Status.BLOCKED, reason)
-        return proposal
 
     def _send(
         self, held: Held, interpreter: Interpreter, decision: Decision, step: Step, now: int
@@ -255,18 +268,16 @@ class Decider:
             ]
         step.sends += [cancel_child(instance, child, now) for child in decision.child_cancels]
 
-    def _end(self, held: Held, ending: Ending, step: Step, left: list[bytes]) -> None:
-        """The run is over. left: events that came too late for it."""
-        interpreter, instance = held.interpreter, held.instance
-        assert interpreter is not None
+    def _end(self, proposal: Proposal, interpreter: Interpreter, ending: Ending) -> None:
+        """The run is over."""
+        step, left, instance = proposal.step, proposal.left, proposal.held.instance
         now = interpreter.at_us
         step.release = True
         if interpreter.children:
             step.close = close_children(instance.id, instance.uid, instance.run, now)
-        step.next = following = self._following(held)
+        step.next = following = self._following(proposal)
         if following is None:
-            unread = tuple(filter(None, map(signal_name, left)))
-            step.end = end(instance, ending, unread, self.codec, now)
+            step.end = end(instance, ending, left, self.codec, now)
         elif left:
             step.next = carry(following, left, now)
 

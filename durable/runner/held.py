@@ -42,7 +42,8 @@ class Held:
     interpreter: None until its history is read. messages: its whole inbox. outcomes: of
     local attempts, with the moment when they came. running: commands that run here.
     messages_first: apply the inbox before anything else, because its end had not seen it.
-    crashes: workers lost with it since its last commit.
+    crashes: workers lost with it since its last commit. effects: what side effects gave in
+    steps that were not committed, so that they are not called again.
     """
 
     instance: Instance
@@ -54,10 +55,18 @@ class Held:
     running: set[int] = field(default_factory=set)
     messages_first: bool = False
     crashes: int = 0
+    effects: dict[int, Any] = field(default_factory=dict)
 
     @property
     def uid(self) -> bytes:
         return self.instance.uid
+
+    def evict(self) -> None:
+        """Drop the interpreter, whose last step was not committed."""
+        if self.interpreter is not None:
+            self.effects = self.interpreter.effects
+            self.interpreter.close()
+            self.interpreter = None
 
     def due(self, now: int) -> list[Message | Outcome | int]:
         """What is to be applied, in order: by the moment when it came or fell due; at the
@@ -112,6 +121,7 @@ def started(
         PYTHON,
         header.attempt,
         None if timeout is None else moment(now + microseconds(timeout, "timeout")),
+        unpack_vars(instance.vars) or None,
     )
 
 
@@ -144,7 +154,6 @@ def revive(
         codec,
         instance.id,
         run,
-        unpack_vars(instance.vars),
         lambda number: Token(PROMISE, uid, run, number).text(secret()),
         propagators,
     )

@@ -269,7 +269,7 @@ class Runner:
         try:
             proposal = self._decider.decide(held, now)
         except UnseenMessages:
-            self._evict(held)
+            held.evict()
             held.messages_first = True
             self._todo[held.uid] = held
             return
@@ -311,13 +311,14 @@ class Runner:
                 held.interpreter = revive(
                     present, definition, history, self.codec, self.store.secret, self.propagators
                 )
+                held.interpreter.effects.update(held.effects)
                 if held.interpreter.ending is not None:
                     broken[held.uid] = "its history has an end, and it is not finished"
             except StepAborted as error:
                 broken[held.uid] = aborted(error)
             except DurableError as error:
                 broken[held.uid] = f"{type(error).__name__}: {error}"
-            except Exception as error:
+            except BaseException as error:  # SystemExit, too
                 logger.exception("%s cannot be replayed", instance.id)
                 broken[held.uid] = f"it cannot be replayed: {error!r}"
             finally:
@@ -363,7 +364,7 @@ class Runner:
         for proposal in batch:
             self._proposals.remove(proposal)
             self._reserved -= len(proposal.eager)
-            for _, outcome in proposal.outcomes:
+            for _, outcome in proposal.all_outcomes:
                 self._kept[outcome.attempt.key] = outcome
             self._forget(proposal.held)
         self.must_reconcile = True
@@ -375,6 +376,8 @@ class Runner:
             self.on_step(held.instance, held.length, step.events)
         held.length += len(step.events)
         held.crashes = 0
+        if interpreter is not None:
+            interpreter.effects.clear()
         if held.messages:  # claimed again while this step waited for its commit
             held.messages = [m for m in held.messages if m.id not in step.messages]
         if step.version is not None:
@@ -407,7 +410,7 @@ class Runner:
     def _lost(self, proposal: Proposal) -> None:
         logger.info("%s: its step came too late", proposal.held.instance.id)
         self._reserved -= len(proposal.eager)
-        self._give_away(proposal.outcomes)
+        self._give_away(proposal.all_outcomes)
         self._forget(proposal.held)
 
     def _busy(self, proposal: Proposal) -> None:
@@ -417,17 +420,12 @@ class Runner:
         """It would have ended without a message that has come: the next claim brings it."""
         held = proposal.held
         self._reserved -= len(proposal.eager)
-        self._evict(held)
-        held.outcomes = proposal.outcomes
+        held.evict()
+        held.outcomes = proposal.all_outcomes
         held.messages_first = True
 
-    def _evict(self, held: Held) -> None:
-        if held.interpreter is not None:
-            held.interpreter.close()
-            held.interpreter = None
-
     def _forget(self, held: Held) -> None:
-        self._evict(held)
+        held.evict()
         if self.held.get(held.uid) is held:
             del self.held[held.uid]
         self._todo.pop(held.uid, None)

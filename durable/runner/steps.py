@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import random
 from collections.abc import Callable
 from dataclasses import replace
 from hashlib import blake2b
@@ -12,7 +11,7 @@ import msgpack
 
 from durable.closing import reply
 from durable.codec import Codec
-from durable.commands import MISSING, ActivityOptions
+from durable.commands import ActivityOptions
 from durable.definitions import StartOptions, WorkflowDefinition
 from durable.errors import (
     InstanceAlreadyExists,
@@ -39,11 +38,10 @@ from durable.events import (
 from durable.failure import Failure
 from durable.header import Header
 from durable.interpreter import ChildCancel, Ending, ScheduledTask, SentSignal, StartedChild
-from durable.model import EPOCH, Instance, Parent, ParentClose, Status, micros
+from durable.model import EPOCH, Instance, Parent, ParentClose, Status
 from durable.retry import microseconds, type_name
+from durable.starting import header, start_at
 from durable.store import Cancel, End, NewInstance, NewTask, NextRun, Outgoing, Sent, Start
-
-_MICROS = 1_000_000
 
 
 def new_task(task: ScheduledTask, owner: str, now: int) -> NewTask:
@@ -59,7 +57,7 @@ def new_task(task: ScheduledTask, owner: str, now: int) -> NewTask:
         options.data,
         owner,
         now,
-        None if total is None else now + int(total * _MICROS),
+        None if total is None else now + microseconds(total, "total_timeout"),
         task.context,
     )
 
@@ -112,16 +110,8 @@ def start_child(instance: Instance, child: StartedChild, now: int, codec: Codec)
     options: StartOptions = child.call.options
     command, id = child.command, child.instance_id
     uid = child_uid(instance.uid, id, command, child.at)
-    given = options.retry is not MISSING
-    retry = options.retry if given else None
-    header = Header(retry, given, options.timeout, child.context, version=options.version)
     taken = InstanceAlreadyExists(f"an instance with the id {id!r} exists")
     failure = Failure.of(taken).to_data(codec.encode)
-    start_at = now
-    if options.delay is not None:
-        start_at = now + microseconds(options.delay, "delay")
-    elif options.start_at is not None:
-        start_at = max(now, micros(options.start_at))
     close = options.parent_close or ParentClose.CANCEL
     row = NewInstance(
         uid,
@@ -132,11 +122,11 @@ def start_child(instance: Instance, child: StartedChild, now: int, codec: Codec)
         child.queue,
         child.args,
         child.kwargs,
-        start_at,
-        None if options.memo is None else codec.encode(options.memo, "memo"),
+        start_at(options, now),
+        child.memo,
         options.tags,
         Parent(instance.uid, instance.id, instance.run, command, close),
-        header.dump(),
+        header(options, child.context),
     )
     taken_id = f"taken:{instance.run}:{command}"
     return Start(row, taken_id, dump(ChildFailed(0, EPOCH, command, failure, False), now))
@@ -147,7 +137,7 @@ def cancel_child(instance: Instance, child: ChildCancel, now: int) -> Outgoing:
     event = CancelRequested(0, EPOCH, f"cancelled by its parent {instance.id}")
     return Outgoing(
         "",
-        f"{instance.uid.hex()}:{child.command}:cancel",
+        f"{instance.uid.hex()}:{instance.run}:{child.command}:cancel",
         dump(event, now),
         urgent=True,
         uid=child_uid(instance.uid, child.instance_id, child.command, child.at),
@@ -155,41 +145,45 @@ def cancel_child(instance: Instance, child: ChildCancel, now: int) -> Outgoing:
 
 
 def next_run(
-    instance: Instance, definition: WorkflowDefinition[..., Any], ending: Ending, now: int
+    instance: Instance,
+    definition: WorkflowDefinition[..., Any],
+    ending: Ending,
+    now: int,
+    unit: float,
 ) -> NextRun | None:
     """The run that follows: the workflow continues as new, or has failed and is to be tried
-    again; None if this is the end."""
-    header = Header.load(instance.header)
+    again; None if this is the end. unit: a random number in [0, 1) for the delay."""
+    head = Header.load(instance.header)
     event = ending.event
     if isinstance(event, ContinuedAsNew):
-        header = replace(header, carried=ending.carried, attempt=1)
-        return NextRun(event.args, event.kwargs, now, header.version, header.dump())
+        head = replace(head, carried=ending.carried, attempt=1)
+        return NextRun(event.args, event.kwargs, now, head.version, head.dump())
     if not isinstance(event, WorkflowFailed) or ending.cancelled:
         return None
-    retry = header.retry if header.has_retry else definition.retry
+    retry = head.retry if head.has_retry else definition.retry
     delay = None
     if retry is not None and type_name(PermanentError) not in ending.types:
-        delay = retry.delay(header.attempt, ending.types, random.random())
+        delay = retry.delay(head.attempt, ending.types, unit)
     if retry is None or delay is None:
         return None
-    start_at = now + microseconds(delay, "delay")
+    again_at = now + microseconds(delay, "delay")
     total = retry.total_timeout
-    if total is not None and start_at > instance.created_at + microseconds(total, "total_timeout"):
+    if total is not None and again_at > instance.created_at + microseconds(total, "total_timeout"):
         return None
-    header = replace(header, carried=ending.carried, attempt=header.attempt + 1)
-    return NextRun(instance.args, instance.kwargs, start_at, instance.version, header.dump())
+    head = replace(head, carried=ending.carried, attempt=head.attempt + 1)
+    return NextRun(instance.args, instance.kwargs, again_at, instance.version, head.dump())
 
 
 def carry(following: NextRun, left: list[bytes], now: int) -> NextRun:
     """The next run, with the signals and cancels that came too late for the one before; a
     cancel lets it begin at once."""
     events = [(data, load(data, 0)) for data in left]
-    header = Header.load(following.header)
+    head = Header.load(following.header)
     kept = [data for data, event in events if isinstance(event, SignalReceived | CancelRequested)]
     cancelled = any(isinstance(event, CancelRequested) for _, event in events)
-    header = replace(header, carried=(*header.carried, *kept))
-    start_at = now if cancelled else following.start_at
-    return replace(following, header=header.dump(), start_at=start_at)
+    head = replace(head, carried=(*head.carried, *kept))
+    begins_at = now if cancelled else following.start_at
+    return replace(following, header=head.dump(), start_at=begins_at)
 
 
 def pack_vars(variables: dict[str, bytes]) -> bytes:
@@ -224,10 +218,17 @@ _ENDS: dict[type[Event], Callable[[Any], dict[str, Any]]] = {
 }
 
 
-def end(instance: Instance, ending: Ending, unread: tuple[str, ...], codec: Codec, now: int) -> End:
-    """The end of an instance, with what its parent is told; ``unread``: signals that came too
-    late to be events."""
-    ended = End(unread=ending.unread + unread, **_ENDS[type(ending.event)](ending.event))
+def end(instance: Instance, ending: Ending, left: list[bytes], codec: Codec, now: int) -> End:
+    """The end of an instance, with what its parent is told; ``left``: what came too late to be
+    an event. Its signals are listed as unread, and kept for a retry."""
+    found = [(data, load(data, 0)) for data in left]
+    signals = [(data, event.name) for data, event in found if isinstance(event, SignalReceived)]
+    names = tuple(name for _, name in signals)
+    ended = End(unread=ending.unread + names, **_ENDS[type(ending.event)](ending.event))
+    head = Header.load(instance.header)
+    if signals or head.carried:
+        head = replace(head, carried=tuple(data for data, _ in signals))
+        ended = replace(ended, header=head.dump(empty=True))
     parent = instance.parent
     if parent is None:
         return ended

@@ -15,6 +15,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from durable.model import Status, Task
+from durable.records import refused_also
 from durable.store import (
     Beat,
     Cancel,
@@ -26,7 +27,6 @@ from durable.store import (
     Step,
     TaskKey,
     Verdict,
-    refused_also,
 )
 from durable.stores.memory_family import Family
 from durable.stores.memory_rows import Row, Rows
@@ -106,7 +106,10 @@ class Steps:
         end = step.end or End(Status.RUNNING)
         if end.status.finished:
             row.unread = end.unread
-            self._rows.finish(row, end.status, now, result=end.result, failure=end.failure)
+            header = row.instance.header if end.header is None else end.header
+            self._rows.finish(
+                row, end.status, now, result=end.result, failure=end.failure, header=header
+            )
             return
         for new in step.tasks:
             self._rows.add_task(row, new, now)

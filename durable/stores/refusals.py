@@ -13,7 +13,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable
 
 from durable.model import WorkerInfo
-from durable.store import UNKNOWN, refused
+from durable.records import UNKNOWN, refused
 
 __all__ = ["SEPARATOR", "able", "fits", "place_name", "suffix"]
 

@@ -14,6 +14,8 @@ Rules
 * Each index is there for one statement, and holds only rows that it can find (where the
   database has partial indexes): what is finished, or waits for nothing, costs no claim
   anything.  Ordinary steps change no indexed column at all.
+* ``needs`` is the workflow, with its version when it has one, and behind it the builds that
+  have refused it: see ``refusals``.
 * The models say what the schema is now; stored schemas get there by `migrations` alone.  So
   a new column stands last in its table, and may be null or has a default.
 

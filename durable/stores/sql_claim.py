@@ -6,6 +6,8 @@ Rules
   `look` finds the ranges that exist, with their first moments, by jumping through the index
   from one to the next.  So a claim costs the same beside a million that wait, and beside a
   backlog that only other workers can run.
+* What code has refused is in ranges of its own (see ``refusals``), so a claim that must not
+  have it passes over it, and pays nothing where there is none.
 * `look` takes no lock and decides nothing; `claim` reads again what it takes.
 * Only a registered worker claims: one that was taken over while it was stopped would
   otherwise own things under a name that nobody looks after any more.
@@ -13,10 +15,11 @@ Rules
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 from durable.store import Claimed, ClaimedInstance, ClaimRequest, Owned, TaskKey
+from durable.stores.refusals import SEPARATOR, fits
 from durable.stores.sql_rows import instances_of, messages_of, tasks_of
 from durable.stores.sql_text import Query, Statement
 from durable.stores.sql_tx import Row, Tx
@@ -89,7 +92,7 @@ OWN_INSTANCES = Query(
     """,
     kinds="vv",
 )
-REGISTERED = Query("SELECT 1 FROM {workers} WHERE id = ?", kinds="v")
+REGISTERED = Query("SELECT build FROM {workers} WHERE id = ?", kinds="v")
 TAKE_INSTANCES = Statement(
     "UPDATE {instances} SET owner = ?, epoch = epoch + 1, wake_at = NULL WHERE number IN ({list})"
 )
@@ -143,12 +146,17 @@ def look(tx: Tx, request: ClaimRequest) -> Due:
     """Find what could be claimed, and when there will be more."""
     worker, now = request.worker, tx.now
     later: list[int | None] = []
-    instances = _ranges(
-        tx, INSTANCE_HEADS, request.queues, request.workflows if request.instances else (), later
-    )
-    tasks = _ranges(
-        tx, TASK_HEADS, request.queues, request.activities if request.tasks else (), later
-    )
+    workflows = frozenset(request.workflows if request.instances else ())
+    activities = frozenset(request.activities if request.tasks else ())
+
+    def known(name: str) -> bool:
+        if name in workflows or SEPARATOR not in name:
+            return name in workflows
+        found = tx.one(REGISTERED, worker)
+        return found is not None and fits(name, workflows, found[0])
+
+    instances = _ranges(tx, INSTANCE_HEADS, request.queues, known, later)
+    tasks = _ranges(tx, TASK_HEADS, request.queues, activities.__contains__, later)
     [[first, after]] = tx.rows(OWN_HEADS, worker, worker, now)
     later.append(after)
     return Due(
@@ -160,15 +168,18 @@ def look(tx: Tx, request: ClaimRequest) -> Due:
 
 
 def _ranges(
-    tx: Tx, heads: Query, queues: Iterable[str], known: Iterable[str], later: list[int | None]
+    tx: Tx,
+    heads: Query,
+    queues: Iterable[str],
+    known: Callable[[str], bool],
+    later: list[int | None],
 ) -> list[Range]:
     """The due ranges with known names; adds the first later moment of each to a list."""
-    names = frozenset(known)
     found: list[Range] = []
     for queue in dict.fromkeys(queues):
         for name, first, after in tx.rows(heads, queue, queue, queue, queue, tx.now):
             later.append(after)
-            if first <= tx.now and name in names:
+            if first <= tx.now and known(name):
                 found.append((queue, name))
     return found
 

@@ -8,6 +8,7 @@ Rules
   the largest.
 * The done tasks are found next, all at once; only if one is missing is it asked whose step
   that was.  Then everything is written, one statement for all rows of a kind.
+* What code refuses others may try: it is due if one of the live workers may.
 * Four shapes of UPDATE, so that an ordinary step touches no index: ``GROW`` (only longer),
   ``GROW_WAKE`` (another moment), ``GROW_PARK`` (and released), ``CHANGE`` (status, version).
   A step that begins the next run has one of its own, in ``sql_runs``.
@@ -23,10 +24,13 @@ from collections import defaultdict
 from collections.abc import Iterable, Sequence
 
 from durable.model import Status
+from durable.records import refused_also
 from durable.store import End, NextRun, Step, Verdict
+from durable.stores.refusals import able, place_name, suffix
 from durable.stores.sql_children import close, reply, start
 from durable.stores.sql_messages import Note, put, send
-from durable.stores.sql_rows import words
+from durable.stores.sql_reads import live_workers
+from durable.stores.sql_rows import needs, words
 from durable.stores.sql_runs import ADD_EVENTS, DROP_ALL_TASKS, follow
 from durable.stores.sql_text import Query, Statement
 from durable.stores.sql_tx import Row, Tx
@@ -108,10 +112,14 @@ CHANGE = Statement(
         owner = v.column4, status = v.column5, reason = v.column6, blocked_by = v.column7,
         started_at = coalesce(started_at, v.column8), finished_at = v.column9,
         version = coalesce(v.column10, version),
-        needs = CASE WHEN v.column10 IS NULL THEN needs ELSE workflow || '@' || v.column10 END
+        needs = workflow || coalesce('@' || coalesce(v.column10, version), '') || v.column11
     FROM {values} AS v WHERE number = v.column1
     """,
-    item="(?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+    item="(?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+)
+PLACES = Query(
+    "SELECT number, queue, workflow, version, blocked_by FROM {instances} WHERE number IN ({list})",
+    kinds="vvvvv",
 )
 SET_VARS = Statement(
     "UPDATE {payloads} SET vars = v.column2 FROM {values} AS v WHERE number = v.column1",
@@ -119,10 +127,11 @@ SET_VARS = Statement(
 )
 SET_RESULT = Statement(
     """
-    UPDATE {payloads} SET result = v.column2, failure = v.column3, unread = v.column4
+    UPDATE {payloads} SET result = v.column2, failure = v.column3, unread = v.column4,
+        header = coalesce(v.column5, header)
     FROM {values} AS v WHERE number = v.column1
     """,
-    item="(?, ?, ?, ?)",
+    item="(?, ?, ?, ?, ?)",
 )
 
 RUNNING = End(Status.RUNNING)
@@ -142,7 +151,7 @@ def commit(tx: Tx, worker: str, steps: Sequence[Step], max_inbox: int) -> list[V
     for number, id in tx.fetch(INBOX, [row[1] for _, _, row in standing]):
         inbox[number].add(id)
     standing = [s for s in standing if inbox.get(s[2][1], NONE).issuperset(s[1].messages)]
-    blind = [one for one in standing if _unseen(one[1], inbox.get(one[2][1]))]
+    blind = [one for one in standing if _unseen(one[1], inbox.get(one[2][1]), tx.now)]
     if blind:
         places = {place for place, _, _ in blind}
         standing = [one for one in standing if one[0] not in places]
@@ -185,9 +194,12 @@ def _over(step: Step) -> bool:
     return step.next is not None or _ends(step)
 
 
-def _unseen(step: Step, waiting: set[int] | None) -> bool:
-    """Whether a last step leaves messages that it has not seen."""
-    return waiting is not None and _ends(step) and not waiting.issubset(step.messages)
+def _unseen(step: Step, waiting: set[int] | None, now: int) -> bool:
+    """Whether a last step, or one after which it rests until the next run begins, leaves
+    messages that it has not seen."""
+    if waiting is None or waiting.issubset(step.messages):
+        return False
+    return _ends(step) or (step.next is not None and step.next.start_at > now)
 
 
 def _with_tasks(tx: Tx, worker: str, standing: Standing) -> tuple[Standing, list[int]]:
@@ -285,7 +297,8 @@ def _update(tx: Tx, worker: str, standing: Standing, left: set[int]) -> bool:
         tx.each(GROW, numbers, before=(length,))
     tx.each(GROW_WAKE, moved)
     tx.each(GROW_PARK, parked)
-    tx.each(CHANGE, [_change(worker, now, *one) for one in changed])
+    refused = _refusals(tx, changed)
+    tx.each(CHANGE, [_change(worker, now, *one, refused.get(one[1])) for one in changed])
     tx.each(SET_VARS, [(row[1], s.vars) for _, s, row in standing if s.vars is not None])
     _finish(tx, [(number, step.end) for step, number, _ in changed if step.end])
     follow(tx, followed)
@@ -294,29 +307,58 @@ def _update(tx: Tx, worker: str, standing: Standing, left: set[int]) -> bool:
     )
 
 
+def _refusals(
+    tx: Tx, changed: Sequence[tuple[Step, int, int | None]]
+) -> dict[int, tuple[str, int | None]]:
+    """What code refuses, by number: the builds of all that has refused it, and when others
+    are to try."""
+    blocks = {
+        number: step
+        for step, number, _ in changed
+        if step.end and step.end.blocked_by and not _ends(step)
+    }
+    if not blocks:
+        return {}
+    live = live_workers(tx)
+    found: dict[int, tuple[str, int | None]] = {}
+    for number, queue, workflow, version, blocked_by in tx.fetch(PLACES, list(blocks)):
+        step = blocks[number]
+        need = needs(workflow, version if step.version is None else step.version)
+        builds = refused_also(blocked_by, step.end.blocked_by if step.end else "")
+        found[number] = builds, tx.now if able(live, queue, place_name(need, builds)) else None
+    return found
+
+
 def _change(
-    worker: str, now: int, step: Step, number: int, wake_at: int | None
+    worker: str,
+    now: int,
+    step: Step,
+    number: int,
+    wake_at: int | None,
+    refused: tuple[str, int | None] | None,
 ) -> tuple[object, ...]:
     """The parameters of `CHANGE`."""
     end = step.end or RUNNING
     finished = end.status.finished
+    blocked_by, wake_at = refused or ("", None if finished else wake_at)
     return (
         number,
         len(step.events),
-        None if finished or end.blocked_by else wake_at,
-        "" if finished or step.release else worker,
+        wake_at,
+        "" if finished or step.release or refused else worker,
         end.status.value,
         end.reason,
-        "" if finished else end.blocked_by,
+        blocked_by,
         None if end.status is Status.BLOCKED else now,
         now if finished else None,
         step.version,
+        suffix(blocked_by),
     )
 
 
 def _finish(tx: Tx, ends: Iterable[tuple[int, End]]) -> None:
     ended = [(number, end) for number, end in ends if end.status.finished]
-    results = [(n, end.result, end.failure, words(end.unread)) for n, end in ended]
+    results = [(n, e.result, e.failure, words(e.unread), e.header) for n, e in ended]
     tx.each(SET_RESULT, results)
     tx.each(DROP_ALL_TASKS, [number for number, _ in ended])
 

@@ -7,7 +7,9 @@ Rules
 * Whatever takes an instance out of its owner's hands gives it a new epoch, so that nothing
   of what is under way there is written any more.
 * A paused instance keeps its ``blocked_by``, and its ``wake_at``, which messages still set:
-  with its `PARKED` owner nobody looks at either.
+  with its `PARKED` owner nobody looks at either.  What a worker has in its hands has no
+  moment, and what the worker makes of it is lost; and only a look shows that a deadlock is
+  one still.  Both get a moment at the pause.
 """
 
 from __future__ import annotations
@@ -18,7 +20,10 @@ from dataclasses import dataclass
 from durable.model import Status
 from durable.store import PARKED, Close, NextRun, Sent
 from durable.stores import sql_children
+from durable.stores.refusals import able, place_name
 from durable.stores.sql_messages import ADD_RECEIPTS, receipts
+from durable.stores.sql_reads import live_workers
+from durable.stores.sql_rows import NEEDS
 from durable.stores.sql_runs import ADD_EVENTS, follow
 from durable.stores.sql_text import Query, Statement
 from durable.stores.sql_tx import Tx
@@ -26,16 +31,20 @@ from durable.stores.sql_tx import Tx
 __all__ = ["pause", "rerun", "resume", "terminate", "unblock"]
 
 TARGET = Query(
-    """
-    SELECT number, uid, run, status, history_length, wake_at, blocked_by, finished_at
-    FROM {instances} WHERE id = ?
+    f"""
+    SELECT number, uid, run, status, history_length, wake_at, blocked_by, finished_at, queue,
+        {NEEDS}
+    FROM {{instances}} WHERE id = ?
     """,
-    kinds="vxvvvvvv",
+    kinds="vxvvvvvvvv",
 )
+WAITING = Query("SELECT 1 FROM {inbox} WHERE number = ? LIMIT 1", kinds="v")
 PAUSE = Statement(
     f"""
     UPDATE {{instances}}
-    SET status = 'paused', owner = '{PARKED}', epoch = epoch + 1, history_length = ?
+    SET status = 'paused', owner = '{PARKED}', epoch = epoch + 1, history_length = ?,
+        wake_at = CASE WHEN wake_at IS NULL AND blocked_by = ''
+            AND (owner <> '' OR status = 'blocked') THEN ? ELSE wake_at END
     WHERE number = ?
     """
 )
@@ -46,7 +55,9 @@ RESUME = Statement(
     WHERE number = ?
     """
 )
-UNBLOCK = Statement("UPDATE {instances} SET blocked_by = '', wake_at = ? WHERE number = ?")
+UNBLOCK = Statement(
+    f"UPDATE {{instances}} SET blocked_by = '', needs = {NEEDS}, wake_at = ? WHERE number = ?"
+)
 ADOPT = Statement(
     """
     UPDATE {instances} SET parent_run = parent_run + 1
@@ -69,6 +80,8 @@ class Target:
     wake_at: int | None
     blocked_by: str
     finished_at: int | None
+    queue: str
+    need: str
 
 
 def terminate(
@@ -98,7 +111,7 @@ def pause(tx: Tx, id: str, message_id: str, event: bytes) -> Sent:
     found = _accepted(tx, id, message_id, ACTIVE)
     if isinstance(found, Sent):
         return found
-    tx.run(PAUSE, _note(tx, found, event), found.number)
+    tx.run(PAUSE, _note(tx, found, event), tx.now, found.number)
     return Sent.SENT
 
 
@@ -107,18 +120,21 @@ def resume(tx: Tx, id: str, message_id: str, event: bytes) -> Sent:
     found = _accepted(tx, id, message_id, (Status.PAUSED,))
     if isinstance(found, Sent):
         return found
-    status: Status
-    wake_at: int | None
-    if found.blocked_by:
-        status, wake_at = Status.BLOCKED, None
-    elif not found.history_length:
-        # What came meanwhile has set wake_at if it might.
-        status, wake_at = Status.PENDING, tx.now if found.wake_at is None else found.wake_at
-    else:
-        status, wake_at = Status.RUNNING, tx.now
+    status, wake_at = _resumed(tx, found)
     length = _note(tx, found, event)
     tx.run(RESUME, status.value, length, wake_at, found.number)
     return Sent.SENT
+
+
+def _resumed(tx: Tx, found: Target) -> tuple[Status, int | None]:
+    """The status of a paused instance that goes on, and when to look at it."""
+    if found.blocked_by:
+        name = place_name(found.need, found.blocked_by)
+        return Status.BLOCKED, tx.now if able(live_workers(tx), found.queue, name) else None
+    wake_at = found.wake_at
+    if wake_at is None and (not found.history_length or tx.rows(WAITING, found.number)):
+        wake_at = tx.now
+    return Status.RUNNING if found.history_length else Status.PENDING, wake_at
 
 
 def unblock(tx: Tx, id: str, message_id: str) -> Sent:

@@ -36,6 +36,7 @@ __all__ = [
     "inbox",
     "instance",
     "instances",
+    "live_workers",
     "secret",
     "stats",
     "tasks",
@@ -101,6 +102,11 @@ def tasks(tx: Tx, uid: bytes) -> list[Task]:
 def workers(tx: Tx) -> list[WorkerInfo]:
     """The registered workers."""
     return [worker_from(row) for row in tx.rows(ALL_WORKERS)]
+
+
+def live_workers(tx: Tx) -> list[WorkerInfo]:
+    """Those whose lease has not expired."""
+    return [info for info in workers(tx) if info.expires_at > tx.now]
 
 
 # -- listings ---------------------------------------------------------------------------

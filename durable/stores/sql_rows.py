@@ -13,6 +13,7 @@ from durable.stores.sql_tx import Row, Tx
 __all__ = [
     "INSTANCE",
     "INSTANCE_KINDS",
+    "NEEDS",
     "TASK",
     "TASK_KINDS",
     "WORKERS",
@@ -68,6 +69,10 @@ WORKERS = """
         expires_at
     FROM {workers}
 """
+
+
+# The same as `needs`, of a row of instances.
+NEEDS = "workflow || coalesce('@' || version, '')"
 
 
 def needs(workflow: str, version: int | None) -> str:
@@ -128,4 +133,4 @@ def worker_from(row: Sequence[object]) -> WorkerInfo:
     fields = list(row)
     for place in (5, 7, 8):
         fields[place] = words_from(str(fields[place]))
-    return WorkerInfo(*fields)  # type: ignore[arg-type]
+    return WorkerInfo(*fields)  # type: ignore[arg-type]  # the columns are of its types

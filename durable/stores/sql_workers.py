@@ -13,9 +13,11 @@ from collections.abc import Sequence
 
 from durable.model import WorkerInfo
 from durable.store import UNKNOWN, TaskKey
+from durable.stores.refusals import SEPARATOR, able, place_name
 from durable.stores.sql_claim import INSTANCE_HEADS
+from durable.stores.sql_reads import live_workers
 from durable.stores.sql_results import to_cancel
-from durable.stores.sql_rows import words, words_from
+from durable.stores.sql_rows import NEEDS, words
 from durable.stores.sql_text import Query, Statement
 from durable.stores.sql_tx import Tx
 
@@ -40,10 +42,35 @@ ADD = Statement(
     VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
     """
 )
+# What rests until other code comes; what somebody has in hands does not.
+RESTS = "status = 'blocked' AND blocked_by <> '' AND owner = '' AND wake_at IS NULL"
+REFUSED = Query(
+    f"""
+    SELECT DISTINCT queue, workflow, coalesce(version, -1), {NEEDS}, blocked_by
+    FROM {{instances}} WHERE {RESTS}
+    """,
+    kinds="vvvvv",
+    unbounded=True,
+)
+# Needs is written anew: it has no builds in a row that an earlier release has blocked.
 WAKE_REFUSED = Statement(
+    f"""
+    UPDATE {{instances}}
+    SET wake_at = ?, needs = {NEEDS} || CASE blocked_by WHEN '{UNKNOWN}' THEN ''
+        ELSE '{SEPARATOR}' || blocked_by END
+    WHERE {RESTS}
+    AND (queue, workflow, coalesce(version, -1), blocked_by) IN (SELECT * FROM {{values}})
+    """,
+    item="(?, ?, ?, ?)",
+)
+REST = Statement(
     """
-    UPDATE {instances} SET wake_at = ?
-    WHERE status = 'blocked' AND blocked_by <> '' AND blocked_by <> ? AND needs IN ({list})
+    UPDATE {instances} SET wake_at = NULL
+    WHERE number IN (
+        SELECT number FROM {instances}
+        WHERE owner = '' AND queue = ? AND needs = ? AND wake_at <= ?
+        ORDER BY wake_at LIMIT ?
+    )
     """
 )
 RENEW = Statement("UPDATE {workers} SET expires_at = ? WHERE id = ? AND expires_at > ?")
@@ -60,7 +87,6 @@ RELEASE_TASKS = Statement(
     """
 )
 EXPIRED = Query("SELECT id FROM {workers} WHERE expires_at <= ?", kinds="v")
-KNOWN = Query("SELECT workflows FROM {workers} WHERE expires_at > ?", kinds="v")
 BLOCK = Statement(
     """
     UPDATE {instances} SET status = 'blocked', blocked_by = ?, wake_at = NULL, reason = ?
@@ -100,8 +126,12 @@ def register(tx: Tx, worker: WorkerInfo) -> None:
         worker.started_at,
         worker.expires_at,
     )
-    woken = tx.each(WAKE_REFUSED, worker.workflows, before=(tx.now, worker.build))
-    tx.tell = woken > 0
+    groups = [
+        (queue, workflow, version, blocked_by)
+        for queue, workflow, version, need, blocked_by in tx.rows(REFUSED)
+        if able([worker], queue, place_name(need, blocked_by))
+    ]
+    tx.tell = tx.each(WAKE_REFUSED, groups, before=(tx.now,)) > 0
 
 
 def heartbeat(tx: Tx, worker: str, lease: int) -> list[TaskKey] | None:
@@ -136,22 +166,28 @@ def _release(tx: Tx, workers: Sequence[str], crashes: int) -> int:
 
 
 def unknown(tx: Tx, worker: WorkerInfo) -> list[tuple[str, str]]:
-    """(queue, need) of what is due in a worker's queues and no live worker can run."""
-    known = {name for [text] in tx.rows(KNOWN, tx.now) for name in words_from(text)}
+    """(queue, name) of what is due in a worker's queues and no live worker can run."""
+    live = live_workers(tx)
+    known = {name for info in live for name in info.workflows}
     return [
-        (queue, need)
+        (queue, name)
         for queue in dict.fromkeys(worker.queues)
-        for need, first, _ in tx.rows(INSTANCE_HEADS, queue, queue, queue, queue, tx.now)
-        if first <= tx.now and need not in known
+        for name, first, _ in tx.rows(INSTANCE_HEADS, queue, queue, queue, queue, tx.now)
+        if first <= tx.now and name not in known
+        if SEPARATOR not in name or not able(live, queue, name)
     ]
 
 
 def block_unknown(tx: Tx, worker: WorkerInfo, after: int) -> int:
-    """Say of such instances what they lack, and block those that are long due."""
+    """Say of such instances what they lack, and block those that are long due. What code has
+    refused rests again: who might have tried it is gone."""
     changed = 0
-    for queue, need in unknown(tx, worker):
-        reason = f"no worker knows workflow {need}"
-        place = (queue, need, tx.now)
+    for queue, name in unknown(tx, worker):
+        place = (queue, name, tx.now)
+        if SEPARATOR in name:
+            changed += tx.run(REST, *place, AT_ONCE)
+            continue
+        reason = f"no worker knows workflow {name}"
         changed += tx.run(BLOCK, UNKNOWN, reason, *place, tx.now - after, AT_ONCE)
         changed += tx.run(SAY, reason, *place, reason, AT_ONCE)
     tx.tell = changed > 0

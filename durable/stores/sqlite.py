@@ -25,7 +25,7 @@ from typing import TypeVar
 
 from peewee import SqliteDatabase
 
-from durable.errors import StoreError
+from durable.errors import DurableError, StoreError
 from durable.store import DEFAULT_MAX_INBOX
 from durable.stores.errors import SQLITE, CommitFailed, Errors, sqlite_signs
 from durable.stores.schema import DEFAULT_PREFIX
@@ -76,6 +76,8 @@ PRAGMAS = {
     "journal_size_limit": 64 << 20,
 }
 
+_NOT_WRITABLE = {"SQLITE_READONLY", "SQLITE_CANTOPEN"}
+
 
 class SqliteStore(SqlStore):
     """A store in one SQLite file.
@@ -123,7 +125,8 @@ class SqliteStore(SqlStore):
         self._syncs = synchronous == "full"
         # Peewee's connections, with its pragmas, but without its bookkeeping: that keeps
         # one connection a thread, which would not survive a fork.
-        self._links = Links(database._connect, self._path)  # type: ignore[attr-defined]
+        connect = database._connect  # type: ignore[attr-defined]  # no public way makes one
+        self._links = Links(connect, self._path)
         self._watch = Watch(self._links)
         self._writing = threading.Lock()
         _stores.add(self)
@@ -169,6 +172,14 @@ class SqliteStore(SqlStore):
 
     def _distrust(self) -> None:
         self._links.drop_mine()
+
+    def _translated(self, error: BaseException, at_commit: bool) -> DurableError:
+        found = super()._translated(error, at_commit)
+        if not _NOT_WRITABLE.isdisjoint(sqlite_signs(error)):
+            return type(found)(
+                f"{found} (this user must be able to write {self._path} and its folder)"
+            )
+        return found
 
     # -- the file -----------------------------------------------------------------------
 

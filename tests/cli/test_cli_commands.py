@@ -10,6 +10,7 @@ import pytest
 from cli_kit import Cli, follow
 
 from durable.cli import control, worker
+from durable.worker import Worker
 
 
 @pytest.fixture
@@ -82,8 +83,8 @@ def test_history(done: Cli) -> None:
 
 def test_result(done: Cli) -> None:
     assert done.json("result", "a")["parcel"] == "parcel-o-1"
-    assert "'b' is running" in done.fails(5, "result", "b")
-    done.fails(5, "result", "b", "--timeout", "100ms")
+    assert "--wait or --timeout waits for its end" in done.fails(5, "result", "b")
+    assert "did not end within 0.1 s" in done.fails(5, "result", "b", "--timeout", "100ms")
 
 
 def test_vars_stats_and_workers(done: Cli) -> None:
@@ -98,6 +99,8 @@ def test_start_and_wait(cli: Cli) -> None:
     assert cli.ok("start", "order", '"o-1"', "--id", "a") == "a\n"
     assert "--if-exists use" in cli.fails(1, "start", "order", '"o-1"', "--id", "a")
     assert cli.ok("start", "order", '"o-1"', "--id", "a", "--if-exists", "use") == "a\n"
+    said = cli.fails(1, "start", "order", '"o-1"', "--id", "a", "--if-exists", "restart")
+    assert "has not ended: only one that has can be restarted" in said
     said = cli.fails(5, "start", "order", '"o"', "--wait", "--timeout", "0.1")
     assert "did not end" in said
     child = cli.spawn("worker", "orders", "-q", "default", "-q", "parcels")
@@ -124,6 +127,19 @@ def test_signal(done: Cli) -> None:
     done.ok("worker", "orders", "--burst", "--log-level", "error")
     assert done.ok("result", "b") == '"bob"\n'
     assert "has ended" in done.fails(1, "signal", "b", "approve")
+    for words in ([], ["b"], ["b", "approve", "1", "2"]):
+        assert "give ID NAME [JSON]" in done.fails(2, "signal", *words)
+
+
+def test_signal_of_many(done: Cli) -> None:
+    done.ok("start", "approval", "--id", "c")
+    several = ["signal", "--where", "workflow=approval", "approve"]
+    assert "send the signal approve to 2 instances (c, b)" in done.fails(1, *several)
+    assert "2 signalled" in done(*several, '"bob"', "-y").stderr
+    assert "give ID NAME" in done.fails(2, "signal", "b", "approve", "1", "--where", "tag=x")
+    done.ok("worker", "orders", "--burst", "--log-level", "error")
+    assert [done.json("result", id) for id in "bc"] == ["bob", "bob"]
+    assert "0 signalled" in done(*several, "-y").stderr
 
 
 def test_cancel(done: Cli) -> None:
@@ -201,6 +217,25 @@ def test_worker_says_what_it_is(cli: Cli) -> None:
     assert child.returncode == 0
 
 
+def test_worker_options(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[Worker] = []
+
+    def run(worker: Worker) -> int:
+        seen.append(worker)
+        return 0
+
+    monkeypatch.setattr(Worker, "run", run)
+    cli.ok("worker", "orders", "--build", "v2", DURABLE_WORKER_MAX_HISTORY="7")
+    cli.ok("worker", "orders", "--step-timeout", "1m", "--unknown-after", "500ms")
+    first, second = seen
+    assert first.build == "v2"
+    assert first._max_history == 7
+    assert second._watchdog._step_timeout == 60.0
+    assert second._lease._unknown_after == 500_000
+    for option in ("--step-timeout=0", "--max-history=0", "--unknown-after=soon"):
+        cli.fails(2, "worker", "orders", option)
+
+
 def test_worker_processes(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
     """The children get the same options; the URL is not on their command line."""
     seen: list[tuple[list[str], int, float]] = []
@@ -212,13 +247,18 @@ def test_worker_processes(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("DURABLE_STORE", "")  # restored afterwards
     monkeypatch.setattr("durable.supervisor.supervise", supervise)
     url = "sqlite:///durable.db?busy_timeout=7"
-    cli.ok("worker", "orders", "-p", "2", "--grace", "5s", "--store", url)
+    more = ["--step-timeout", "2m", "--max-history", "7", "--build", "v 2"]
+    cli.ok("worker", "orders", "-p", "2", "--grace", "5s", "--store", url, *more)
     (argv, processes, grace) = seen[0]
     assert (processes, grace) == (2, 5.0)
     assert url not in argv
     parsed = worker.worker_command.make_context("worker", argv[1:])
     assert parsed.params["processes"] == 1
     assert parsed.params["grace"] == 5.0
+    assert parsed.params["step_timeout"] == 120.0
+    assert parsed.params["unknown_after"] == 5.0
+    assert parsed.params["max_history"] == 7
+    assert parsed.params["build"] == "v 2"
     assert parsed.params["url"] == url
     assert parsed.params["modules"] == ("orders",)
 

@@ -118,6 +118,22 @@ def late_errors() -> list[str]:
     return LATE
 
 
+@activity(retry=None)
+def keyed(folder: str) -> str:
+    """Notes its key; fails until somebody has repaired it."""
+    key = current_activity().idempotency_key
+    with Path(folder, "keys").open("a") as file:
+        file.write(f"{key}\n")
+    if not Path(folder, "repaired").exists():
+        raise ValueError("broken")
+    return key
+
+
+@workflow
+def keeps_its_key(folder: str) -> Workflow[str]:
+    return (yield from keyed.call(folder))
+
+
 @workflow
 def told_by_children(folder: str) -> Workflow[list[Any]]:
     told = yield tells.call()

@@ -27,7 +27,7 @@ from durable import (
     wait_signal,
     workflow,
 )
-from durable.errors import InstanceAlreadyExists, UsageError, WorkflowTerminatedError
+from durable.errors import InstanceAlreadyExists, UsageError
 from durable.events import ChildStarted
 
 

@@ -20,6 +20,7 @@ from durable.errors import (
     InstanceNotFinished,
     InstanceNotFound,
     ResultTimeout,
+    UsageError,
     WorkflowError,
     WorkflowTerminatedError,
 )
@@ -62,12 +63,22 @@ def test_result_times_out_and_names_the_status(engine: Engine) -> None:
     assert isinstance(caught.value, TimeoutError)
 
 
+def test_runs_and_batches_that_cannot_be(engine: Engine) -> None:
+    handle = engine.start(waits.options(id="w"))
+    for run in (0, -1, 2):
+        with pytest.raises(UsageError, match=f"'w' has runs 1 to 1, and no run {run}"):
+            handle.history(run)
+    for batch in (0, -1):
+        with pytest.raises(UsageError, match=f"batch={batch} must be at least 1"):
+            engine.client.purge(datetime.now(UTC), batch=batch)
+
+
 def test_if_exists(engine: Engine) -> None:
     engine.work([waits], [echo])
     handle = engine.start(waits.options(id="one"), 1)
     with pytest.raises(InstanceAlreadyExists, match="one"):
         engine.start(waits.options(id="one"), 2)
-    with pytest.raises(InstanceAlreadyExists):
+    with pytest.raises(InstanceAlreadyExists, match="has not ended"):
         engine.start(waits.options(id="one", if_exists="restart"), 2)
     used = engine.start(waits.options(id="one", if_exists="use"), 3)
     assert (handle.new, used.new) == (True, False)

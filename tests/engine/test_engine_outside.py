@@ -25,6 +25,7 @@ from durable import (
     wait_signal,
     workflow,
 )
+from durable.definitions import start_options
 from durable.errors import (
     ChildWorkflowError,
     InstanceFinished,
@@ -231,14 +232,28 @@ def test_signal_or_start(engine: Engine) -> None:
     assert again.describe()["run"] == 2
 
 
+def test_signal_or_start_by_name(engine: Engine) -> None:
+    engine.work([collects])
+    client, options = engine.client, start_options(id="c", tags=["red"])
+    handle = client.signal_or_start("collects", signal="n", value=1, options=options)
+    assert handle.describe()["tags"] == ["red"]
+    for value in (2, 3):
+        client.signal_or_start("collects", signal="n", value=value, options=options)
+    assert handle.result(timeout=20) == [1, 2, 3]
+
+
 def test_signal_or_start_is_checked(engine: Engine) -> None:
     client = engine.client
+    with pytest.raises(UsageError, match=r"with a name options=start_options\(id=…\)"):
+        client.signal_or_start("collects", signal="n", options=start_options())
+    with pytest.raises(UsageError, match="options= is for a name"):
+        client.signal_or_start(collects, signal="n", options=start_options(id="c"))
     with pytest.raises(UsageError, match="needs an id"):
         client.signal_or_start(collects, signal="n")
     with pytest.raises(TypeError, match="collects"):
         client.signal_or_start(collects.options(id="c"), 1, signal="n")
     with pytest.raises(TypeError, match="a signal has a name"):
-        client.signal_or_start(collects.options(id="c"), signal=1)  # type: ignore[arg-type]
+        client.signal_or_start(collects.options(id="c"), signal=1)  # type: ignore[call-overload]
     with pytest.raises(PayloadError):
         client.signal_or_start(collects.options(id="c"), signal="n", value=object())
     assert client.count() == 0

@@ -6,7 +6,10 @@ import os
 from pathlib import Path
 
 import process_activities as children
+import pytest
 from engine_kit import Engine, tasks_of, until
+
+from durable.errors import WorkflowError
 
 
 def _gone(pid: int) -> bool:
@@ -59,6 +62,23 @@ def test_what_children_tell_and_are_told(store_url: str, tmp_path: Path) -> None
         assert asked == "from outside"
         killed = int((tmp_path / "silent").read_text())
         until(lambda: _gone(killed), "the silent child is killed")
+    finally:
+        engine.stop()
+        engine.client.close()
+
+
+@pytest.mark.parametrize("executor", ["thread", "process"])
+def test_a_retry_keeps_the_key(store_url: str, tmp_path: Path, executor: str) -> None:
+    engine = Engine(store_url, 10_000)
+    engine.work([children.keeps_its_key], [children.keyed], executor=executor, activity_slots=1)
+    try:
+        handle = engine.start(children.keeps_its_key, str(tmp_path))
+        with pytest.raises(WorkflowError, match="broken"):
+            handle.result(timeout=30)
+        (tmp_path / "repaired").touch()
+        handle.retry()
+        key = handle.result(timeout=30)
+        assert (tmp_path / "keys").read_text().splitlines() == [key, key]
     finally:
         engine.stop()
         engine.client.close()

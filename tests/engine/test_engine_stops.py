@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pytest
+
 from durable import Workflow, sleep, workflow
 from durable.stores import open_store
 from durable.worker import Worker
@@ -27,3 +29,11 @@ def test_a_worker_can_be_started_again() -> None:
         worker.stop()
         assert not worker.running
     assert worker.store.workers() == []
+
+
+def test_a_loop_that_failed_is_an_exit_code(monkeypatch: pytest.MonkeyPatch) -> None:
+    worker = Worker(open_store("memory://"), workflows=[flow], burst=True)
+    with monkeypatch.context() as patch:
+        patch.setattr(worker, "_turn", lambda: 1 // 0)
+        assert worker.run() == 1
+    assert worker.run() == 0

@@ -20,11 +20,13 @@ from durable import (
     sleep,
     spawn,
     wait_signal,
+    with_timeout,
     workflow,
 )
 from durable.errors import (
     InstanceAlreadyExists,
     NonDeterminismError,
+    PayloadError,
     UsageError,
     WorkflowCancelledError,
     WorkflowTerminatedError,
@@ -190,6 +192,21 @@ def test_a_child_cancelled_in_the_step_that_starts_it_never_starts() -> None:
     assert step.result() == "done"
 
 
+def test_a_failed_gather_does_not_wait_for_its_children_when_the_root_has_returned() -> None:
+    @workflow
+    def flow() -> Workflow[str]:
+        fails = gather(charge.call("a"), race(with_timeout(gather(child.call("b")), 9)))
+        _ = spawn(gather(fails, return_exceptions=True))
+        yield wait_signal("go")
+        return "done"
+
+    step = Stepper(flow)
+    step.fail(0, ValueError("no"))
+    step.signal("go")
+    assert step.result() == "done"
+    assert step.child_cancels == [1]
+
+
 @pytest.mark.parametrize("asked", [False, True])
 def test_children_are_not_awaited_when_the_root_has_returned(asked: bool) -> None:
     """What becomes of them is a matter of `parent_close`, which the store carries out."""
@@ -260,3 +277,15 @@ def test_options_that_are_a_clients_are_refused() -> None:
         _ = child.options(id="").call("a")
     with pytest.raises(TypeError, match="missing a required argument"):
         _ = child.call()  # type: ignore[call-arg]
+
+
+def test_the_memo_of_a_child_is_a_payload_when_it_is_started() -> None:
+    @workflow
+    def flow() -> Workflow[Any]:
+        with pytest.raises(PayloadError, match="memo"):
+            yield gather(child.call("a"), child.options(memo=object()).call("b"))
+        yield gather(child.call("a"), child.options(memo={"n": 1}).call("b"))
+
+    step = Stepper(flow)
+    memos = [started.memo for started in step.decision.starts.values()]
+    assert memos == [None, step.codec.encode({"n": 1})]

@@ -74,7 +74,8 @@ def test_what_ended_in_one_event_is_in_the_order_given_however_much_was_issued()
 
     def task(after: Any, label: str) -> Workflow[str]:
         yield after
-        yield side_effect(str)
+        if label == "b":
+            yield side_effect(str)
         return label
 
     @workflow
@@ -214,6 +215,27 @@ def test_a_failed_gather_gives_its_signals_back_and_starts_nothing_more() -> Non
     step.signal("go")
     assert step.result() == [1, 2, 3]
     assert "ActivityScheduled" not in step.kinds()
+
+
+def test_a_signal_is_given_back_only_when_the_failed_tree_is_settled() -> None:
+    """Given back at once it would go to the other branch of the very race that fails."""
+
+    @workflow
+    def flow() -> Workflow[list[Any]]:
+        seen = []
+        try:
+            yield race(gather(wait_signal("x"), charge.call("a")), wait_signal("x"))
+        except ActivityError:
+            seen.append("failed")
+        seen.append((yield wait_signal("x")))
+        seen.append((yield wait_signal("x")))
+        return seen
+
+    step = Stepper(flow)
+    step.signal("x", 1)
+    step.fail(0, ValueError("no"))
+    step.signal("x", 2)
+    assert step.result() == ["failed", 1, 2]
 
 
 def test_what_a_gather_gives_back_goes_to_who_waits_for_it() -> None:

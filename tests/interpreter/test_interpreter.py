@@ -310,7 +310,7 @@ def test_a_loop_without_waiting_is_stopped() -> None:
         while True:
             yield side_effect(int)
 
-    with pytest.raises(StepAborted, match=r"100,000 yields in one step.*in flow"):
+    with pytest.raises(StepAborted, match=r"100,000 resumptions in one step.*in flow"):
         Stepper(flow)
 
 

@@ -424,7 +424,7 @@ def test_both_time_limits_can_pass_while_the_block_cleans_up() -> None:
 
 def test_a_scope_that_is_held_open_by_a_generator_of_values_is_refused() -> None:
     def pages() -> Iterator[int]:
-        with timeout(5):
+        with timeout(5), CancelScope():
             yield 1
             yield 2
 
@@ -443,6 +443,8 @@ def test_a_scope_that_is_held_open_by_a_generator_of_values_is_refused() -> None
 
     step = Stepper(flow)
     assert step.kinds()[:3] == ["WorkflowStarted", "TimerStarted", "TimerCancelled"]
+    assert step.interpreter.root is not None
+    assert step.interpreter.root.scope is step.interpreter.root.own
     step.signal("stop")
     step.signal("go")
     assert "do not hold one open across the `yield`" in step.result()

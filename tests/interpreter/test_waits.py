@@ -433,3 +433,12 @@ def test_a_cancelled_activity_still_has_its_schedule_timeout() -> None:
     step.cancel()
     step.fire(0)
     assert step.failure().is_a(ActivityError)
+
+
+def test_a_schedule_timeout_is_rounded_up() -> None:
+    @workflow
+    def flow() -> Workflow[None]:
+        yield charge.options(schedule_timeout=1e-7).call("a")
+
+    step = Stepper(flow)
+    assert step.interpreter.next_due() == step.clock + 1

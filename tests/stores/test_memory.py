@@ -252,7 +252,8 @@ class TestAgenda:
             ("b", None, None, 20),
         ):
             drained = []
-            for key in agenda.due(owner, now, queues, names):
+            fits = None if names is None else names.__contains__
+            for key in agenda.due(owner, now, queues, fits):
                 agenda.put(key, None)
                 drained.append(model.pop(key))
             assert [place.wake_at for place in drained] == sorted(p.wake_at for p in drained)

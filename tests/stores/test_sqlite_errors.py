@@ -142,6 +142,16 @@ def test_a_full_disk_is_for_later(store: SqliteStore) -> None:
     assert send(store) is Sent.SENT
 
 
+def test_a_file_that_cannot_be_written_says_what_is_needed(path: Path) -> None:
+    store = SqliteStore(path)
+    store.open()
+    store._links.mine().cursor.execute("PRAGMA query_only = 1")
+    needed = f"readonly database .this user must be able to write {path} and its folder"
+    with pytest.raises(Unavailable, match=needed):
+        start(store)
+    store.close()
+
+
 @pytest.mark.parametrize(
     "changes",
     [{"version": 2**63}, {"id": "\ud800"}, {"args": {"no": "bytes"}}, {"args": None}],

@@ -296,6 +296,13 @@ def test_an_old_store_goes_on(old: SqliteStore) -> None:
             assert connection.execute(f"SELECT count(*) FROM durable_{table}").fetchone() == (0,)
 
 
+def test_what_an_old_store_has_refused_is_not_for_the_same_code(old: SqliteStore) -> None:
+    same = FakeWorker(old, build="build-0")
+    other = FakeWorker(old, "w-2")
+    assert same.ids() == ["running"]
+    assert other.ids() == ["blocked"]
+
+
 def test_what_an_old_store_could_not_do(old: SqliteStore) -> None:
     assert old.pause("running", "p-1", b"paused") is Sent.SENT
     assert old.resume("running", "p-2", b"resumed") is Sent.SENT

@@ -32,6 +32,7 @@ from durable.testing.store_contract.base import (
     COMMITTED,
     COMPLETED,
     HOUR,
+    REFUSED,
     FakeWorker,
     a_finished,
     a_message,
@@ -146,6 +147,10 @@ def test_no_statement_reads_a_whole_table(store: SqliteStore, name: str) -> None
             "SEARCH instances USING INDEX instances_listed (status=?)",
         ),
         (
+            sql_workers.REFUSED,
+            "SEARCH instances USING INDEX instances_listed (status=?)",
+        ),
+        (
             sql_children.OPEN,
             "SEARCH i USING INDEX instances_open_children (parent_uid=? AND parent_run=?)",
         ),
@@ -218,7 +223,7 @@ class Effort:
 
 
 def test_a_claim_costs_the_same_beside_many_that_wait(store: SqliteStore) -> None:
-    """Waiting, blocked, finished, owned, or due but for other workers' code."""
+    """Waiting, finished, owned, refused, or due but for other workers' code."""
 
     def effort() -> tuple[int, int]:
         worker = FakeWorker(store, f"w-{os.urandom(4).hex()}")
@@ -247,9 +252,17 @@ def test_a_claim_costs_the_same_beside_many_that_wait(store: SqliteStore) -> Non
         ender.commit(
             *(a_step(one, tasks=[a_task(store, name="foreign")], wake_at=later) for one in claimed)
         )
+    refuser = FakeWorker(store, "refuser")
+    for prefix, version in (("resting", None), ("tried", 1)):
+        if version:  # somebody may try these, so they are due
+            FakeWorker(store, "other", build="build-2", workflows=("flow@1",))
+        many(prefix)
+        while claimed := refuser.claim().instances:
+            refuser.commit(*(a_step(one, end=REFUSED, version=version) for one in claimed))
+        assert (look(store, f"{prefix}-7").wake_at is None) == (version is None)
     many("future", start_at=store.now() + HOUR)
     after = effort()
-    # A little more, for three more ranges to jump over; reading 3000 rows would be thousands.
+    # A little more, for four more ranges to jump over; reading 3000 rows would be thousands.
     assert after[0] <= before[0] + 100
     assert after[1] <= before[1] + 100
 

@@ -38,6 +38,7 @@ _PARTS = (
     "pauses",
     "races",
     "reads",
+    "refusals",
     "reruns",
     "runs",
     "sends",

@@ -54,6 +54,12 @@ REPLY = End(Status.COMPLETED, result=b"result", reply=b"child's end")
 REFUSED = End(Status.BLOCKED, reason="other code", blocked_by="build-1")
 DEADLOCK = End(Status.BLOCKED, reason="deadlock")
 
+
+def refusal(build: str) -> End:
+    """How a worker of this build blocks what it refuses."""
+    return End(Status.BLOCKED, reason=f"not for {build}", blocked_by=build)
+
+
 CLOSE = Close("close-1", b"parent ended", b"closed", "the parent has ended")
 """What a run leaves to its children when it ends."""
 

@@ -21,6 +21,7 @@ from durable.testing.store_contract.base import (
     FakeWorker,
     a_finished,
     a_message,
+    a_next,
     a_step,
     a_task,
     events,
@@ -197,10 +198,57 @@ class Pauses(Base):
         worker = FakeWorker(store)
         worker.take()
         pause(store)
-        assert look(store).wake_at is None
         resume(store)
         assert look(store).status is Status.PENDING
         worker.finish(worker.take())
+
+    def test_a_timer_that_was_in_a_workers_hands_is_due(self, store: Store) -> None:
+        """It has no moment then, and the step of the worker is lost."""
+        start(store)
+        worker = FakeWorker(store)
+        worker.advance(worker.take(), release=True, wake_at=store.now())
+        claimed = worker.take()
+        assert claimed.instance.wake_at is None
+        pause(store)
+        resume(store)
+        worker.finish(worker.take())
+
+    def test_a_timer_keeps_its_moment(self, store: Store) -> None:
+        before = a_running(store, FakeWorker(store))
+        pause(store)
+        resume(store)
+        assert look(store).wake_at == before.wake_at
+        assert FakeWorker(store).ids() == []
+
+    def test_what_its_owner_waits_for_keeps_its_moment(self, store: Store) -> None:
+        start(store)
+        worker = FakeWorker(store)
+        at = store.now() + HOUR
+        worker.advance(worker.take(), wake_at=at)
+        pause(store)
+        resume(store)
+        assert (look(store).owner, look(store).wake_at) == ("", at)
+
+    def test_what_waits_for_messages_alone_goes_on_waiting(self, store: Store) -> None:
+        start(store)
+        worker = FakeWorker(store)
+        worker.advance(worker.take(), release=True)
+        pause(store)
+        resume(store)
+        assert (look(store).status, look(store).wake_at) == (Status.RUNNING, None)
+        pause(store, message_id="p-3")
+        send(store)
+        resume(store, message_id="p-4")
+        assert len(worker.take().messages) == 1
+
+    def test_a_delayed_run_stays_delayed(self, store: Store) -> None:
+        start(store)
+        worker = FakeWorker(store)
+        at = store.now() + HOUR
+        worker.advance(worker.take(), next=a_next(store, start_at=at, history=[b"x"]))
+        pause(store)
+        resume(store)
+        assert look(store).wake_at == at
 
     def test_a_start_delay_goes_on(self, store: Store) -> None:
         at = store.now() + HOUR
@@ -281,7 +329,7 @@ class Pauses(Base):
     def test_the_owner_of_what_is_blocked_keeps_it(self, store: Store, other: Store) -> None:
         start(store)
         worker = FakeWorker(store)
-        blocked = worker.advance(worker.take(), end=REFUSED)
+        blocked = worker.advance(worker.take(), end=DEADLOCK)
         assert other.unblock("i-1", "u-1") is Sent.SENT
         assert FakeWorker(other, "w-2").ids() == []
         again = worker.take()

@@ -253,14 +253,50 @@ class Runs(Base):
         send(store, "m-3", urgent=True)
         assert len(worker.take().messages) == len(inbox(store, uid)) == 3
 
+    def test_a_later_begin_has_seen_everything(self, store: Store) -> None:
+        """Else a cancel that came at the last moment would wait for that begin, too."""
+        uid = start(store)
+        send(store, "m-1")
+        worker = FakeWorker(store)
+        claimed = worker.take()
+        send(store, "m-2", urgent=True)
+        later = a_next(store, start_at=store.now() + HOUR)
+        assert worker.commit(a_step(claimed, next=later)) == [UNSEEN]
+        first = look(store)
+        assert (first.run, first.status, first.owner) == (1, Status.PENDING, "w-1")
+        assert (first.epoch, events(store, uid)) == (claimed.instance.epoch, [])
+        again = worker.take()
+        assert [message.message_id for message in again.messages] == ["m-1", "m-2"]
+        second = worker.advance(again, next=later)
+        assert (second.run, second.wake_at) == (2, later.start_at)
+
+    def test_a_begin_at_once_leaves_messages_to_the_run(self, store: Store) -> None:
+        start(store)
+        worker = FakeWorker(store)
+        claimed = worker.take()
+        send(store)
+        worker.advance(claimed, next=a_next(store))
+        claimed = worker.take()
+        assert (claimed.instance.run, len(claimed.messages)) == (2, 1)
+
+    def test_a_message_for_the_run_that_is_over_must_be_seen_too(self, store: Store) -> None:
+        start(store)
+        worker = FakeWorker(store)
+        claimed = worker.take()
+        send(store, run=1)
+        later = a_next(store, start_at=store.now() + HOUR)
+        assert worker.commit(a_step(claimed, next=later)) == [UNSEEN]
+        worker.advance(worker.take(), next=later)
+
     def test_it_forgives_a_block_and_crashes(self, store: Store) -> None:
         start(store)
         dead = FakeWorker(store, "dead")
         dead.take()
         store.take_over(["dead"])
         worker = FakeWorker(store)
-        blocked = worker.advance(worker.take(), end=REFUSED)
-        second = worker.advance(blocked, next=a_next(store))
+        worker.advance(worker.take(), end=REFUSED)
+        worker = FakeWorker(store, "w-2", build="build-2")
+        second = worker.advance(worker.take(), next=a_next(store))
         assert (second.status, second.reason, second.blocked_by) == (Status.RUNNING, "", "")
         assert second.crashes == 0
 

@@ -12,6 +12,7 @@ from durable.testing.store_contract.outside import Outside
 from durable.testing.store_contract.pauses import Pauses
 from durable.testing.store_contract.races import Races
 from durable.testing.store_contract.reads import Reads
+from durable.testing.store_contract.refusals import Refusals
 from durable.testing.store_contract.reruns import Reruns
 from durable.testing.store_contract.runs import Runs
 from durable.testing.store_contract.sends import Sends
@@ -32,6 +33,7 @@ class StoreContract(
     Tasks,
     Outside,
     Workers,
+    Refusals,
     Pauses,
     Children,
     Closes,

@@ -16,6 +16,7 @@ import pytest
 
 from durable.errors import InstanceAlreadyExists
 from durable.model import Parent, ParentClose, Status
+from durable.records import refused
 from durable.store import (
     Beat,
     Cancel,
@@ -44,19 +45,16 @@ CHILDREN = ("x", "y", "z", *IDS)
 WORKERS = ("w-1", "w-2", "w-3")
 QUEUES = ("default", "q-2")
 WORKFLOWS = ("flow", "lost")
-BUILDS = ("build-1", "build-2")
+BUILDS = ("build-1", "build-2", "build 3")
 BLOCKS = (
-    None,
-    None,
-    None,
-    None,
-    End(Status.BLOCKED, reason="other code", blocked_by="build-1"),
+    *(None,) * 6,
+    *(End(Status.BLOCKED, reason="other code", blocked_by=build) for build in BUILDS),
     End(Status.BLOCKED, reason="deadlock"),
 )
 ENDS = (
     End(Status.COMPLETED, result=b"result", unread=("s",), reply=b"completed"),
     End(Status.FAILED, reason="broken", failure=b"failure", reply=b"failed"),
-    *BLOCKS[-3:],
+    *BLOCKS[-5:],
 )
 ANSWERS = {outcome: outcome.value.encode() for outcome in Sent}
 
@@ -232,7 +230,8 @@ class Walk:
         build = self.random.choice(BUILDS)
         lease = self.random.choice((HOUR, HOUR, HOUR, -SECOND))
         known = self.random.choice((("flow", "flow@1"), ("lost", "flow"), ("lost", "lost@1")))
-        changes = {"build": build, "workflows": known, "queues": QUEUES}
+        queues = self.random.choice((QUEUES, QUEUES, QUEUES[:1]))
+        changes = {"build": build, "workflows": known, "queues": queues}
         self.both(lambda store: store.register(an_info(store, worker, lease, **changes)))
 
     def unregister(self) -> None:
@@ -254,7 +253,8 @@ class Walk:
 
     def claim(self) -> None:
         worker = self.random.choice(WORKERS)
-        if worker not in {info.id for info in self.stores[0].workers()}:
+        builds = {info.id: info.build for info in self.stores[0].workers()}
+        if worker not in builds:
             return
         queues = self.random.choice((QUEUES, QUEUES[:1]))
         known = ("flow", "flow@1", *self.random.choice(((), ("lost", "lost@1"))))
@@ -263,6 +263,8 @@ class Walk:
             request = ClaimRequest(worker, queues, known, ("act",), 1000, 1000)
             answers.append(store.claim(request))
         mine, theirs = answers
+        for one in mine.instances:
+            assert not refused(one.instance.blocked_by, builds[worker])
         assert sorted(one.instance.id for one in theirs.instances) == sorted(
             one.instance.id for one in mine.instances
         )

@@ -10,11 +10,9 @@ from durable.model import Status
 from durable.store import Cancel, Sent, Store
 from durable.testing.store_contract.base import (
     COMMITTED,
-    DEADLOCK,
     HOUR,
     LOST,
     MINUTE,
-    REFUSED,
     SECOND,
     Base,
     FakeWorker,
@@ -224,53 +222,6 @@ class Workers(Base):
         again = store.owned("w-1")
         assert again.instances == {uid: epoch + 1 for uid, epoch in owned.instances.items()}
         assert again.tasks == {key: epoch + 1 for key, epoch in owned.tasks.items()}
-
-    # -- other code ---------------------------------------------------------------------
-
-    def refused(self, store: Store) -> FakeWorker:
-        """A worker of build-1 that has blocked ``i-1`` and released it."""
-        start(store)
-        worker = FakeWorker(store)
-        worker.advance(worker.take(), version=1, end=REFUSED, release=True)
-        return worker
-
-    def test_other_code_tries_what_was_refused(self, store: Store, other: Store) -> None:
-        self.refused(store)
-        send(store)
-        worker = FakeWorker(other, "w-2", build="build-2")
-        claimed = worker.take()
-        assert claimed.instance.status is Status.BLOCKED
-        assert len(claimed.messages) == 1
-        running = worker.advance(claimed)
-        assert (running.status, running.blocked_by, running.reason) == (Status.RUNNING, "", "")
-
-    def test_other_code_may_refuse_again(self, store: Store) -> None:
-        self.refused(store)
-        worker = FakeWorker(store, "w-2", build="build-2")
-        again = replace(REFUSED, blocked_by="build-2", reason="again")
-        blocked = worker.advance(worker.take(), end=again, release=True)
-        assert (blocked.blocked_by, blocked.reason, blocked.wake_at) == ("build-2", "again", None)
-        FakeWorker(store, "w-3", build="build-2")
-        assert look(store).wake_at is None
-        FakeWorker(store, "w-4", build="build-1")
-        assert look(store).wake_at is not None
-
-    def test_the_same_code_does_not_try_again(self, store: Store) -> None:
-        self.refused(store)
-        assert FakeWorker(store, "w-2").ids() == []
-        assert look(store).wake_at is None
-
-    def test_code_that_does_not_know_it_does_not_try(self, store: Store) -> None:
-        self.refused(store)
-        FakeWorker(store, "w-2", build="build-2", workflows=("flow", "flow@2", "FLOW@1"))
-        assert look(store).wake_at is None
-
-    def test_a_deadlock_is_not_tried_by_other_code(self, store: Store) -> None:
-        start(store)
-        worker = FakeWorker(store)
-        worker.advance(worker.take(), end=DEADLOCK, release=True)
-        FakeWorker(store, "w-2", build="build-2")
-        assert look(store).wake_at is None
 
     # -- unknown workflows --------------------------------------------------------------
 

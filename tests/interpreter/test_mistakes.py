@@ -1,0 +1,142 @@
+"""Mistakes that would do something else in silence, or nothing: each says how to mend it."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import AsyncIterator
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from flows import charge
+from stepper import Stepper
+
+from durable import (
+    Workflow,
+    activity,
+    gather,
+    race,
+    side_effect,
+    sleep,
+    span,
+    spawn,
+    wait_signal,
+    wait_until,
+    workflow,
+)
+from durable.errors import UsageError
+
+
+def generator() -> Any:
+    yield True
+
+
+async def coroutine() -> bool:
+    return True
+
+
+async def both() -> AsyncIterator[bool]:
+    yield True
+
+
+@pytest.mark.parametrize("predicate", [generator, coroutine, both, lambda: generator()])
+def test_a_predicate_that_gives_a_generator_fails_its_wait(predicate: Any) -> None:
+    @workflow
+    def flow() -> Workflow[str]:
+        fix = r"wait_until\(.*\) takes a plain function.*without `yield` and `async`"
+        for command in (wait_until(predicate), gather(wait_until(predicate))):
+            with pytest.raises(TypeError, match=fix):
+                yield command
+        return "ok"
+
+    assert Stepper(flow).result() == "ok"
+
+
+def test_a_predicate_that_gives_one_later_fails_its_wait() -> None:
+    @workflow
+    def flow() -> Workflow[str]:
+        ready: list[Any] = []
+
+        def fill() -> Workflow[None]:
+            yield wait_signal("go")
+            ready.append(generator())
+
+        _ = spawn(fill())
+        with pytest.raises(TypeError, match="takes a plain function"):
+            yield wait_until(lambda: ready and ready[0])
+        return "ok"
+
+    step = Stepper(flow)
+    step.signal("go")
+    assert step.result() == "ok"
+
+
+@pytest.mark.parametrize("verb", [gather, race])
+def test_names_that_combinators_have_for_themselves_are_refused(verb: Any) -> None:
+    with pytest.raises(UsageError, match=r"`return_exceptions` is reserved in \w+: give the"):
+        verb(return_exceptions=charge.call("a"))
+    with pytest.raises(UsageError, match=r"`return_exceptions` is reserved in \w+: give the"):
+        verb(charge.call("a"), return_exceptions=charge.call("b"))
+
+
+def test_a_generator_is_spawned_once_and_before_it_has_begun() -> None:
+    def work() -> Workflow[int]:
+        yield side_effect(int)
+        return 1
+
+    @workflow
+    def flow() -> Workflow[list[int]]:
+        ended = work()
+        yield from ended
+        with pytest.raises(UsageError, match=r"work\(…\) was started before: write spawn\(work"):
+            spawn(ended)
+        fresh = work()
+        task = spawn(fresh)
+        with pytest.raises(UsageError, match=r"work\(…\) was spawned before: .* for each task"):
+            spawn(fresh)
+        yield sleep(1)
+        with pytest.raises(UsageError, match="was started before"):
+            spawn(fresh)
+        results = yield gather(task, spawn(work()), spawn(work()))
+        return list(results)
+
+    step = Stepper(flow)
+    step.fire(1) if 1 in step.interpreter.timers else step.fire(2)
+    assert step.result() == [1, 1, 1]
+    assert not step.interpreter.unstarted
+
+
+@pytest.mark.parametrize(("decorator", "what"), [(workflow, "@workflow"), (activity, "@activity")])
+def test_names_are_texts(decorator: Any, what: str) -> None:
+    for wrong in (5, b"name", True):
+        with pytest.raises(TypeError, match=rf"{what}\(name=\) takes a name, not {wrong!r}"):
+            decorator(name=wrong)(generator if decorator is workflow else print)
+    with pytest.raises(UsageError, match=rf"{what}\(name=\) takes a name that is not empty"):
+        decorator(name="")(generator if decorator is workflow else print)
+
+
+def test_an_error_of_the_tracer_is_logged_once_and_changes_nothing(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def broken(name: str) -> Any:
+        raise RuntimeError("no tracer")
+
+    trace = SimpleNamespace(get_tracer=broken)
+    monkeypatch.setitem(sys.modules, "opentelemetry", SimpleNamespace(trace=trace))
+
+    @workflow
+    def flow() -> Workflow[str]:
+        with span("first"):
+            yield sleep(1)
+        with pytest.raises(KeyError, match="mine"), span("second"):
+            raise KeyError("mine")
+        return "ok"
+
+    step = Stepper(flow)
+    step.fire(0)
+    assert step.result() == "ok"
+    lost = [record.getMessage() for record in caplog.records]
+    assert lost == [
+        f"instance: span {name!r} was lost: RuntimeError('no tracer')"
+        for name in ("first", "second")
+    ]
