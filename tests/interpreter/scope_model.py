@@ -14,13 +14,16 @@ from durable.events import RUN_DEADLINE, CancelRequested, Event, TimerFired
 
 
 class Node:
-    """A block, or the outside of a coroutine. since: the event that cancelled it, or None;
-    stopped: the event whose deadline did."""
+    """A block, or (``outside``) all of a coroutine. since: the event that cancelled it, or
+    None; stopped: the event whose deadline did."""
 
-    def __init__(self, model: Model, parent: Node | None, shield: bool = False) -> None:
+    def __init__(
+        self, model: Model, parent: Node | None, shield: bool = False, outside: bool = False
+    ) -> None:
         self.model = model
         self.parent = parent
         self.shield = shield
+        self.outside = outside
         self.since: int | None = None
         self.stopped: int | None = None
         self.ended = False
@@ -47,7 +50,7 @@ class Model:
 
     def __init__(self) -> None:
         self.seq = 0
-        self.root = Node(self, None)
+        self.root = Node(self, None, outside=True)
         self.timers: dict[int, Node] = {}  # of open blocks with a time limit
         self.tasks: list[Node] = []
         self.wrong: list[str] = []
@@ -66,7 +69,7 @@ class Model:
 
     def spawn(self, parent: Node) -> Node:
         """A task was spawned in this block."""
-        task = Node(self, parent)
+        task = Node(self, parent, outside=True)
         self.tasks.append(task)
         return task
 
@@ -134,7 +137,8 @@ class Asked:
         stopped = min((n.stopped for n in nodes if n.stopped is not None), default=None)
         remote, over = activities or children, self.model.over
         if stopped is None and over is not None and since is not None and not activities:
-            stopped = max(over, since)  # children are not awaited after the root's end
+            if any(node.outside for node in nodes):  # else a shield keeps it from the end
+                stopped = max(over, since)  # of the root, after which no child is awaited
         if isinstance(error, Cancelled):
             if since is None:
                 self._wrong("was cancelled, in no cancelled scope")
