@@ -18,6 +18,7 @@ from durable.cli.options import DURATION, output_option, parameter_options, stor
 from durable.cli.output import print_value
 from durable.cli.text import counted
 from durable.errors import InstanceNotFound, ResultTimeout, UsageError
+from durable.records import refused
 
 if TYPE_CHECKING:
     from types import FrameType, ModuleType
@@ -216,7 +217,7 @@ class _Run:
         if row.status.finished:
             return True
         if row.status == "blocked":
-            if row.blocked_by == build:
+            if refused(row.blocked_by, build):
                 raise Failed(
                     f"{row.id} is blocked: {row.reason}",
                     "when the code is right again, the same command goes on" + self._id_hint(),

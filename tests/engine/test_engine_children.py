@@ -79,7 +79,7 @@ def test_results_and_derived_ids(engine: Engine) -> None:
 
 def test_a_child_of_a_child_and_signals_both_ways(engine: Engine) -> None:
     @workflow
-    def grandchild() -> Workflow[str]:
+    def grandchild() -> Workflow[Any]:
         parent = info().parent
         assert parent is not None
         yield send_signal(parent, "up", "from below")

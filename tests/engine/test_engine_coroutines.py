@@ -237,7 +237,7 @@ def test_durations_and_moments_that_make_no_sense() -> None:
         for wrong in (-1, float("nan"), float("inf"), timedelta(days=-1), timedelta(days=40_000)):
             for verb in (
                 sleep,
-                lambda d: with_timeout(wait_signal("x"), d),  # type: ignore[unused-awaitable]
+                lambda d: with_timeout(wait_signal("x"), d),
                 timeout,
                 lambda d: external(timeout=d),
             ):

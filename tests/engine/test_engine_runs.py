@@ -261,17 +261,17 @@ def test_what_comes_after_a_failure_goes_to_the_next_attempt(engine: Engine) -> 
 
     @workflow(retry=Retry(max_attempts=50, first_delay=0.01, max_delay=0.01))
     def flow(goal: int) -> Workflow[Any]:
-        seen = []
+        seen: list[Any] = []
         while len(seen) < goal:
             seen.append((yield wait_signal("n")))
             if info().attempt == len(seen):
                 raise ValueError("again")
         return len(seen)
 
-    engine.work([flow])
     handle = engine.start(flow, 3)
     for number in range(12):
         handle.signal("n", number)
+    engine.work([flow])
     # Attempts 1, 2 and 3 read 1, 2 and 3 signals and fail; the fourth one reads 3.
     assert handle.result(timeout=20) == 3
     assert handle.describe()["unread"] == ["n"] * 3

@@ -136,9 +136,10 @@ class Asked:
         since = min((n.since for n in nodes if n.since is not None), default=None)
         stopped = min((n.stopped for n in nodes if n.stopped is not None), default=None)
         remote, over = activities or children, self.model.over
+        if not any(node.outside for node in nodes):
+            over = None  # a shield keeps it from the end of the root
         if stopped is None and over is not None and since is not None and not activities:
-            if any(node.outside for node in nodes):  # else a shield keeps it from the end
-                stopped = max(over, since)  # of the root, after which no child is awaited
+            stopped = max(over, since)  # no child is awaited any more
         if isinstance(error, Cancelled):
             if since is None:
                 self._wrong("was cancelled, in no cancelled scope")
