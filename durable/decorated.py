@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import difflib
 import inspect
+import logging
 import sys
 import typing
 from collections.abc import Callable, Iterable, Sequence
 from functools import cached_property, update_wrapper
+from types import SimpleNamespace
 from typing import Any, ClassVar, Generic, ParamSpec, TypeVar
 
 from durable.codec import Codec
 from durable.errors import PayloadError
 from durable.hints import rebuild
 from durable.model import checked_text
+
+logger = logging.getLogger("durable.worker")
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -54,11 +58,9 @@ class Definition(Generic[P, T]):
 
     @cached_property
     def hints(self) -> dict[str, Any]:
-        """The type hints of the function; those that cannot be resolved are left out."""
-        try:
-            return typing.get_type_hints(self.fn, include_extras=True)
-        except Exception:
-            return {}
+        """The type hints of the function; those that cannot be resolved (a name that is
+        imported for type checkers only) are left out, and named in the log."""
+        return resolved_hints(self.fn)
 
     def unpack_call(
         self, codec: Codec, args: bytes, kwargs: bytes | None
@@ -103,6 +105,27 @@ def _rebuilt(value: Any, hint: Any, place: str) -> Any:
         return rebuild(value, hint)
     except PayloadError as error:
         raise PayloadError(f"{place}: {error}") from error
+
+
+def resolved_hints(fn: Callable[..., Any]) -> dict[str, Any]:
+    """The type hints of a function that can be resolved."""
+    try:
+        return typing.get_type_hints(fn, include_extras=True)
+    except Exception:
+        pass  # one of them is wrong: each for itself
+    plain = inspect.unwrap(fn)
+    names = getattr(plain, "__globals__", {})
+    found: dict[str, Any] = {}
+    for name, hint in getattr(plain, "__annotations__", {}).items():
+        one = SimpleNamespace(__annotations__={name: hint})
+        try:
+            found |= typing.get_type_hints(one, names, include_extras=True)
+        except Exception as error:
+            logger.warning(
+                "%s: the type hint of %s cannot be resolved (%r): its values stay plain",
+                default_name(fn), name, error,
+            )  # fmt: skip
+    return found
 
 
 def check_names(given: Iterable[str], known: Sequence[str], what: str) -> None:

@@ -27,6 +27,7 @@ from durable.commands import (
     mistake,
     parts,
 )
+from durable.decorated import resolved_hints
 from durable.errors import UsageError
 from durable.model import checked_text
 from durable.moments import checked_moment
@@ -254,14 +255,7 @@ def _check_ready(commands: tuple[Any, ...]) -> None:
 def _return_hint(fn: Any) -> Any:
     """The return annotation, if it is no mere text; a value is rebuilt by it."""
     hint = getattr(fn, "__annotations__", {}).get("return", Any)
-    if isinstance(hint, str):
-        try:
-            from typing import get_type_hints
-
-            hint = get_type_hints(fn).get("return", Any)
-        except Exception:
-            return Any
-    return hint
+    return resolved_hints(fn).get("return", Any) if isinstance(hint, str) else hint
 
 
 __all__ = [

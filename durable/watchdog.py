@@ -70,6 +70,10 @@ class Watchdog:
     def _interrupt(self, held: Any, step: int) -> None:
         if self._current() != (held, step) or self.thread_id is None:
             return
+        if held.interpreter is not None:  # for code that swallows what is raised in it
+            held.interpreter.broken = StepAborted(
+                f"a step took longer than {self._step_timeout:g} s and was stopped"
+            )
         ctypes.pythonapi.PyThreadState_SetAsyncExc(
             ctypes.c_ulong(self.thread_id), ctypes.py_object(StepAborted)
         )

@@ -176,3 +176,10 @@ def test_a_child_that_is_killed_as_its_attempt_ends_is_not_used_again(
     assert not outcome.attempt.limited
     assert not outcome.crashed
     made.stop()
+
+
+def test_a_codec_that_cannot_be_sent_is_refused() -> None:
+    codec = Codec()
+    codec.lock = threading.Lock()  # type: ignore[attr-defined]  # as a key service may have
+    with pytest.raises(UsageError, match="cannot be sent to child processes"):
+        ProcessExecutor(1, Registry(), codec, lambda outcome: None)

@@ -14,6 +14,7 @@ import sys
 import threading
 from collections.abc import Callable
 from multiprocessing.connection import Connection
+from multiprocessing.reduction import ForkingPickler
 from queue import SimpleQueue
 from time import monotonic
 from types import MethodType
@@ -48,7 +49,8 @@ logger = logging.getLogger("durable.worker")
 class ProcessExecutor:
     """Runs attempts in at most ``slots`` child processes.
 
-    Raises `UsageError` for an activity or a propagator that a child could not import.
+    Raises `UsageError` for an activity or a propagator that a child could not import, and for
+    a codec that cannot be sent to a child.
     """
 
     def __init__(
@@ -61,7 +63,7 @@ class ProcessExecutor:
     ) -> None:
         self.slots = slots
         self.occupied = 0
-        self._codec = codec
+        self._codec = _sendable(codec)
         self._done = done
         self._places = {name: _place(d) for name, d in registry.activities.items()}
         self._propagators = [
@@ -126,7 +128,7 @@ class ProcessExecutor:
             try:
                 if pipe is None or not process.is_alive():
                     process, pipe = self._start()
-            except (OSError, RuntimeError) as error:  # no memory, no process to be had, …
+            except Exception as error:  # no memory, no process to be had, …
                 pipe = None
                 self._done(failed(attempt, error, self._codec))
                 continue
@@ -187,6 +189,18 @@ _ANSWERS: dict[int, Callable[..., Any]] = {
     SHOULD_STOP: lambda attempt: attempt.cancelled,
     TOKEN: _token,
 }
+
+
+def _sendable(codec: Codec) -> Codec:
+    """The codec, if it can be sent to a child process."""
+    try:
+        ForkingPickler.dumps(codec)
+    except Exception as error:
+        raise UsageError(
+            f"the codec {codec!r} cannot be sent to child processes ({error}): give it to them "
+            'without locks and connections, or use executor="thread"'
+        ) from error
+    return codec
 
 
 def _place(definition: ActivityDefinition[..., Any]) -> Place:

@@ -256,6 +256,7 @@ class Interpreter:
             raise PayloadError(f"the history goes on after its end, with {event}")
         self.event_seq = event.seq
         self.seq += 1
+        self.broken = None  # of a step that had just ended when it was stopped
         if at > self.at_us:
             self.at_us = at
             self.at = event.at

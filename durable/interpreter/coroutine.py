@@ -160,6 +160,13 @@ class Coroutine:
             return None, TaskCancelled(f"task {self.name} was cancelled")
         return None, _copy(self.error)
 
+    def unjoin(self) -> None:
+        """Its outcome did not reach who joined it: a failure is nobody's again."""
+        self.joined = False
+        failures = self.interpreter.failures
+        if self.failed and self not in failures:
+            failures.append(self)
+
     @property
     def failed(self) -> bool:
         """Whether it has ended by an error (a cancel is none)."""

@@ -227,6 +227,9 @@ class JoinWait(Wait):
             coroutine.joiners = {}
         coroutine.joiners[self] = None
 
+    def give_back(self) -> None:
+        self.command._coroutine.unjoin()
+
     def withdraw(self, drain: bool) -> bool:
         if not self.settled:
             self.settled = True

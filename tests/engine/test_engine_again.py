@@ -216,3 +216,65 @@ def test_an_error_whose_attributes_raise_is_a_failure(engine: Engine) -> None:
     engine.work([flow], [odd])
     with pytest.raises(WorkflowError, match="odd"):
         engine.run(flow)
+
+
+def test_a_failure_that_a_cancelled_gather_had_taken_fails_the_workflow(engine: Engine) -> None:
+    from durable import TimeoutExpired, gather, spawn, timeout
+
+    @workflow
+    def flow() -> Workflow[str]:
+        task = spawn(fails())
+        try:
+            with timeout(0.05):
+                yield gather(task, wait_signal("never"), return_exceptions=True)
+        except TimeoutExpired:
+            set_var("expired", True)
+        return "never"
+
+    def fails() -> Workflow[None]:
+        yield sleep(0)
+        raise ValueError("of the task")
+
+    engine.work([flow])
+    handle = engine.start(flow)
+    with pytest.raises(WorkflowError, match="of the task"):
+        handle.result(timeout=20)
+    assert handle.vars() == {"expired": True}
+
+
+def test_a_step_that_swallows_its_end_is_blocked_all_the_same(engine: Engine) -> None:
+    @workflow
+    def flow() -> Workflow[Any]:
+        yield sleep(0)
+        try:
+            while True:
+                pass
+        except BaseException:
+            set_var("swallowed", True)
+        return (yield key.call())
+
+    engine.work([flow], [key], step_timeout=0.2)
+    handle = engine.start(flow)
+    found = engine.becomes(handle, Status.BLOCKED)
+    assert "took" in found["reason"]
+    assert handle.vars() == {}
+
+
+def test_a_side_effect_has_the_context_of_its_coroutine_and_keeps_its_own(engine: Engine) -> None:
+    from contextvars import ContextVar
+
+    tenant: ContextVar[str] = ContextVar("tenant", default="nobody")
+
+    def reads() -> str:
+        found = tenant.get()
+        tenant.set("leaked")
+        return found
+
+    @workflow
+    def flow() -> Workflow[Any]:
+        tenant.set("acme")
+        first = yield side_effect(reads)
+        return [first, (yield side_effect(reads)), tenant.get()]
+
+    engine.work([flow])
+    assert engine.run(flow) == ["acme", "acme", "acme"]
