@@ -12,6 +12,7 @@ from datetime import datetime
 from inspect import GEN_CREATED, getgeneratorstate, isgenerator
 from itertools import count
 from random import Random
+from types import CoroutineType
 from typing import Any, TypeVar, overload
 from uuid import UUID
 
@@ -177,6 +178,12 @@ def _handle(name: str, fn: Callable[[Any], Any], type: Any) -> Generator[Any, An
         result = fn((yield wait_signal(name, type)))
         if isgenerator(result):
             spawn(result, f"{name}-{number}")._coroutine.vital = True
+        elif isinstance(result, Command | CoroutineType):
+            what = str(result) if isinstance(result, Command) else mistake(result)
+            raise TypeError(
+                f"the function of on_signal({name!r}, …) gave {what}: nothing would be done; "
+                "write a generator function that yields it"
+            )
 
 
 def continue_as_new(*args: Any, **kwargs: Any) -> T:  # type: ignore[type-var]  # fits any result

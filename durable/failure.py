@@ -10,6 +10,7 @@ import builtins
 import traceback
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from textwrap import indent
 from typing import Any
 
 from durable.retry import type_name
@@ -20,6 +21,7 @@ PACKAGE = __file__.rpartition("/")[0] + "/"
 MAX_MESSAGE = 10_000
 MAX_TRACEBACK = 20_000
 MAX_CAUSES = 10
+MAX_MEMBERS = 10
 
 
 @dataclass(frozen=True)
@@ -118,10 +120,17 @@ class RemoteError(Exception):
 
 
 def _traceback(error: BaseException) -> str:
-    """The traceback as text, without this library's own frames."""
+    """The traceback as text, without this library's own frames; notes that were added to the
+    exception and the members of a group follow."""
     frames = traceback.extract_tb(error.__traceback__)
     users = [frame for frame in frames if not frame.filename.startswith(PACKAGE)]
-    return "".join(traceback.format_list(users))
+    text = "".join(traceback.format_list(users))
+    text += "".join(f"{note}\n" for note in getattr(error, "__notes__", ()))
+    members = error.exceptions if isinstance(error, BaseExceptionGroup) else ()
+    for number, member in enumerate(members[:MAX_MEMBERS], 1):
+        inner = f"{type_name(type(member))}: {_text(member)}\n{_traceback(member)}"
+        text += f"  member {number} of the group: {indent(inner, '    ').lstrip()}"
+    return text
 
 
 def _details(error: BaseException) -> Any:

@@ -19,6 +19,7 @@ import sys
 import warnings
 from collections.abc import Generator
 from contextvars import Context, copy_context
+from copy import copy
 from types import CodeType, FrameType
 from typing import TYPE_CHECKING, Any
 
@@ -265,14 +266,25 @@ def warn_forgotten(command: Any, code: CodeType, line: int) -> None:
 
 
 def _copy(error: BaseException) -> BaseException:
-    """A copy to raise: a shared exception would grow its traceback at each raise."""
-    try:
-        fresh = type(error).__new__(type(error), *error.args)
-        fresh.__dict__.update(error.__dict__)
-    except Exception:
-        return error
+    """A copy to raise: a shared exception would grow its traceback at each raise. Where
+    there is no true copy, itself."""
+    for make in (copy, _made_without_init):
+        try:
+            fresh = make(error)
+            if type(fresh) is not type(error) or str(fresh) != str(error):
+                continue
+        except Exception:
+            continue
+        fresh.__cause__ = error.__cause__
+        fresh.__context__ = error.__context__
+        fresh.__suppress_context__ = error.__suppress_context__
+        return fresh.with_traceback(error.__traceback__)
+    return error
+
+
+def _made_without_init(error: BaseException) -> BaseException:
+    """For classes whose ``__init__`` takes something else than ``args``."""
+    fresh = type(error).__new__(type(error), *error.args)
+    fresh.__dict__.update(error.__dict__)
     fresh.args = error.args
-    fresh.__cause__ = error.__cause__
-    fresh.__context__ = error.__context__
-    fresh.__suppress_context__ = error.__suppress_context__
-    return fresh.with_traceback(error.__traceback__)
+    return fresh

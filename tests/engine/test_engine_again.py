@@ -278,3 +278,66 @@ def test_a_side_effect_has_the_context_of_its_coroutine_and_keeps_its_own(engine
 
     engine.work([flow])
     assert engine.run(flow) == ["acme", "acme", "acme"]
+
+
+def test_a_task_that_is_joined_raises_its_error_whole(engine: Engine) -> None:
+    from durable import spawn
+
+    @workflow
+    def flow() -> Workflow[Any]:
+        task = spawn(fails())
+        found = []
+        for _ in range(2):
+            try:
+                yield task
+            except UnicodeDecodeError as error:
+                found.append([error.reason, str(error)])
+        return found
+
+    def fails() -> Workflow[None]:
+        yield sleep(0)
+        b"\xff".decode()
+
+    engine.work([flow])
+    first, second = engine.run(flow)
+    assert first == second
+    assert first[0] == "invalid start byte"
+    assert "0xff" in first[1]
+
+
+def test_groups_and_notes_are_told(engine: Engine) -> None:
+    from durable import ActivityError
+
+    @activity(retry=None)
+    def several() -> None:
+        error = ExceptionGroup("many", [ValueError("one of them"), KeyError("another")])
+        error.add_note("while it was loading")
+        raise error
+
+    @workflow
+    def flow() -> Workflow[Any]:
+        try:
+            yield several.call()
+        except ActivityError as error:
+            return error.error.traceback
+        return "?"
+
+    engine.work([flow], [several])
+    text = engine.run(flow)
+    for part in ("ValueError: one of them", "KeyError: 'another'", "while it was loading"):
+        assert part in text
+
+
+def test_a_signal_function_that_gives_a_command_says_what_to_write(engine: Engine) -> None:
+    from durable import on_signal
+
+    @workflow
+    def flow() -> Workflow[None]:
+        on_signal("n", lambda value: key.call())
+        yield sleep(3600)
+
+    engine.work([flow], [key])
+    handle = engine.start(flow)
+    handle.signal("n")
+    with pytest.raises(WorkflowError, match="write a generator function that yields it"):
+        handle.result(timeout=20)
