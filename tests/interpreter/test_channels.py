@@ -366,6 +366,23 @@ def test_a_race_in_which_only_one_of_two_sends_can_happen_goes_on() -> None:
     assert step.result() == [1, 0]
 
 
+def test_a_default_wins_over_what_only_looked_ready_and_leaves_no_send_behind() -> None:
+    def picky(one: Channel[int], two: Channel[int]) -> Workflow[None]:
+        yield race(one.receive(), two.receive())
+
+    @workflow
+    def flow() -> Workflow[list[Any]]:
+        one: Channel[int] = Channel()
+        two: Channel[int] = Channel()
+        _ = spawn(picky(one, two))
+        yield side_effect(int)
+        first = yield race(gather(one.send(1), two.send(2)), default="not both")
+        second = yield race(two.receive(), default="nothing was sent")
+        return [first.value, second.value]
+
+    assert Stepper(flow).result() == ["not both", "nothing was sent"]
+
+
 def test_two_receives_of_one_value_are_not_both_ready() -> None:
     @workflow
     def flow() -> Workflow[list[Any]]:
