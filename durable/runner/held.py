@@ -16,7 +16,6 @@ from durable.events import (
     ActivityCompleted,
     ActivityFailed,
     Event,
-    SignalReceived,
     WorkflowStarted,
     load,
 )
@@ -163,9 +162,3 @@ def revive(
         interpreter.close()
         raise
     return interpreter
-
-
-def signal_name(data: bytes) -> str | None:
-    """The name of the signal that an encoded event is, or None if it is something else."""
-    event = load(data, 0)
-    return event.name if isinstance(event, SignalReceived) else None

@@ -1,4 +1,4 @@
-"""Retry and fork: going on from an earlier point of a history."""
+"""Retry: going on from an earlier point of a history."""
 
 from __future__ import annotations
 
@@ -8,16 +8,26 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
-from engine_kit import Engine, StoreProxy, kinds, proxy, until
+from engine_kit import Engine, kinds, until
+from rewind_flows import (
+    FLOWS,
+    act,
+    approval,
+    broken,
+    calls,
+    fails,
+    family,
+    member,
+    promised,
+    token_of,
+    two_steps,
+)
 
 from durable import (
     Cancelled,
-    Client,
-    Handle,
     Status,
     Workflow,
     activity,
-    external,
     gather,
     shield,
     sleep,
@@ -26,17 +36,11 @@ from durable import (
     workflow,
 )
 from durable.errors import (
-    InstanceAlreadyExists,
     InstanceFinished,
     InstanceNotFound,
-    OutcomeUnknown,
     UsageError,
     WorkflowError,
 )
-from durable.store import Store, Unavailable
-
-calls: list[str] = []
-broken = threading.Event()
 
 
 @pytest.fixture(autouse=True)
@@ -45,52 +49,6 @@ def _everything_is_broken() -> Iterator[None]:
     broken.set()
     yield
     broken.clear()
-
-
-@activity(retry=None)
-def act(name: str) -> str:
-    calls.append(name)
-    if name.startswith("bad") and broken.is_set():
-        raise ValueError(f"{name} is broken")
-    return name
-
-
-@workflow
-def two_steps() -> Workflow[list[str]]:
-    return [(yield from act.call("good")), (yield from act.call("bad"))]
-
-
-@workflow
-def approval() -> Workflow[str]:
-    yield act.call("ask")
-    answer = yield wait_signal("answer")
-    if broken.is_set():
-        raise RuntimeError("this code is broken")
-    return str(answer)
-
-
-@workflow
-def family(*names: str) -> Workflow[list[str]]:
-    return (yield from gather(*[member.options(id=name).call(name) for name in names]))
-
-
-@workflow
-def member(name: str) -> Workflow[str]:
-    if name.startswith("waiting"):
-        yield wait_signal("go")
-    return (yield from act.call(name))
-
-
-FLOWS = (two_steps, approval, family, member)
-
-
-def fails(handle: Handle[Any]) -> None:
-    with pytest.raises(WorkflowError):
-        handle.result(timeout=20)
-    assert handle.status() is Status.FAILED
-
-
-# -- retry ------------------------------------------------------------------------------
 
 
 def test_what_failed_is_tried_again(engine: Engine) -> None:
@@ -392,21 +350,6 @@ def test_a_run_whose_time_was_up_has_its_time_anew(engine: Engine) -> None:
 # -- promises ---------------------------------------------------------------------------
 
 
-@workflow
-def promised() -> Workflow[Any]:
-    promise = external("p")
-    yield act.call("tell " + promise.token)
-    value = yield promise
-    if broken.is_set():
-        raise RuntimeError("this code is broken")
-    return value
-
-
-def token_of(handle: Handle[Any]) -> str:
-    until(lambda: "ActivityCompleted" in kinds(handle))
-    return str(handle.history()[1].token)  # type: ignore[attr-defined]
-
-
 def test_a_promise_that_was_failed_can_be_kept_after_a_retry(engine: Engine) -> None:
     engine.work([promised], [act])
     handle, other = engine.start(promised), engine.start(promised)
@@ -432,146 +375,3 @@ def test_a_promise_that_was_kept_stays_so(engine: Engine) -> None:
     broken.clear()
     handle.retry()
     assert handle.result(timeout=20) == "once"
-
-
-# -- fork -------------------------------------------------------------------------------
-
-
-def test_a_fork_of_one_that_runs(engine: Engine) -> None:
-    engine.work(FLOWS, [act])
-    broken.clear()
-    handle = engine.start(approval.options(id="source", tags=["t"], memo={"k": 1}, queue="default"))
-    until(lambda: len(kinds(handle)) == 3)
-    fork = handle.fork(at=2, id="fork")
-    again = engine.client.fork("source", 1)
-    for number, one in enumerate((handle, fork, again)):
-        one.signal("answer", number)
-    assert [one.result(timeout=20) for one in (handle, fork, again)] == ["0", "1", "2"]
-    assert calls == ["ask", "ask"]  # once by the source, once by the fork before its result
-    assert kinds(fork) == [
-        "WorkflowStarted", "ActivityScheduled", "ActivityCompleted", "Forked",
-        "SignalReceived", "WorkflowCompleted",
-    ]  # fmt: skip
-    shown = fork.describe()
-    assert (shown["tags"], shown["memo"], shown["run"]) == (["t"], {"k": 1}, 1)
-    assert (fork.id, fork.new, shown["parent"]) == ("fork", True, None)
-
-
-def test_a_fork_of_one_that_has_ended(engine: Engine) -> None:
-    engine.work(FLOWS, [act])
-    handle = engine.start(two_steps)
-    fails(handle)
-    broken.clear()
-    fork = handle.fork(3)
-    assert fork.result(timeout=20) == ["good", "bad"]
-    assert calls == ["good", "bad", "bad"]
-    handle.retry()
-    assert handle.result(timeout=20) == ["good", "bad"]
-    assert handle.fork(3, run=1).result(timeout=20) == ["good", "bad"]
-    terminated = engine.start(approval)
-    until(lambda: len(kinds(terminated)) == 3)
-    terminated.terminate()
-    revived = terminated.fork(2)
-    revived.signal("answer", "yes")
-    assert revived.result(timeout=20) == "yes"
-
-
-def test_a_fork_has_random_values_of_its_own(engine: Engine) -> None:
-    @workflow
-    def flow() -> Workflow[list[Any]]:
-        before = uuid4()
-        yield wait_signal("go")
-        yield sleep(0)
-        return [before, uuid4()]
-
-    engine.work([flow])
-    handle = engine.start(flow)
-    until(lambda: kinds(handle))
-    fork = handle.fork(0)
-    results = []
-    for one in (handle, fork):
-        one.signal("go")
-        results.append(one.result(timeout=20))
-    assert results[0][0] == results[1][0]
-    assert results[0][1] != results[1][1]
-
-
-def test_a_fork_has_tokens_of_its_own(engine: Engine) -> None:
-    broken.clear()
-    engine.work([promised], [act])
-    handle = engine.start(promised)
-    token = token_of(handle)
-    fork = handle.fork(3)
-    mine = str(fork.history()[1].token)  # type: ignore[attr-defined]
-    assert mine != token
-    engine.client.complete(mine, "the fork's")
-    assert fork.result(timeout=20) == "the fork's"
-    assert handle.status() is Status.RUNNING
-    engine.client.complete(token, "the source's")
-    assert handle.result(timeout=20) == "the source's"
-
-
-def test_a_fork_elsewhere_is_refused(engine: Engine) -> None:
-    engine.work(FLOWS, [act])
-    client = engine.client
-    handle = engine.start(family.options(id="f"), "waiting")
-    until(lambda: client.count(search="waiting") == 1)
-    for at, why in (
-        (0, "middle of a step"),
-        (1, r"children are open \(waiting\)"),
-        (9, "no event"),
-    ):
-        with pytest.raises(UsageError, match=why):
-            handle.fork(at)
-    with pytest.raises(UsageError, match="run 2 of instance 'f' has no history"):
-        client.fork("f", 0, run=2)
-    with pytest.raises(InstanceNotFound):
-        client.fork("nobody", 0)
-    until(lambda: kinds(client.get("waiting")))
-    with pytest.raises(UsageError, match="NUL"):
-        client.fork("waiting", 0, "a\0b")
-    with pytest.raises(InstanceAlreadyExists, match="f"):
-        client.fork("waiting", 0, "f")
-    assert client.count() == 2
-
-
-@proxy
-class Away(StoreProxy):
-    """The verbs in ``failing`` fail once each; those that write have done it."""
-
-    def __init__(self, inner: Store) -> None:
-        super().__init__(inner)
-        self._failing: set[str] = set()
-
-    def __getattribute__(self, name: str) -> Any:
-        found = super().__getattribute__(name)
-        if name not in Store.__dict__:
-            return found
-
-        def call(*args: Any) -> Any:
-            if name not in self._failing:
-                return found(*args)
-            self._failing.remove(name)
-            if name not in ("rerun", "create", "unblock"):
-                raise Unavailable("not now")
-            found(*args)
-            raise OutcomeUnknown("it was done, but nobody heard of it")
-
-        return call
-
-
-def test_a_store_that_is_away_is_waited_for(engine: Engine) -> None:
-    """Every call of a retry and of a fork is repeated until its outcome is known."""
-    engine.work(FLOWS, [act])
-    handle = engine.start(two_steps.options(id="x"))
-    fails(handle)
-    store = Away(engine.store)  # type: ignore[abstract]  # see proxy
-    client = Client(store)
-    broken.clear()
-    store._failing |= {"rerun", "history", "instance", "now"}
-    client.retry("x")
-    assert handle.result(timeout=20) == ["good", "bad"]
-    assert handle.describe()["run"] == 2
-    store._failing |= {"create", "history", "instance", "now"}
-    assert client.fork("x", 1, "y").result(timeout=20) == ["good", "bad"]
-    assert store._failing == set()
