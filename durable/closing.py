@@ -1,5 +1,5 @@
-"""Messages that clients and workers write alike: their ids, and what the end of one instance
-says to another."""
+"""What the end of one instance says to another: messages that clients and workers write
+alike."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import Any
 
 import msgpack
 
+from durable import message_ids
 from durable.codec import Codec
 from durable.errors import WorkflowCancelledError, WorkflowError, WorkflowTerminatedError
 from durable.events import (
@@ -27,22 +28,11 @@ _ERRORS: dict[Status, type[WorkflowError]] = {
 }
 
 
-def done_id(run: int, command: int) -> str:
-    """The id of the message with an activity's result, from the worker that ran it."""
-    return f"done:{run}:{command}"
-
-
-def promise_id(token: str, copied_to: int | None = None) -> str:
-    """The id of the message that completes or fails a promise. A retry copies promises into
-    another run, where those that are still open can be completed once again."""
-    return f"promise:{token}" if copied_to is None else f"promise:{token}:{copied_to}"
-
-
 def close_children(id: str, uid: bytes, run: int, now: int) -> Close:
     """What becomes of the children that are open when a run of this instance ends."""
     reason = f"the parent {id} has ended"
     return Close(
-        f"close:{uid.hex()}:{run}",
+        message_ids.child_close(uid, run),
         dump(CancelRequested(0, EPOCH, reason), now),
         dump(WorkflowTerminated(0, EPOCH, reason), now),
         reason,

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from durable import message_ids
 from durable.caller import Caller
-from durable.closing import promise_id
 from durable.errors import InstanceFinished, InstanceNotFound, UsageError
 from durable.events import (
     ActivityCompleted,
@@ -64,7 +64,7 @@ def _keep_promise(caller: Caller, token: Token, secret: bytes, event: Event) -> 
     run = 0
     while (newest := _run_of(caller, token, text)) != run:
         run = newest
-        message_id = promise_id(text, None if run == token.run else run)
+        message_id = message_ids.promise_done(text, None if run == token.run else run)
         message = Outgoing("", message_id, dump(event, now), uid=token.uid, run=run)
         sent = caller.send(message)
         if sent is not Sent.FINISHED:
@@ -93,7 +93,7 @@ def _end_attempt(caller: Caller, token: Token, made: Callable[[int], Event]) -> 
         if (task.run, task.command, task.epoch) == (token.run, token.command, token.epoch)
     ]
     event = dump(made(numbers[0] if numbers else 1), caller.repeat(caller.store.now))
-    message_id = f"token:{token.run}:{token.command}:{token.epoch}"
+    message_id = message_ids.attempt_done(token.run, token.command, token.epoch)
     done = Completion(token.uid, token.run, token.command, token.epoch, message_id, event)
     _check(caller.repeat(lambda: caller.store.settle(done)), "the attempt")
 

@@ -12,8 +12,8 @@ from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
 
+from durable import message_ids
 from durable.caller import Caller, check_sent
-from durable.closing import promise_id
 from durable.errors import UsageError, WrongStatus
 from durable.events import (
     ChildFailed,
@@ -74,15 +74,17 @@ def _next_run(caller: Caller, instance: Instance, token: str) -> NextRun:
     messages = []
     late = header.carried  # for the run that ended, and too late for it
     if cut:
-        messages.append((f"{token}:retried", dump(Retried(0, EPOCH, instance.run), now)))
+        messages.append((message_ids.retried(token), dump(Retried(0, EPOCH, instance.run), now)))
         header = replace(header, carried=())
     for event in again:
-        message_id = f"{token}:{event.seq}"
+        message_id = message_ids.applied_again(token, event.seq)
         if isinstance(event, PromiseCompleted):
-            message_id = promise_id(_token_of(events, event.command), instance.run + 1)
+            message_id = message_ids.promise_done(
+                _token_of(events, event.command), instance.run + 1
+            )
         messages.append((message_id, stored[event.seq]))
     if cut:
-        messages += [(f"{token}:late:{place}", data) for place, data in enumerate(late)]
+        messages += [(message_ids.late(token, place), data) for place, data in enumerate(late)]
     return NextRun(
         instance.args,
         instance.kwargs,
@@ -146,7 +148,7 @@ def fork_of(caller: Caller, source: str, at: int, id: str | None, run: int | Non
         instance.tags,
         header=header.dump(),
         history=_signed_anew(caller, uid, stored[:kept], events),
-        messages=[(f"forked:{token.hex()}", dump(Forked(0, EPOCH, source, at, seed), now))],
+        messages=[(message_ids.forked(token), dump(Forked(0, EPOCH, source, at, seed), now))],
     )
 
 

@@ -43,7 +43,10 @@ class Row:
 
 
 ROWS = (
-    Row("values without dependencies", ("moments", "errors", "retry", "model", "failure")),
+    Row(
+        "values without dependencies",
+        ("moments", "errors", "retry", "model", "message_ids", "failure"),
+    ),
     Row(
         "what a workflow may ask, what has happened",
         ("current", "commands", "events", "hints", "codec"),

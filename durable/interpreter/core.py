@@ -27,6 +27,7 @@ from datetime import datetime
 from types import CodeType
 from typing import Any, TypeVar
 
+from durable import message_ids
 from durable.codec import Codec
 from durable.commands import Command, mistake, parts
 from durable.current import acting, running
@@ -210,7 +211,7 @@ class Interpreter:
             if state is None and (command < self.numbers or command in self.early):
                 return False
             token = self.token(command) if state is None else getattr(state, "token", None)
-            return message_id.startswith(f"promise:{token}")
+            return token is not None and message_ids.is_promise_done(message_id, token)
         return command in self.pending
 
     def fired(self, number: int, seq: int, at: datetime) -> Event:

@@ -9,6 +9,7 @@ started again; if it is, that changes nothing.
 
 from __future__ import annotations
 
+from durable import message_ids
 from durable.closing import reply
 from durable.codec import Codec
 from durable.model import Instance
@@ -30,5 +31,5 @@ def look_up(store: Store, codec: Codec, lookup: Lookup) -> None:
     if child is None or not mine or not child.status.finished:
         return  # it is started again, or tells its end itself
     event = reply(id, command, child, codec, now)
-    message_id = f"looked-up:{parent.run}:{command}"
+    message_id = message_ids.child_looked_up(parent.run, command)
     store.send([Outgoing("", message_id, event, uid=parent.uid, run=parent.run)])

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from time import monotonic
 from typing import Any
 
-from durable.closing import done_id
+from durable import message_ids
 from durable.codec import Codec
 from durable.commands import ActivityOptions
 from durable.errors import TimeoutExpired
@@ -16,7 +16,6 @@ from durable.model import EPOCH, Task
 from durable.retry import MAX_SECONDS, MICROSECOND
 from durable.runner.attempt import Attempt, Outcome, crashed_too_often, failed, timed_out
 from durable.runner.held import as_event
-from durable.runner.steps import cancelled_id
 from durable.store import Completion, NewTask, Postponed, TaskKey
 
 
@@ -105,7 +104,7 @@ def postponed(outcome: Outcome, now: int, unit: float) -> Postponed | None:
         again[1],
         again[0],
         None if outcome.awaits else dump(as_event(outcome, 0, EPOCH), now),
-        cancelled_id(run, command),
+        message_ids.activity_cancelled(run, command),
         dump(ActivityCancelled(0, EPOCH, command, outcome.failure), now),
         outcome.crashed,
         attempt.details,
@@ -153,4 +152,6 @@ def completion(outcome: Outcome, now: int) -> Completion:
     """The result of a task, for the inbox of its instance."""
     uid, run, command = outcome.attempt.key
     event = dump(as_event(outcome, 0, EPOCH), now)
-    return Completion(uid, run, command, outcome.attempt.epoch, done_id(run, command), event)
+    return Completion(
+        uid, run, command, outcome.attempt.epoch, message_ids.activity_done(run, command), event
+    )

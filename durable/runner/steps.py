@@ -9,6 +9,7 @@ from typing import Any
 
 import msgpack
 
+from durable import message_ids
 from durable.closing import reply
 from durable.codec import Codec
 from durable.commands import ActivityOptions
@@ -63,11 +64,7 @@ def new_task(task: ScheduledTask, owner: str, now: int) -> NewTask:
 
 
 def cancel(run: int, command: int) -> Cancel:
-    return Cancel(command, cancelled_id(run, command), cancelled_event(command))
-
-
-def cancelled_id(run: int, command: int) -> str:
-    return f"cancelled:{run}:{command}"
+    return Cancel(command, message_ids.activity_cancelled(run, command), cancelled_event(command))
 
 
 def cancelled_event(command: int) -> bytes:
@@ -78,7 +75,7 @@ def outgoing(uid: bytes, run: int, sent: SentSignal, now: int, codec: Codec) -> 
     """A signal to another instance, with the event that answers each outcome. run: in which
     it was issued: a retry of the run that sends it again is recognised."""
     number, target = sent.command, sent.instance_id
-    message_id = f"{uid.hex()}:{run}:{number}"
+    message_id = message_ids.signal_sent(uid, run, number)
 
     def refused(error: Exception) -> bytes:
         return dump(SignalFailed(0, EPOCH, number, Failure.of(error).to_data(codec.encode)), now)
@@ -128,7 +125,7 @@ def start_child(instance: Instance, child: StartedChild, now: int, codec: Codec)
         Parent(instance.uid, instance.id, instance.run, command, close),
         header(options, child.context),
     )
-    taken_id = f"taken:{instance.run}:{command}"
+    taken_id = message_ids.id_taken(instance.run, command)
     return Start(row, taken_id, dump(ChildFailed(0, EPOCH, command, failure, False), now))
 
 
@@ -137,7 +134,7 @@ def cancel_child(instance: Instance, child: ChildCancel, now: int) -> Outgoing:
     event = CancelRequested(0, EPOCH, f"cancelled by its parent {instance.id}")
     return Outgoing(
         "",
-        f"{instance.uid.hex()}:{instance.run}:{child.command}:cancel",
+        message_ids.child_cancel(instance.uid, instance.run, child.command),
         dump(event, now),
         urgent=True,
         uid=child_uid(instance.uid, child.instance_id, child.command, child.at),

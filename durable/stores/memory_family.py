@@ -10,6 +10,7 @@ Rules
 
 from __future__ import annotations
 
+from durable import message_ids
 from durable.model import ParentClose, Status
 from durable.store import Close, Start
 from durable.stores.memory_rows import Row, Rows
@@ -37,7 +38,7 @@ class Family:
         parent = None if instance.parent is None else self._rows.by_uid.get(instance.parent.uid)
         if event is None or instance.parent is None or parent is None:
             return
-        message_id = f"child:{instance.uid.hex()}:{instance.run}"
+        message_id = message_ids.child_done(instance.uid, instance.run)
         self._rows.deliver(parent, message_id, event, now, run=instance.parent.run)
 
     def close(self, uid: bytes, run: int, close: Close | None, now: int) -> None:

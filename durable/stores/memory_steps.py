@@ -14,6 +14,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
+from durable import message_ids
 from durable.model import Status, Task
 from durable.records import refused_also
 from durable.store import (
@@ -175,7 +176,7 @@ class Steps:
         for message in step.sends:
             answer = (message.answers or {}).get(self.send(message, now))
             if answer is not None:
-                message_id = f"answer:{message.message_id}"
+                message_id = message_ids.answer(message.message_id)
                 self._rows.deliver(row, message_id, answer, now, run=step.run)
 
     def _tell_family(self, step: Step, now: int) -> None:

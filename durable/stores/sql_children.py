@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
+from durable import message_ids
 from durable.model import ParentClose
 from durable.store import Close, NewInstance, Step
 from durable.stores.sql_clients import EMPTY, insert
@@ -82,7 +83,7 @@ def reply(tx: Tx, ends: Sequence[tuple[int, bytes, int, bytes]]) -> None:
     for number, uid, run, event in ends:
         if number in parents:
             parent, its_run = parents[number]
-            notes.append((parent, f"child:{uid.hex()}:{run}", event, its_run))
+            notes.append((parent, message_ids.child_done(uid, run), event, its_run))
     put(tx, notes)
 
 

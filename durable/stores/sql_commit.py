@@ -23,6 +23,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 
+from durable import message_ids
 from durable.model import Status
 from durable.records import refused_also
 from durable.store import End, NextRun, Step, Verdict
@@ -402,7 +403,7 @@ def _send(tx: Tx, steps: Sequence[tuple[int, Step]], max_inbox: int) -> list[Not
     for (number, run, message), outcome in zip(sends, outcomes, strict=True):
         answer = (message.answers or {}).get(outcome)
         if answer is not None:
-            answers.append((number, f"answer:{message.message_id}", answer, run))
+            answers.append((number, message_ids.answer(message.message_id), answer, run))
     return answers
 
 
