@@ -28,7 +28,7 @@ if TYPE_CHECKING:
         spawn,
         uuid4,
     )
-    from durable.client import Client
+    from durable.client import Client, Handle
     from durable.codec import Codec
     from durable.commands import Command, Promise, Task, Winner
     from durable.definitions import Workflow, activity, workflow
@@ -49,7 +49,6 @@ if TYPE_CHECKING:
         TimeoutExpired,
     )
     from durable.failure import Failure
-    from durable.handle import Handle
     from durable.interpreter.channels import Channel
     from durable.model import Status
     from durable.orchestrator import Orchestrator
@@ -148,7 +147,7 @@ _HOMES = {
         "spawn",
         "uuid4",
     ),
-    "durable.client": ("Client",),
+    "durable.client": ("Client", "Handle"),
     "durable.codec": ("Codec",),
     "durable.commands": ("Command", "Promise", "Task", "Winner"),
     "durable.definitions": ("Workflow", "activity", "workflow"),
@@ -169,7 +168,6 @@ _HOMES = {
         "TimeoutExpired",
     ),
     "durable.failure": ("Failure",),
-    "durable.handle": ("Handle",),
     "durable.interpreter.channels": ("Channel",),
     "durable.model": ("Status",),
     "durable.orchestrator": ("Orchestrator",),

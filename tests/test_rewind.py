@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 
 from durable import events as e
+from durable.client.rewind import ENDS, fork_point, open_children, retry_point
 from durable.errors import UsageError
 from durable.model import EPOCH
-from durable.rewind import ENDS, fork_point, open_children, retry_point
 
 AT = (0, EPOCH)
 STARTED = e.WorkflowStarted(*AT, "flow", 1, b"", None, None, [], None, "default", b"seed")

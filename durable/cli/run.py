@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from durable.cli.progress import Progress
     from durable.cli.targets import Flow
     from durable.client import Client
-    from durable.handle import Handle
+    from durable.client.handle import Handle
     from durable.orchestrator import Orchestrator
     from durable.registry import Registry
     from durable.worker import Worker
@@ -104,7 +104,7 @@ def _start(
     handle = client.start(configured, *args, **kwargs)
     if id is None:
         say(f"instance {handle.id}: `--id {handle.id}` goes on with it")
-    if client.instance(handle.id).workflow != flow.name:  # started just now by somebody else
+    if handle.row().workflow != flow.name:  # started just now by somebody else
         _check_existing(client, flow, args, kwargs, id)
     return handle
 
@@ -156,7 +156,7 @@ class _Run:
 
         progress = Progress(self.handle.id, self.client.codec.decode, self.quiet)
         progress.learn(self.handle.history())
-        own = self.client.instance(self.handle.id).queue
+        own = self.handle.row().queue
         here = Orchestrator(
             self.client.store,
             [self.module],
@@ -213,11 +213,11 @@ class _Run:
     def _look(self, progress: Progress, build: str) -> bool:
         """See whether it has ended, or this build of the code cannot go on with it; gives
         True at the end."""
-        row = self.client.instance(self.handle.id)
+        row = self.handle.row()
         if row.status.finished:
             return True
         if row.status == "blocked":
-            if refused(row.blocked_by, build):
+            if refused(self.handle.describe()["blocked_by"], build):
                 raise Failed(
                     f"{row.id} is blocked: {row.reason}",
                     "when the code is right again, the same command goes on" + self._id_hint(),

@@ -47,9 +47,7 @@ def tree_command(id: str, url: str, output: str) -> None:
 
 
 def _rows(client: Client, id: str) -> Iterator[dict[str, Any]]:
-    from durable.views import InstanceRow
-
-    todo = [(InstanceRow.of(client.instance(id)), 0)]
+    todo = [(client.get(id).row(), 0)]
     while todo:
         row, depth = todo.pop()
         own = {name: getattr(row, name) for name in ("id", "parent", "workflow", "status")}

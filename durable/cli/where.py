@@ -12,8 +12,7 @@ import click
 from durable.cli.options import STATUSES, parse_moment
 
 if TYPE_CHECKING:
-    from durable.client import Client
-    from durable.views import InstanceRow
+    from durable.client import Client, InstanceRow
 
 FILTERS = ("workflow", "status", "queue", "tag", "since", "until", "search", "parent")
 PAGE = 1000

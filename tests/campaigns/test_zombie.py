@@ -10,7 +10,7 @@ from campaign_flows import held
 from campaign_kit import Processes, recorded, until
 
 from durable import Client
-from durable.handle import Handle
+from durable.client.handle import Handle
 from durable.model import WorkerInfo
 
 ROUNDS = 10

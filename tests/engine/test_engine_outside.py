@@ -194,7 +194,9 @@ def test_an_attempt_that_is_over(engine: Engine) -> None:
     engine.work([later], [give_away])
     handle = engine.start(later, "b")
     until(lambda: handle.describe()["tasks"] and _task(handle)["state"] == "awaits completion")
-    uid = engine.client.instance(handle.id).uid
+    instance = engine.client.store.instance(handle.id)
+    assert instance is not None
+    uid = instance.uid
     stale = Token(ATTEMPT, uid, 1, 0, epoch=77).text(engine.store.secret())
     with pytest.raises(InstanceFinished, match="the attempt of this token is over"):
         engine.client.complete(stale, 1)

@@ -7,6 +7,8 @@ from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
+from durable.client.caller import Caller
+from durable.client.views import InstanceRow, describe, failure_of, variables
 from durable.definitions import WorkflowDefinition
 from durable.errors import (
     InstanceNotFound,
@@ -19,10 +21,9 @@ from durable.errors import (
 from durable.events import Event, decoded
 from durable.model import Instance, Status
 from durable.store import Created, Filter
-from durable.views import describe, failure_of, variables
 
 if TYPE_CHECKING:
-    from durable.client import Client
+    from durable.client.client import Client
 
 T = TypeVar("T")
 
@@ -36,11 +37,13 @@ class Handle(Generic[T]):
     def __init__(
         self,
         client: Client,
+        caller: Caller,
         id: str,
         created: Created,
         definition: WorkflowDefinition[..., T] | None,
     ) -> None:
         self.client = client
+        self._caller = caller
         self.id = id
         self.new = created.new
         self._uid = created.uid
@@ -50,7 +53,7 @@ class Handle(Generic[T]):
         return f"<Handle {self.id}>"
 
     def _instance(self) -> Instance:
-        instance = self.client.instance(self.id)
+        instance = self._caller.instance(self.id)
         if instance.uid != self._uid:
             raise InstanceNotFound(f"instance {self.id!r} was deleted, and started anew")
         return instance
@@ -59,6 +62,10 @@ class Handle(Generic[T]):
         """Where it is in its life."""
         return self._instance().status
 
+    def row(self) -> InstanceRow:
+        """What a list shows of it."""
+        return InstanceRow.of(self._instance())
+
     def result(self, timeout: float | None = None) -> T:
         """Wait for the end and give the result.
 
@@ -66,10 +73,10 @@ class Handle(Generic[T]):
         `WorkflowCancelledError`, `WorkflowTerminatedError`, or `ResultTimeout`, which names
         the status.
         """
-        store = self.client.store
+        store = self._caller.store
         end = None if timeout is None else time.monotonic() + timeout
         while True:
-            mark = self.client.repeat(store.mark)
+            mark = self._caller.repeat(store.mark)
             instance = self._instance()
             if instance.status.finished:
                 return self._outcome(instance)
@@ -78,10 +85,10 @@ class Handle(Generic[T]):
                 why = f": {instance.reason}" if instance.reason else ""
                 ended = f"did not end within {timeout:g} s" if timeout else "has not ended"
                 raise ResultTimeout(f"instance {self.id!r} is {instance.status}{why}; it {ended}")
-            self.client.repeat(partial(store.wait, mark, left))
+            self._caller.repeat(partial(store.wait, mark, left))
 
     def _outcome(self, instance: Instance) -> T:
-        codec = self.client.codec
+        codec = self._caller.codec
         if instance.status is Status.COMPLETED:
             assert instance.result is not None
             hint = Any if self._definition is None else self._definition.returns
@@ -139,7 +146,7 @@ class Handle(Generic[T]):
 
     def vars(self) -> dict[str, Any]:
         """What the workflow has set by ``set_var``."""
-        return variables(self._instance(), self.client.codec)
+        return variables(self._instance(), self._caller.codec)
 
     def history(self, run: int | None = None) -> list[Event]:
         """The events of a run (the present one, if None), decoded.
@@ -150,30 +157,33 @@ class Handle(Generic[T]):
         run = instance.run if run is None else run
         if not 1 <= run <= instance.run:
             raise UsageError(f"instance {self.id!r} has runs 1 to {instance.run}, and no run {run}")
-        _, events = self.client.events(instance.uid, run)
-        return [decoded(event, self.client.codec.decode) for event in events]
+        _, events = self._caller.events(instance.uid, run)
+        return [decoded(event, self._caller.codec.decode) for event in events]
 
     def children(self) -> list[Handle[Any]]:
         """The instances that it has started, in all of its runs, in the order of their start."""
-        client, rows = self.client, list[Instance]()
+        caller, rows = self._caller, list[Instance]()
         where = Filter(parent=self._instance().uid, limit=PAGE)
         while True:
-            page = client.repeat(partial(client.store.instances, where))
+            page = caller.repeat(partial(caller.store.instances, where))
             rows += page.rows
             if page.cursor is None:
                 break
             where = replace(where, cursor=page.cursor)
-        return [Handle(client, r.id, Created(r.uid, r.run, False), None) for r in reversed(rows)]
+        return [
+            Handle(self.client, caller, row.id, Created(row.uid, row.run, False), None)
+            for row in reversed(rows)
+        ]
 
     def describe(self) -> dict[str, Any]:
-        """All that the store knows of it: see `durable.views.describe` for the keys."""
+        """All that the store knows of it: see `durable.client.views.describe` for the keys."""
         instance = self._instance()
-        return self.client.repeat(lambda: self._describe(instance))
+        return self._caller.repeat(lambda: self._describe(instance))
 
     def _describe(self, instance: Instance) -> dict[str, Any]:
-        store = self.client.store
+        store = self._caller.store
         now = store.now()
         known = {n for w in store.workers() if w.expires_at > now for n in w.activities}
         unread = store.unread(instance.uid) if instance.status.finished else ()
         tasks = store.tasks(instance.uid)
-        return describe(instance, tasks, unread, known, self.client.codec)
+        return describe(instance, tasks, unread, known, self._caller.codec)

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from durable import message_ids
-from durable.caller import Caller
+from durable.client.caller import Caller
 from durable.errors import InstanceFinished, InstanceNotFound, UsageError
 from durable.events import (
     ActivityCompleted,

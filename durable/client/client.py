@@ -16,10 +16,13 @@ from collections.abc import Iterable, Sequence
 from datetime import datetime
 from typing import Any, ParamSpec, TypeVar, overload
 
-from durable.caller import Caller, check_sent
+from durable.client.caller import Caller, check_sent
+from durable.client.completing import complete_by_token, fail_by_token
+from durable.client.handle import Handle
+from durable.client.rerun import fork_of, retry_instance
+from durable.client.views import InstancePage, InstanceRow
 from durable.closing import close_children, reply
 from durable.codec import Codec
-from durable.completing import complete_by_token, fail_by_token
 from durable.definitions import ConfiguredWorkflow, StartOptions, WorkflowDefinition
 from durable.errors import (
     InstanceAlreadyExists,
@@ -36,14 +39,11 @@ from durable.events import (
     WorkflowTerminated,
     dump,
 )
-from durable.handle import Handle
 from durable.model import EPOCH, FINISHED, Status, WorkerInfo, checked_text, micros
 from durable.moments import checked_moment
 from durable.propagation import Propagators
-from durable.rerun import fork_of, retry_instance
 from durable.starting import Flow, flow_of, new_instance
 from durable.store import Created, End, Filter, NewInstance, Outgoing, Sent, Store
-from durable.views import InstancePage, InstanceRow
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -52,7 +52,7 @@ DEFAULT_STORE = "sqlite:///durable.db"
 DEFAULT_DEADLINE = 30.0
 
 
-class Client(Caller):
+class Client:
     """Talks to a store; thread-safe and fork-safe.
 
     store: a URL or a `Store`. codec: how values become bytes. deadline: seconds for which a
@@ -78,7 +78,9 @@ class Client(Caller):
 
             store = open_store(store)
             store.open()
-        super().__init__(store, codec or Codec(), deadline)
+        self.store = store
+        self.codec = codec or Codec()
+        self._caller = Caller(store, self.codec, deadline)
 
     def close(self) -> None:
         """Release connections; the client may be used again."""
@@ -129,7 +131,7 @@ class Client(Caller):
         (policy,) = policies
         created = self._create(rows, policy)
         return [
-            Handle(self, row.id, made, definition)
+            Handle(self, self._caller, row.id, made, definition)
             for row, made, definition in zip(rows, created, definitions, strict=True)
         ]
 
@@ -189,7 +191,7 @@ class Client(Caller):
             (made,) = self._create([row], "use")
             if made.new:
                 break
-            sent = self.send(Outgoing(row.id, message_id, event, uid=made.uid))
+            sent = self._caller.send(Outgoing(row.id, message_id, event, uid=made.uid))
             if sent is Sent.FINISHED and options.if_exists == "restart":
                 try:
                     (made,) = self._create([row], "restart")
@@ -199,7 +201,7 @@ class Client(Caller):
             if sent is not Sent.NOT_FOUND:  # that is, deleted just now
                 check_sent(sent, row.id)
                 break
-        return Handle(self, row.id, made, definition)
+        return Handle(self, self._caller, row.id, made, definition)
 
     def _start(
         self,
@@ -210,11 +212,13 @@ class Client(Caller):
         definition: Flow | None,
     ) -> Handle[Any]:
         row = self._new(name, args, kwargs, options, definition)
-        return Handle(self, row.id, self._create([row], options.if_exists)[0], definition)
+        return Handle(
+            self, self._caller, row.id, self._create([row], options.if_exists)[0], definition
+        )
 
     def _create(self, rows: Sequence[NewInstance], if_exists: str) -> Sequence[Created]:
         try:
-            return self.repeat(lambda: self.store.create(rows, if_exists))
+            return self._caller.repeat(lambda: self.store.create(rows, if_exists))
         except InstanceAlreadyExists as error:
             if if_exists != "restart":
                 raise
@@ -240,7 +244,7 @@ class Client(Caller):
             options,
             definition,
             codec=self.codec,
-            now=self.repeat(self.store.now),
+            now=self._caller.repeat(self.store.now),
             context=self._propagators.capture(self.codec) if self._propagators else None,
             messages=messages,
         )
@@ -254,7 +258,7 @@ class Client(Caller):
         too many messages wait already.
         """
         message_id, event = self._signal(name, value)
-        check_sent(self.send(Outgoing(id, message_id, event)), id)
+        check_sent(self._caller.send(Outgoing(id, message_id, event)), id)
 
     def _signal(self, name: str, value: Any) -> tuple[str, bytes]:
         """The id and the event of a new signal."""
@@ -269,7 +273,7 @@ class Client(Caller):
         Raises `InstanceNotFound` or `InstanceFinished`.
         """
         event = self._dump(CancelRequested(0, EPOCH, _text(reason)))
-        check_sent(self.send(Outgoing(id, _token(), event, urgent=True)), id)
+        check_sent(self._caller.send(Outgoing(id, _token(), event, urgent=True)), id)
 
     def terminate(self, id: str, reason: str = "") -> None:
         """End an instance now; none of its code runs.
@@ -278,14 +282,20 @@ class Client(Caller):
         ``parent_close`` says. Raises `InstanceNotFound` or `InstanceFinished`.
         """
         reason = _text(reason)
-        instance, now, token = self.instance(id), self.repeat(self.store.now), _token()
+        instance, now, token = (
+            self._caller.instance(id),
+            self._caller.repeat(self.store.now),
+            _token(),
+        )
         event = dump(WorkflowTerminated(0, EPOCH, reason), now)
         answer, parent = None, instance.parent
         if parent is not None:
             end = End(Status.TERMINATED, reason)
             answer = reply(id, parent.command, end, self.codec, now)
         ending = close_children(id, instance.uid, instance.run, now)
-        sent = self.repeat(lambda: self.store.terminate(id, token, event, reason, answer, ending))
+        sent = self._caller.repeat(
+            lambda: self.store.terminate(id, token, event, reason, answer, ending)
+        )
         check_sent(sent, id)
 
     def pause(self, id: str) -> None:
@@ -295,7 +305,7 @@ class Client(Caller):
         Raises `WrongStatus` if it is paused, `InstanceNotFound` or `InstanceFinished`.
         """
         token, event = _token(), self._dump(Paused(0, EPOCH))
-        sent = self.repeat(lambda: self.store.pause(id, token, event))
+        sent = self._caller.repeat(lambda: self.store.pause(id, token, event))
         if sent is Sent.REFUSED:
             raise WrongStatus(f"instance {id!r} is paused already")
         check_sent(sent, id)
@@ -306,9 +316,9 @@ class Client(Caller):
         Raises `WrongStatus` if it is not paused, `InstanceNotFound` or `InstanceFinished`.
         """
         token, event = _token(), self._dump(Resumed(0, EPOCH))
-        sent = self.repeat(lambda: self.store.resume(id, token, event))
+        sent = self._caller.repeat(lambda: self.store.resume(id, token, event))
         if sent is Sent.REFUSED:
-            status = self.instance(id).status
+            status = self._caller.instance(id).status
             raise WrongStatus(f"instance {id!r} is {status}: only a paused one can be resumed")
         check_sent(sent, id)
 
@@ -323,7 +333,7 @@ class Client(Caller):
 
         Raises `InstanceNotFound`, or `WrongStatus` naming the status of any other instance.
         """
-        retry_instance(self, id)
+        retry_instance(self._caller, id)
 
     def fork(
         self, source: str, at: int, id: str | None = None, *, run: int | None = None
@@ -338,8 +348,8 @@ class Client(Caller):
 
         >>> client.fork("order-1", at=5, id="order-1-again")
         """
-        row = fork_of(self, source, at, id, run)
-        return Handle(self, row.id, self._create([row], "raise")[0], None)
+        row = fork_of(self._caller, source, at, id, run)
+        return Handle(self, self._caller, row.id, self._create([row], "raise")[0], None)
 
     def complete(self, token: str, value: Any = None) -> None:
         """Give a promise (``external()``), or an activity that is to be completed later, its
@@ -348,7 +358,7 @@ class Client(Caller):
         Raises `UsageError` for what is no token of this store, `PayloadError`,
         `InstanceNotFound`, or `InstanceFinished` if the run or the attempt is over.
         """
-        complete_by_token(self, token, value)
+        complete_by_token(self._caller, token, value)
 
     def fail(self, token: str, error: BaseException | str) -> None:
         """Let a promise, or an activity that is to be completed later, fail. It is final: the
@@ -356,14 +366,14 @@ class Client(Caller):
 
         error: an exception or a text. Raises as `complete`.
         """
-        fail_by_token(self, token, error)
+        fail_by_token(self._caller, token, error)
 
     def delete(self, id: str) -> None:
         """Delete a finished instance and all that it owned.
 
         Raises `InstanceNotFound` or `InstanceNotFinished`.
         """
-        sent = self.repeat(lambda: self.store.delete(id))
+        sent = self._caller.repeat(lambda: self.store.delete(id))
         if sent is None:
             raise InstanceNotFinished(f"instance {id!r} has not ended: terminate it first")
         check_sent(sent, id)
@@ -387,20 +397,20 @@ class Client(Caller):
         before = micros(checked_moment(finished_before, "finished_before"))
         total = 0
         while True:
-            count = self.repeat(lambda: self.store.purge(before, statuses, batch))
+            count = self._caller.repeat(lambda: self.store.purge(before, statuses, batch))
             total += count
             if count < batch:
                 return total
 
     def _dump(self, event: Event) -> bytes:
-        return dump(event, self.repeat(self.store.now))
+        return dump(event, self._caller.repeat(self.store.now))
 
     # -- looking ------------------------------------------------------------------------
 
     def get(self, id: str) -> Handle[Any]:
         """A handle of an instance; raises `InstanceNotFound`."""
-        instance = self.instance(id)
-        return Handle(self, id, Created(instance.uid, instance.run, False), None)
+        instance = self._caller.instance(id)
+        return Handle(self, self._caller, id, Created(instance.uid, instance.run, False), None)
 
     def list(
         self,
@@ -434,9 +444,9 @@ class Client(Caller):
             search,
             limit,
             cursor,
-            None if parent is None else self.instance(parent).uid,
+            None if parent is None else self._caller.instance(parent).uid,
         )
-        page = self.repeat(lambda: self.store.instances(where))
+        page = self._caller.repeat(lambda: self.store.instances(where))
         return InstancePage([InstanceRow.of(row) for row in page.rows], page.cursor)
 
     def count(self, **filters: Any) -> int:
@@ -452,7 +462,7 @@ class Client(Caller):
     def stats(self) -> dict[str, Any]:
         """Counts: instances by status, tasks, messages, workers, and the age in seconds of
         what has been due longest."""
-        stats, now = self.repeat(self.store.stats), self.repeat(self.store.now)
+        stats, now = self._caller.repeat(self.store.stats), self._caller.repeat(self.store.now)
         oldest = stats.oldest_wake_at
         return {
             "instances": dict(stats.instances),
@@ -465,7 +475,7 @@ class Client(Caller):
 
     def workers(self) -> Sequence[WorkerInfo]:
         """The registered workers; those whose ``expires_at`` is past have died."""
-        return self.repeat(self.store.workers)
+        return self._caller.repeat(self.store.workers)
 
 
 def _text(reason: str) -> str:

@@ -13,7 +13,8 @@ from dataclasses import replace
 from functools import partial
 
 from durable import message_ids
-from durable.caller import Caller, check_sent
+from durable.client.caller import Caller, check_sent
+from durable.client.rewind import fork_point, open_children, retry_point
 from durable.errors import UsageError, WrongStatus
 from durable.events import (
     ChildFailed,
@@ -27,7 +28,6 @@ from durable.events import (
 )
 from durable.header import Header
 from durable.model import EPOCH, Instance, Status, checked_id
-from durable.rewind import fork_point, open_children, retry_point
 from durable.starting import new_uid
 from durable.store import NewInstance, NextRun, Sent
 from durable.tokens import PROMISE, Token

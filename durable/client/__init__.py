@@ -1,0 +1,7 @@
+"""The client, and the handles that it gives: see `durable.client.client`."""
+
+from durable.client.client import DEFAULT_STORE, Client
+from durable.client.handle import Handle
+from durable.client.views import InstancePage, InstanceRow
+
+__all__ = ["DEFAULT_STORE", "Client", "Handle", "InstancePage", "InstanceRow"]
