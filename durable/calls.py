@@ -61,7 +61,7 @@ def _check_fresh(interpreter: Any, work: Generator[Any, Any, Any]) -> None:
         raise UsageError(f"{name}(…) was started before: write spawn({name}(…)) with a fresh one")
     if work in interpreter.unstarted:
         raise UsageError(f"{name}(…) was spawned before: write spawn({name}(…)) for each task")
-    interpreter.unstarted.add(work)
+    interpreter.unstarted[work] = None
 
 
 def now() -> datetime:
@@ -168,9 +168,9 @@ def on_signal(name: str, fn: Callable[[Any], Any], type: Any = Any) -> None:
         raise UsageError(f"on_signal({name!r}, …) was called before")
     if interpreter.signals.is_awaited(name):
         raise UsageError(f"wait_signal({name!r}) waits already: on_signal must come first")
-    interpreter.handled.add(name)
     task = interpreter.spawn(coroutine, _handle(name, fn, type), f"on_signal({name})")
-    task.handler = task.vital = True
+    task.handler, task.vital = name, True
+    interpreter.handled[name] = task
 
 
 def _handle(name: str, fn: Callable[[Any], Any], type: Any) -> Generator[Any, Any, None]:

@@ -74,7 +74,6 @@ class Event:
 
     issued: ClassVar[bool] = False  # asked for by the workflow; else it happened to it
     payloads: ClassVar[tuple[str, ...]] = ()
-    moments: ClassVar[tuple[str, ...]] = ()
 
 
 # -- issued by the workflow -------------------------------------------------------------
@@ -103,7 +102,6 @@ class TimerStarted(Event):
     command: int
     due_at: datetime
     issued = True
-    moments = ("due_at",)
 
 
 @dataclass(frozen=True, slots=True)
@@ -224,7 +222,6 @@ class WorkflowStarted(Event):
     deadline_at: datetime | None = None
     vars: Any = None
     payloads = ("args", "kwargs", "memo")
-    moments = ("deadline_at",)
 
 
 @dataclass(frozen=True, slots=True)
@@ -397,7 +394,10 @@ def kind_of(data: bytes) -> type[Event] | None:
     return KINDS.get(data[2]) if len(data) > 2 else None
 
 
-_DEADLINE = [f.name for f in fields(WorkflowStarted)].index("deadline_at") - 2
+_MOMENTS: dict[type[Event], int] = {  # the place of the one field that is a moment
+    cls: [f.name for f in fields(cls)].index(name) - 2
+    for cls, name in ((TimerStarted, "due_at"), (WorkflowStarted, "deadline_at"))
+}
 _NUMBERS = {cls: number for number, cls in KINDS.items()}
 _GETTERS = {cls: _getter(cls) for cls in KINDS.values()}
 
@@ -406,8 +406,9 @@ def dump(event: Event, at: int | None = None) -> bytes:
     """The stored form of an event; ``at`` saves the conversion of its moment."""
     kind = type(event)
     own = _GETTERS[kind](event)
-    if kind.moments:
-        own = [micros(v) if isinstance(v, datetime) else v for v in own]
+    place = _MOMENTS.get(kind)
+    if place is not None and own[place] is not None:
+        own = [*own[:place], micros(own[place]), *own[place + 1 :]]
     if at is None:
         at = micros(event.at)
     data: bytes = msgpack.packb([FORMAT, _NUMBERS[kind], at, own])
@@ -428,10 +429,9 @@ def load(data: bytes, seq: int, at: datetime | None = None) -> Event:
     if cls is None:
         raise PayloadError(f"event {seq} has format {version}; this version reads {FORMAT}")
     try:
-        if cls is TimerStarted:
-            own[1] = moment(own[1])
-        elif cls is WorkflowStarted and len(own) > _DEADLINE and own[_DEADLINE] is not None:
-            own[_DEADLINE] = moment(own[_DEADLINE])
+        place = _MOMENTS.get(cls)
+        if place is not None and place < len(own) and own[place] is not None:
+            own[place] = moment(own[place])
         return cls(seq, at or moment(stored_at), *own)
     except Exception as error:
         raise PayloadError(f"event {seq} ({cls.__name__}) cannot be read: {error!r}") from error

@@ -51,7 +51,7 @@ def replay(places: Places, sizes: Sizes) -> Row:
             histories = store.history(keys)
             reading += time.perf_counter() - began
             for instance, history in zip(instances, histories, strict=True):
-                revive(instance, flow, history, codec, store.secret).close()
+                revive(instance, len(history), flow, history, codec, store.secret).close()
                 events += len(history)
         clock.stop()
     return {

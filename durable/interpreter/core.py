@@ -93,8 +93,8 @@ class Interpreter:
         self.run = run
         self.variables: dict[str, bytes] = {}  # encoded, by name
         self.token = token
-        self.propagators = propagators
-        self.restored = ExitStack()  # what the propagators have entered
+        self.propagators = propagators or None
+        self.restored: ExitStack | None = None  # what the propagators have entered
         self.seq = 0  # the seq of the next event; so the length of the history
         self.event_seq = 0  # of the event that is applied
         self.at_us = 0
@@ -107,19 +107,19 @@ class Interpreter:
         # What side effects gave in steps that are not stored yet: they are not called again.
         self.effects: dict[int, tuple[Any, bytes | None, list[Any] | None]] = {}
         self.early: dict[int, PromiseCompleted | PromiseFailed] = {}
-        self.origins: list[tuple[int, int]] = []  # (numbers below this, were issued in this run)
+        self.origins: tuple[tuple[int, int], ...] = ()  # (numbers below this, are of this run)
         self.timers: dict[int, int] = {}
         self.due_heap: list[tuple[int, int]] = []
         self.signals = Signals()
-        self.handled: set[str] = set()  # names of signals that `on_signal` reads
+        self.handled: dict[str, Coroutine] = {}  # who reads for `on_signal`, by name
         self.predicates: dict[Any, None] = {}
         self.in_predicate = False
         self.patches: dict[str, bool] = {}
         self.ready: deque[tuple[Coroutine, Any, BaseException | None]] = deque()
         self.put_backs: list[tuple[str, Any]] = []
         self.coroutines: dict[Coroutine, None] = {}
-        self.failures: list[Coroutine] = []  # tasks that failed while nobody joined them
-        self.unstarted: set[Any] = set()  # generators that this step has spawned
+        self.failures: dict[Coroutine, None] = {}  # tasks that failed while nobody joined them
+        self.unstarted: dict[Any, None] = {}  # generators that this step has spawned
         self.unused: dict[int, tuple[Any, CodeType, int, Coroutine]] = {}
         self.decision = Decision()
         self.started: WorkflowStarted | None = None
@@ -198,6 +198,10 @@ class Interpreter:
             coroutine.close()
         self.coroutines.clear()
         self.leave_context()
+        self.pending.clear()
+        if self.root is not None:
+            self.root.unlink()
+        self.root = self._issuing = None
 
     # -- what the runner asks -----------------------------------------------------------
 
@@ -234,7 +238,10 @@ class Interpreter:
         """Whether no event that can be expected would wake it."""
         if self.ending or self.signals.count:
             return False
-        return not any(wait is not None and wait.wakes() for wait in self.pending.values())
+        for wait in self.pending.values():  # noqa: SIM110  # asked after each step: no generator
+            if wait is not None and wait.wakes():
+                return False
+        return True
 
     def deadlock(self) -> str:
         """Why it is stuck, with the line of each coroutine."""
@@ -402,7 +409,7 @@ class Interpreter:
 
     def capture(self, coroutine: Coroutine) -> bytes | None:
         """What the propagators carry on from a coroutine that issues a command."""
-        if not self.propagators or self.replaying:
+        if self.propagators is None or self.replaying:
             return None
         carried: bytes | None = coroutine.context.run(self.propagators.capture, self.codec)
         return carried
@@ -460,7 +467,7 @@ class Interpreter:
 
     def leave_context(self) -> None:
         """Undo what the propagators have entered."""
-        if self.propagators and self.root is not None:
+        if self.restored is not None and self.root is not None:
             try:
                 self.root.context.run(self.restored.close)
             except Exception as error:

@@ -59,7 +59,7 @@ class Coroutine:
         self.name = name
         self.birth = birth
         self.own = self.scope = Scope(self, within)
-        self.handler = False  # reads signals for `on_signal`
+        self.handler = ""  # the name of the signal that it reads for `on_signal`
         self.vital = False  # its failure fails the workflow at once
         self.gen: Any = None
         # That of a worker's thread is nothing to the workflow: its root has an empty one.
@@ -164,9 +164,8 @@ class Coroutine:
     def unjoin(self) -> None:
         """Its outcome did not reach who joined it: a failure is nobody's again."""
         self.joined = False
-        failures = self.interpreter.failures
-        if self.failed and self not in failures:
-            failures.append(self)
+        if self.failed:
+            self.interpreter.failures.setdefault(self)
 
     @property
     def failed(self) -> bool:
@@ -233,6 +232,11 @@ class Coroutine:
                 return
         _UNCLOSABLE.append(gen)
         logger.warning("%s swallows GeneratorExit: it is kept in memory", gen)
+
+    def unlink(self) -> None:
+        """Let go of what refers to it, when all is over: most workflows then leave no cycle
+        for the garbage collector, which takes half as long (measured)."""
+        del self.context, self.own, self.scope
 
 
 def _is_users(frame: FrameType) -> bool:

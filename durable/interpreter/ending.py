@@ -33,6 +33,8 @@ if TYPE_CHECKING:
 def coroutine_ended(it: Interpreter, coroutine: Coroutine) -> None:
     """A coroutine has returned or raised; the last one ends the run."""
     del it.coroutines[coroutine]
+    if coroutine.handler:
+        del it.handled[coroutine.handler]
     if coroutine is it.root:
         names = ", ".join(c.name for c in it.coroutines if not c.handler)
         if names:
@@ -42,7 +44,7 @@ def coroutine_ended(it: Interpreter, coroutine: Coroutine) -> None:
         _end_with(it, None, coroutine.error)
     elif coroutine.failed and not coroutine.joiners:
         it.log(logging.WARNING, "task %s failed: %r", coroutine.name, coroutine.error)
-        it.failures.append(coroutine)
+        it.failures[coroutine] = None
     if it.outcome is not None and not it.coroutines:
         finish(it, *it.outcome)
 
@@ -58,7 +60,7 @@ def _end_with(it: Interpreter, value: Any, error: BaseException | None) -> None:
 def finish(it: Interpreter, value: Any, error: BaseException | None) -> None:
     """Record how it ended, or match what is recorded."""
     it.leave_context()
-    if error is None:
+    if error is None and it.failures:
         error = next((c.error for c in it.failures if not c.joined), None)
     event: Event | None = None
     if error is None:

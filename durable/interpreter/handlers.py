@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable
+from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any
 
 from durable.errors import NonDeterminismError
@@ -53,6 +54,7 @@ def start(it: Interpreter, event: WorkflowStarted) -> None:
     it.root = root = it.new_coroutine("0", "root", None)
     try:
         if it.propagators:
+            it.restored = ExitStack()
             root.context.run(it.propagators.enter, it.restored, it.codec, event.context)
         args, kwargs = it.definition.unpack_call(it.codec, event.args, event.kwargs)
         result = root.context.run(it.definition.fn, *args, **kwargs)
@@ -145,7 +147,7 @@ def nothing(it: Interpreter, event: Event) -> None:
 
 def retried(it: Interpreter, event: Retried) -> None:
     """What was under way when the earlier run went wrong is asked for again."""
-    it.origins.append((it.numbers, event.from_run))
+    it.origins = (*it.origins, (it.numbers, event.from_run))
     go_on(it)
 
 

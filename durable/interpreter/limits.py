@@ -27,6 +27,8 @@ MAX_DEPTH = 100
 def check_room(interpreter: Interpreter, command: Any = None) -> None:
     """Raise `UsageError` if there is no room for a command, or for one more that is pending."""
     room = MAX_PENDING - len(interpreter.pending)
+    if room > 0 and not members(command):
+        return  # most are leaves
     if _exceeds(command, room):
         raise UsageError(
             f"more than {MAX_PENDING:,} commands would be pending at once: wait for "
@@ -37,8 +39,6 @@ def check_room(interpreter: Interpreter, command: Any = None) -> None:
 def _exceeds(command: Any, room: int) -> bool:
     """Whether it is made of more commands than there is room for. Raises `UsageError` if they
     are nested too deep."""
-    if not members(command):
-        return room < 1  # most are leaves
     todo, count = [(command, 1)], 0
     while todo and count <= room:
         one, depth = todo.pop()

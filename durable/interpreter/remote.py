@@ -57,9 +57,6 @@ class RemoteWait(Wait):
 
     def __init__(self, interpreter: Interpreter, command: Any, parent: Any, index: int) -> None:
         super().__init__(interpreter, command, parent, index)
-        self.args = b""
-        self.kwargs: bytes | None = None
-        self.context: bytes | None = None
         self.told = False  # it was asked to stop
         self.coroutine = interpreter.issuing
         self.remember()
@@ -70,13 +67,13 @@ class RemoteWait(Wait):
         return wrap(self.args), None if self.kwargs is None else wrap(self.kwargs)
 
     def remember(self) -> None:
-        """What `forget` has dropped, from the command."""
+        """What `forget` drops, from the command."""
         interpreter, command = self.interpreter, self.command
-        pack = interpreter.codec.pack
+        pack, kwargs = interpreter.codec.pack, command.kwargs
         self.args = pack([*command.args], "args")
-        self.kwargs = pack(dict(command.kwargs), "kwargs") if command.kwargs else None
-        if interpreter.propagators:
-            self.context = interpreter.capture(self.coroutine)
+        self.kwargs: bytes | None = pack(dict(kwargs), "kwargs") if kwargs else None
+        propagated = interpreter.propagators is not None
+        self.context = interpreter.capture(self.coroutine) if propagated else None
 
     def forget(self) -> None:
         """It may wait long: keep nothing that is stored."""
@@ -176,7 +173,8 @@ class ActivityWait(RemoteWait):
             )
         elif event.name != command.name or not self.same_arguments(event):
             raise interpreter.mismatch(event, command)
-        self.limit()
+        if command.options.schedule_timeout is not None:
+            self.limit()
         self.forget()
 
     def limit(self) -> None:

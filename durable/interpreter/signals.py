@@ -30,7 +30,8 @@ class SignalWait(Wait):
     def __init__(self, interpreter: Interpreter, command: Any, parent: Any, index: int) -> None:
         super().__init__(interpreter, command, parent, index)
         self.taken: Signal | None = None
-        if command.name in interpreter.handled and not interpreter.issuing.handler:
+        handler = interpreter.handled.get(command.name)
+        if handler is not None and handler is not interpreter.issuing:
             raise UsageError(
                 f"on_signal({command.name!r}, …) reads the signals of this name: none is left "
                 f"for {command}"

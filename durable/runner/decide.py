@@ -24,7 +24,7 @@ from durable.header import Header
 from durable.interpreter import Decision, Ending, Interpreter, StepAborted
 from durable.model import Status, micros, moment
 from durable.runner.attempt import Outcome
-from durable.runner.held import Held, as_event, started
+from durable.runner.held import Held, outcome_event, started
 from durable.runner.steps import (
     cancel,
     cancel_child,
@@ -150,11 +150,12 @@ class Decider:
             if interpreter.ending is not None:
                 self._after_the_end(proposal, thing)
                 continue
-            if isinstance(thing, Message):
-                step.messages.append(thing.id)
-            elif isinstance(thing, Outcome):
-                step.done.append((thing.attempt.key[2], thing.attempt.epoch))
-            event = self._event(interpreter, thing, at)
+            if isinstance(thing, Outcome):
+                event = self._outcome(interpreter, thing, step, at)
+            elif isinstance(thing, Message):
+                event = self._message(interpreter, thing, step, at)
+            else:
+                event = self._timer(interpreter, thing, at)
             if event is not None:
                 interpreter.apply(event, at_us)
         self._propose(proposal, interpreter, now)
@@ -172,17 +173,25 @@ class Decider:
             interpreter.apply(load(data, interpreter.seq, moment(at_us)), at_us)
         return []
 
-    def _event(
-        self, interpreter: Interpreter, thing: Message | Outcome | int, at: datetime
-    ) -> Event | None:
-        """What is applied; None if nothing waits for it any more."""
-        seq = interpreter.seq
-        if isinstance(thing, int):
-            due = interpreter.timers.get(thing)
-            return None if due is None or due > micros(at) else interpreter.fired(thing, seq, at)
-        event = as_event(thing, seq, at)
-        message_id = thing.message_id if isinstance(thing, Message) else ""
-        return event if interpreter.expects(event, message_id) else None
+    # What is applied; None if nothing waits for it any more.
+
+    @staticmethod
+    def _outcome(it: Interpreter, outcome: Outcome, step: Step, at: datetime) -> Event | None:
+        attempt = outcome.attempt
+        command = attempt.key[2]
+        step.done.append((command, attempt.epoch))
+        return outcome_event(outcome, it.seq, at) if command in it.pending else None
+
+    @staticmethod
+    def _message(it: Interpreter, message: Message, step: Step, at: datetime) -> Event | None:
+        step.messages.append(message.id)
+        event = load(message.event, it.seq, at)
+        return event if it.expects(event, message.message_id) else None
+
+    @staticmethod
+    def _timer(it: Interpreter, number: int, at: datetime) -> Event | None:
+        due = it.timers.get(number)
+        return None if due is None or due > micros(at) else it.fired(number, it.seq, at)
 
     def _after_the_end(self, proposal: Proposal, thing: Message | Outcome | int) -> None:
         """Something came too late for this run. Messages stay for a next run that begins at
@@ -232,7 +241,8 @@ class Decider:
         step.events = decision.events
         if decision.vars_changed:
             step.vars = pack_vars(interpreter.variables)
-        self._send(held, interpreter, decision, step, now)
+        if decision.starts or decision.sends or decision.child_cancels:
+            self._send(held, interpreter, decision, step, now)
         if interpreter.ending is not None:
             self._end(proposal, interpreter, interpreter.ending)
             return

@@ -38,8 +38,9 @@ Flow = WorkflowDefinition[..., Any]
 class Held:
     """One owned instance.
 
-    interpreter: None until its history is read. messages: its whole inbox. outcomes: of
-    local attempts, with the moment when they came. running: commands that run here.
+    instance: as it was claimed. length, version: of its run, by now. messages: its whole
+    inbox. interpreter: None until its history is read. outcomes: of local attempts, with the
+    moment when they came. running: commands that run here.
     messages_first: apply the inbox before anything else, because its end had not seen it.
     crashes: workers lost with it since its last commit. effects: what side effects gave in
     steps that were not committed, so that they are not called again.
@@ -48,6 +49,7 @@ class Held:
     instance: Instance
     epoch: int
     length: int
+    version: int | None
     messages: list[Message]
     interpreter: Interpreter | None = None
     outcomes: list[tuple[int, Outcome]] = field(default_factory=list)
@@ -85,17 +87,15 @@ class Held:
         return [row[3] for row in rows]
 
 
-def as_event(thing: Message | Outcome, seq: int, at: datetime) -> Event:
-    """The event that a message or an outcome becomes when it is applied."""
-    if isinstance(thing, Message):
-        return load(thing.event, seq, at)
-    attempt = thing.attempt
+def outcome_event(outcome: Outcome, seq: int, at: datetime) -> Event:
+    """The event that the outcome of an attempt becomes."""
+    attempt = outcome.attempt
     command = attempt.key[2]
-    if thing.value is not None:
-        return ActivityCompleted(seq, at, command, thing.value, attempt.number)
-    if thing.cancelled:
-        return ActivityCancelled(seq, at, command, thing.failure)
-    return ActivityFailed(seq, at, command, thing.failure, attempt.number)
+    if outcome.value is not None:
+        return ActivityCompleted(seq, at, command, outcome.value, attempt.number)
+    if outcome.cancelled:
+        return ActivityCancelled(seq, at, command, outcome.failure)
+    return ActivityFailed(seq, at, command, outcome.failure, attempt.number)
 
 
 def started(
@@ -126,6 +126,7 @@ def started(
 
 def revive(
     instance: Instance,
+    length: int,
     definition: Flow,
     history: list[tuple[int, bytes]],
     codec: Codec,
@@ -134,14 +135,12 @@ def revive(
 ) -> Interpreter:
     """A live interpreter from a stored history (which may be empty).
 
-    secret: gives the store's key of tokens.
+    length: events that it must have. secret: gives the store's key of tokens.
     Raises `PayloadError` for a history that is damaged, `NonDeterminismError` for code
     that does not match it.
     """
-    if len(history) != instance.history_length:
-        raise PayloadError(
-            f"the history has {len(history)} events where {instance.history_length} must be"
-        )
+    if len(history) != length:
+        raise PayloadError(f"the history has {len(history)} events where {length} must be")
     events = []
     for place, (seq, data) in enumerate(history):
         if seq != place:

@@ -15,7 +15,7 @@ from durable.events import ActivityCancelled, ActivityFailed, dump, load
 from durable.model import EPOCH, Task
 from durable.retry import MAX_SECONDS, MICROSECOND
 from durable.runner.attempt import Attempt, Outcome, crashed_too_often, failed, timed_out
-from durable.runner.held import as_event
+from durable.runner.held import outcome_event
 from durable.store import Completion, NewTask, Postponed, TaskKey
 
 
@@ -103,7 +103,7 @@ def postponed(outcome: Outcome, now: int, unit: float) -> Postponed | None:
         attempt.epoch,
         again[1],
         again[0],
-        None if outcome.awaits else dump(as_event(outcome, 0, EPOCH), now),
+        None if outcome.awaits else dump(outcome_event(outcome, 0, EPOCH), now),
         message_ids.activity_cancelled(run, command),
         dump(ActivityCancelled(0, EPOCH, command, outcome.failure), now),
         outcome.crashed,
@@ -151,7 +151,7 @@ def _again(outcome: Outcome, now: int, unit: float) -> tuple[int, int] | None:
 def completion(outcome: Outcome, now: int) -> Completion:
     """The result of a task, for the inbox of its instance."""
     uid, run, command = outcome.attempt.key
-    event = dump(as_event(outcome, 0, EPOCH), now)
+    event = dump(outcome_event(outcome, 0, EPOCH), now)
     return Completion(
         uid, run, command, outcome.attempt.epoch, message_ids.activity_done(run, command), event
     )

@@ -21,7 +21,6 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterable
-from dataclasses import replace
 
 from durable.codec import Codec
 from durable.errors import DurableError, OutcomeUnknown
@@ -160,7 +159,9 @@ class Runner:
         if held is None or held.epoch != instance.epoch:
             if held is not None:
                 self._forget(held)
-            held = Held(instance, instance.epoch, instance.history_length, item.messages)
+            held = Held(
+                instance, instance.epoch, instance.history_length, instance.version, item.messages
+            )
             held.crashes = instance.crashes
             held.interpreter = self.cache.take(instance.uid, instance.run, held.length)
             self.held[instance.uid] = held
@@ -246,7 +247,7 @@ class Runner:
         ready = [held for uid, held in self._todo.items() if uid not in proposed]
         todo = [held for held in ready if held.crashes < SUSPECT_CRASHES] or ready[:1]
         for held in todo:
-            del self._todo[held.uid]
+            del self._todo[held.instance.uid]
         missing = [held for held in todo if held.interpreter is None]
         try:
             broken = self._load(missing) if missing else {}
@@ -258,7 +259,7 @@ class Runner:
             if held.crashes >= MAX_CRASHES:
                 reason = f"it has taken down its worker {held.crashes} times in a row"
                 self._proposals.append(self._block(held, reason))
-            elif held.uid in broken:
+            elif broken and held.uid in broken:
                 self._proposals.append(self._block(held, broken[held.uid]))
             else:
                 self._decide(held, now)
@@ -280,7 +281,8 @@ class Runner:
         held.outcomes = []
         held.messages = []
         self._proposals.append(proposal)
-        self._lookups += [(held.instance, number, id) for number, id in proposal.lookups]
+        if proposal.lookups:
+            self._lookups += [(held.instance, number, id) for number, id in proposal.lookups]
 
     def _block(self, held: Held, reason: str) -> Proposal:
         self._give_away(held.outcomes)
@@ -299,7 +301,7 @@ class Runner:
         found = dict(zip((h.uid for h in old), histories, strict=True))
         for held in helds:
             instance = held.instance
-            definition = self.registry.workflow(instance.workflow, instance.version)
+            definition = self.registry.workflow(instance.workflow, held.version)
             if definition is None:
                 broken[held.uid] = f"this worker has no code for workflow {instance.workflow}"
                 continue
@@ -307,10 +309,10 @@ class Runner:
             self.steps += 1
             try:
                 history = found.get(held.uid, [])
-                present = replace(instance, history_length=held.length)  # not as it was claimed
                 held.interpreter = revive(
-                    present, definition, history, self.codec, self.store.secret, self.propagators
-                )
+                    instance, held.length, definition, history,
+                    self.codec, self.store.secret, self.propagators,
+                )  # fmt: skip
                 held.interpreter.effects.update(held.effects)
                 if held.interpreter.ending is not None:
                     broken[held.uid] = "its history has an end, and it is not finished"
@@ -376,12 +378,12 @@ class Runner:
             self.on_step(held.instance, held.length, step.events)
         held.length += len(step.events)
         held.crashes = 0
-        if interpreter is not None:
+        if interpreter is not None and interpreter.effects:
             interpreter.effects.clear()
         if held.messages:  # claimed again while this step waited for its commit
             held.messages = [m for m in held.messages if m.id not in step.messages]
         if step.version is not None:
-            held.instance = replace(held.instance, version=step.version)
+            held.version = step.version
         held.messages_first = False
         for row in proposal.eager:
             self._start(held, row)

@@ -61,6 +61,8 @@ Ended = tuple[int, int, int, bytes, str]
 def start(tx: Tx, steps: Iterable[tuple[int, Step]]) -> list[Note]:
     """Create the children of steps; what is to be said where an id was in use."""
     starts = [(number, step.run, one) for number, step in steps for one in step.starts]
+    if not starts:
+        return []
     tokens = tx.pairs(TOKENS, list(dict.fromkeys(one.new.id for _, _, one in starts)))
     new: list[NewInstance] = []
     taken: list[Note] = []

@@ -359,6 +359,8 @@ def _change(
 
 def _finish(tx: Tx, ends: Iterable[tuple[int, End]]) -> None:
     ended = [(number, end) for number, end in ends if end.status.finished]
+    if not ended:
+        return
     results = [(n, e.result, e.failure, words(e.unread), e.header) for n, e in ended]
     tx.each(SET_RESULT, results)
     tx.each(DROP_ALL_TASKS, [number for number, _ in ended])
@@ -372,11 +374,7 @@ def _post(tx: Tx, standing: Standing, max_inbox: int) -> bool:
     active = [
         (row[1], step)
         for _, step, row in standing
-        if step.cancels
-        or step.sends
-        or step.starts
-        or step.end is not None
-        or step.next is not None
+        if step.cancels or step.sends or step.starts or step.close or _reply(step)
     ]
     if not active:
         return False

@@ -64,6 +64,8 @@ WAKE_STARTED = Statement(
 
 def send(tx: Tx, messages: Sequence[Outgoing], max_inbox: int) -> list[Sent]:
     """Put messages into inboxes, each answered for itself."""
+    if not messages:
+        return []
     to = [message.id if message.uid is None else message.uid for message in messages]
     targets = _targets(tx, to)
     found = [
@@ -109,6 +111,8 @@ def _targets(tx: Tx, keys: Iterable[str | bytes]) -> dict[str | bytes, tuple[int
 def put(tx: Tx, notes: Iterable[Note], *, urgent: bool = False) -> None:
     """Put messages of our own into inboxes: no inbox is too full for them."""
     new = list(notes)
+    if not new:
+        return
     taken = receipts(tx, [note[:2] for note in new])
     fresh: list[Note] = []
     for note in new:

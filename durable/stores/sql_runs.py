@@ -63,6 +63,8 @@ def follow(tx: Tx, runs: Sequence[tuple[int, int, NextRun]], *, again: bool = Fa
 
     again: the instances had ended; they are pending, and under a new epoch.
     """
+    if not runs:
+        return
     now = tx.now
     numbers = [number for number, _, _ in runs]
     tx.each(DROP_ALL_TASKS, numbers)

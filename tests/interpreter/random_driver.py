@@ -181,7 +181,7 @@ def fingerprint(it: Watched) -> Any:
         (it.seq, it.event_seq, it.at_us, it.numbers, it.children, it.next_due()),
         {number: wait_print(wait) for number, wait in it.pending.items()},
         it.timers,
-        (it.early, it.origins, it.seed, it.handled, it.patches, it.variables),
+        (it.early, it.origins, it.seed, list(it.handled), it.patches, it.variables),
         (it.any_cancelled, it.cancel_requested, it.cancel_reason, it.timed_out, it.in_predicate),
         (it.signals.events(it.at), it.signals.count, it.put_backs, list(it.ready)),
         [wait.command.predicate.__code__.co_firstlineno for wait in it.predicates],

@@ -205,7 +205,13 @@ def state(it: Interpreter) -> Any:
     return (
         (it.seq, it.event_seq, it.numbers, it.children, it.at_us, it.seed, it.timers),
         {number: type(wait).__name__ for number, wait in it.pending.items()},
-        (it.signals.events(it.at), it.signals.count, len(it.predicates), it.handled, it.early),
+        (
+            it.signals.events(it.at),
+            it.signals.count,
+            len(it.predicates),
+            list(it.handled),
+            it.early,
+        ),
         [(c.path, c.line(), c.turns, c.scope.is_cancelled()) for c in it.coroutines],
         (it.patches, it.origins, it.variables, it.cancel_requested, it.timed_out),
         (None if it.ending is None else type(it.ending.event), bool(it.ready), it.put_backs),
