@@ -375,6 +375,12 @@ KINDS: dict[int, type[Event]] = {
 }
 
 
+_MOMENTS: dict[type[Event], int] = {  # the place of the one field that is a moment
+    cls: [f.name for f in fields(cls)].index(name) - 2
+    for cls, name in ((TimerStarted, "due_at"), (WorkflowStarted, "deadline_at"))
+}
+
+
 def _getter(cls: type[Event]) -> Callable[[Event], Any]:
     names = [f.name for f in fields(cls)][2:]
     if not names:
@@ -382,7 +388,14 @@ def _getter(cls: type[Event]) -> Callable[[Event], Any]:
     if len(names) == 1:
         only = attrgetter(names[0])
         return lambda event: (only(event),)
-    return attrgetter(*names)
+    every, place = attrgetter(*names), _MOMENTS.get(cls)
+    return every if place is None else lambda event: _with_moment(every(event), place)
+
+
+def _with_moment(values: tuple[Any, ...], place: int) -> tuple[Any, ...]:
+    """Values with the moment that stands at a place as a number."""
+    at = values[place]
+    return values if at is None else (*values[:place], micros(at), *values[place + 1 :])
 
 
 BEGIN_AGAIN = frozenset({Retried, Forked})
@@ -394,10 +407,6 @@ def kind_of(data: bytes) -> type[Event] | None:
     return KINDS.get(data[2]) if len(data) > 2 else None
 
 
-_MOMENTS: dict[type[Event], int] = {  # the place of the one field that is a moment
-    cls: [f.name for f in fields(cls)].index(name) - 2
-    for cls, name in ((TimerStarted, "due_at"), (WorkflowStarted, "deadline_at"))
-}
 _NUMBERS = {cls: number for number, cls in KINDS.items()}
 _GETTERS = {cls: _getter(cls) for cls in KINDS.values()}
 
@@ -405,13 +414,9 @@ _GETTERS = {cls: _getter(cls) for cls in KINDS.values()}
 def dump(event: Event, at: int | None = None) -> bytes:
     """The stored form of an event; ``at`` saves the conversion of its moment."""
     kind = type(event)
-    own = _GETTERS[kind](event)
-    place = _MOMENTS.get(kind)
-    if place is not None and own[place] is not None:
-        own = [*own[:place], micros(own[place]), *own[place + 1 :]]
     if at is None:
         at = micros(event.at)
-    data: bytes = msgpack.packb([FORMAT, _NUMBERS[kind], at, own])
+    data: bytes = msgpack.packb([FORMAT, _NUMBERS[kind], at, _GETTERS[kind](event)])
     return data
 
 

@@ -368,7 +368,8 @@ class Interpreter:
         event = self._next_recorded()
         if type(event) is not cls or getattr(event, "command", None) != number:
             raise self.mismatch(event, command)
-        self.pass_over(1)
+        self._cursor += 1
+        self.seq += 1
         return event
 
     def recorded_step(self) -> tuple[Sequence[Event], int]:

@@ -57,10 +57,10 @@ class Held:
     messages_first: bool = False
     crashes: int = 0
     effects: dict[int, Any] = field(default_factory=dict)
+    uid: bytes = field(init=False)
 
-    @property
-    def uid(self) -> bytes:
-        return self.instance.uid
+    def __post_init__(self) -> None:
+        self.uid = self.instance.uid
 
     def evict(self) -> None:
         """Drop the interpreter, whose last step was not committed."""

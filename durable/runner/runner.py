@@ -247,7 +247,7 @@ class Runner:
         ready = [held for uid, held in self._todo.items() if uid not in proposed]
         todo = [held for held in ready if held.crashes < SUSPECT_CRASHES] or ready[:1]
         for held in todo:
-            del self._todo[held.instance.uid]
+            del self._todo[held.uid]
         missing = [held for held in todo if held.interpreter is None]
         try:
             broken = self._load(missing) if missing else {}
