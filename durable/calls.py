@@ -6,6 +6,7 @@ What they give is recorded or derived, and so the same in every replay.
 from __future__ import annotations
 
 import logging as _logging
+import sys
 from collections.abc import Callable, Generator, Mapping, MutableMapping
 from dataclasses import dataclass
 from datetime import datetime
@@ -22,6 +23,7 @@ from durable.errors import UsageError
 from durable.interpreter.derive import derived_random, derived_uuid
 from durable.interpreter.patches import is_patched
 from durable.interpreter.promises import PromiseState
+from durable.interpreter.signals import handler_of
 from durable.model import checked_text
 from durable.retry import Duration, microseconds
 from durable.verbs import wait_signal
@@ -164,7 +166,7 @@ def on_signal(name: str, fn: Callable[[Any], Any], type: Any = Any) -> None:
     checked_text(name, "on_signal takes a name")
     if not callable(fn):
         raise TypeError(f"on_signal takes a name and a function, not {fn!r}")
-    if name in interpreter.handled:
+    if handler_of(interpreter, name) is not None:
         raise UsageError(f"on_signal({name!r}, …) was called before")
     if interpreter.signals.is_awaited(name):
         raise UsageError(f"wait_signal({name!r}) waits already: on_signal must come first")
@@ -197,6 +199,8 @@ def continue_as_new(*args: Any, **kwargs: Any) -> T:  # type: ignore[type-var]  
     """
     interpreter = acting("continue_as_new").interpreter
     interpreter.definition.check_call(args, kwargs)
+    frame = sys._getframe(1)
+    interpreter.continued = f"{frame.f_code.co_filename}:{frame.f_lineno}"
     marker: Any = ContinueAsNew(args, kwargs)
     result: T = marker
     return result

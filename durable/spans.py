@@ -44,7 +44,7 @@ def span(name: str, **attributes: Any) -> Iterator[None]:
 def _report(
     interpreter: Any, name: str, began: int, attributes: dict[str, Any], error: BaseException | None
 ) -> None:
-    if interpreter.replaying:
+    if interpreter.silent:
         return
     try:
         from opentelemetry import trace

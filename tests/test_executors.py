@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import subprocess
+import sys
 import threading
 import time
 from contextvars import ContextVar
@@ -183,3 +185,20 @@ def test_a_codec_that_cannot_be_sent_is_refused() -> None:
     codec.lock = threading.Lock()  # type: ignore[attr-defined]  # as a key service may have
     with pytest.raises(UsageError, match="cannot be sent to child processes"):
         ProcessExecutor(1, Registry(), codec, lambda outcome: None)
+
+
+ORPHAN = """
+from multiprocessing import Pipe
+from durable.executors.child import Line
+worker, child = Pipe()
+worker.close()
+Line(child).{call}
+print("it goes on")
+"""
+
+
+@pytest.mark.parametrize("call", ["begin(None)", "receive()", "ask(None, 1)"])
+def test_a_child_whose_worker_has_gone_ends_without_a_word(call: str) -> None:
+    program = [sys.executable, "-c", ORPHAN.format(call=call)]
+    ended = subprocess.run(program, capture_output=True, text=True, check=False)
+    assert (ended.returncode, ended.stdout, ended.stderr) == (0, "", "")

@@ -260,6 +260,17 @@ def test_open_children_are_named() -> None:
         fork_point(many, 9)
 
 
+def test_a_child_that_is_asked_to_stop_in_its_first_step_never_begins() -> None:
+    ask = e.ChildCancelRequested(*AT, 0)
+    at_once = history(child(0), ask, SIGNAL)  # 1, 2, 3
+    assert open_children(at_once) == []
+    assert fork_point(at_once, 2) == 3
+    later = history(child(0), SIGNAL, ask)
+    assert [c.command for c in open_children(later)] == [0]
+    with pytest.raises(UsageError, match="children are open"):
+        fork_point(later, 3)
+
+
 def test_a_run_of_one_step() -> None:
     assert fork_point(history(), 0) == 1
     with pytest.raises(UsageError, match="middle of a step; it cannot be forked anywhere"):

@@ -70,24 +70,24 @@ def start_command(
     durable start process_order '"o-1"' 500 --id order-1
     durable start process_order -P order_id=o-1 -P cents:=500 --wait
     """
-    from durable.definitions import start_options
-
     if timeout is not None and not wait:
         raise click.UsageError("--timeout is for --wait")
     if run_timeout == 0:
         raise click.UsageError("--run-timeout must be more than 0 seconds")
     args, kwargs = json_values(values), named_values(params)
-    options = start_options(
-        id=id,
-        if_exists=if_exists,
-        delay=delay,
-        start_at=at,
-        queue=queue,
-        tags=tags,
-        timeout=run_timeout,
-    )
     with client_at(url, create=True) as client:
-        handle = client.start_named(workflow, args, kwargs, options)
+        handle = client.start_named(
+            workflow,
+            args,
+            kwargs,
+            id=id,
+            if_exists=if_exists,
+            delay=delay,
+            start_at=at,
+            queue=queue,
+            tags=tags,
+            timeout=run_timeout,
+        )
         _note_unknown(client, workflow)
         if wait:
             say(handle.id)

@@ -14,18 +14,24 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Sequence
 from datetime import datetime
-from typing import Any, ParamSpec, TypeVar, overload
+from typing import Any, ParamSpec, TypeVar, Unpack, overload
 
 from durable.client.caller import Caller, check_sent
 from durable.client.completing import complete_by_token, fail_by_token
 from durable.client.handle import Handle
 from durable.client.rerun import fork_of, retry_instance
+from durable.client.starter import Starter
 from durable.client.views import InstancePage, InstanceRow
 from durable.closing import close_children, reply
 from durable.codec import Codec
-from durable.definitions import ConfiguredWorkflow, StartOptions, WorkflowDefinition
+from durable.definitions import (
+    ConfiguredWorkflow,
+    StartOptions,
+    StartOverrides,
+    WorkflowDefinition,
+    start_options,
+)
 from durable.errors import (
-    InstanceAlreadyExists,
     InstanceNotFinished,
     UsageError,
     WrongStatus,
@@ -42,8 +48,8 @@ from durable.events import (
 from durable.model import EPOCH, FINISHED, Status, WorkerInfo, checked_text, micros
 from durable.moments import checked_moment
 from durable.propagation import Propagators
-from durable.starting import Flow, flow_of, new_instance
-from durable.store import Created, End, Filter, NewInstance, Outgoing, Sent, Store
+from durable.starting import Flow, flow_of
+from durable.store import Created, End, Filter, Outgoing, Sent, Store
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -72,7 +78,7 @@ class Client:
         deadline: float = DEFAULT_DEADLINE,
         propagators: Iterable[Any] = (),
     ) -> None:
-        self._propagators = Propagators(propagators)
+        carried = Propagators(propagators)
         if isinstance(store, str):
             from durable.stores import open_store
 
@@ -81,6 +87,7 @@ class Client:
         self.store = store
         self.codec = codec or Codec()
         self._caller = Caller(store, self.codec, deadline)
+        self._starter = Starter(self._caller, carried)
 
     def close(self) -> None:
         """Release connections; the client may be used again."""
@@ -100,7 +107,8 @@ class Client:
     def start(self, flow: Any, *args: Any, **kwargs: Any) -> Handle[Any]:
         """Start a workflow.
 
-        flow: the workflow, ``workflow.options(id=…)``, or a name. args, kwargs: its own.
+        flow: the workflow, ``workflow.options(id=…)``, or a name (for one with options see
+        `start_named`). args, kwargs: its own.
         Raises `TypeError` if they do not fit, `PayloadError` for what cannot be stored,
         `InstanceAlreadyExists` for an id that is taken (see ``if_exists``).
         """
@@ -108,10 +116,18 @@ class Client:
         return self._start(name, args, kwargs, options, definition)
 
     def start_named(
-        self, name: str, args: Sequence[Any], kwargs: dict[str, Any], options: StartOptions
+        self,
+        name: str,
+        args: Sequence[Any] = (),
+        kwargs: dict[str, Any] | None = None,
+        **options: Unpack[StartOverrides],
     ) -> Handle[Any]:
-        """Start a workflow by name, with options; its code need not be here."""
-        return self._start(name, args, kwargs, options, None)
+        """Start a workflow by name, with what ``workflow.options`` takes; its code need not
+        be here. Raises as `start`.
+
+        >>> client.start_named("process_order", ["o-1", 500], id="order-1")
+        """
+        return self._start(name, args, kwargs or {}, start_options(**options), None)
 
     def start_many(self, starts: Iterable[Sequence[Any]]) -> list[Handle[Any]]:
         """Start many, all or nothing: each ``(flow, *args)``.
@@ -121,7 +137,7 @@ class Client:
         rows, policies, definitions = [], set(), []
         for flow, *args in starts:
             name, options, definition = flow_of(flow)
-            rows.append(self._new(name, args, {}, options, definition))
+            rows.append(self._starter.new(name, args, {}, options, definition))
             definitions.append(definition)
             policies.add(options.if_exists)
         if not rows:
@@ -129,9 +145,9 @@ class Client:
         if len(policies) > 1:
             raise UsageError(f"start_many takes one if_exists for all, not {sorted(policies)}")
         (policy,) = policies
-        created = self._create(rows, policy)
+        created = self._starter.create(rows, policy)
         return [
-            Handle(self, self._caller, row.id, made, definition)
+            self._handle(row.id, made, definition)
             for row, made, definition in zip(rows, created, definitions, strict=True)
         ]
 
@@ -151,7 +167,7 @@ class Client:
         *args: Any,
         signal: str,
         value: Any = None,
-        options: StartOptions,
+        options: StartOverrides,
         **kwargs: Any,
     ) -> Handle[Any]: ...
     def signal_or_start(
@@ -160,48 +176,34 @@ class Client:
         *args: Any,
         signal: str,
         value: Any = None,
-        options: StartOptions | None = None,
+        options: StartOverrides | None = None,
         **kwargs: Any,
     ) -> Handle[Any]:
         """Signal an instance; if there is none with this id, start it with the signal in its
         inbox.  It is one or the other, however many callers there are.
 
         flow: the workflow with an id, ``workflow.options(id=…)``; or a name, with
-        ``options=durable.definitions.start_options(id=…)``. signal, value: as in
+        ``options={"id": …}``. signal, value: as in
         `signal`. args, kwargs: of the workflow, if it is started. With
         ``if_exists="restart"`` one that has ended is started again, with the signal.
         Raises `InstanceFinished` if it has ended otherwise, and as `start` and `signal` do.
 
         >>> client.signal_or_start(cart.options(id="cart-7"), "7", signal="add", value="tea")
         """
-        name, own, definition = flow_of(flow)
-        if options is None:
-            options = own
-        elif definition is not None:
+        name, chosen, definition = flow_of(flow)
+        if options is not None and definition is not None:
             raise UsageError("options= is for a name: give workflow.options(…) instead")
-        if options.id is None:
+        if options is not None:
+            chosen = start_options(**options)
+        if chosen.id is None:
             raise UsageError(
                 "signal_or_start needs an id: give workflow.options(id=…), or with a name "
-                "options=start_options(id=…)"
+                'options={"id": …}'
             )
-        message_id, event = self._signal(signal, value)
-        messages = [(message_id, event)]
-        row = self._new(name, args, kwargs, options, definition, messages)
-        while True:
-            (made,) = self._create([row], "use")
-            if made.new:
-                break
-            sent = self._caller.send(Outgoing(row.id, message_id, event, uid=made.uid))
-            if sent is Sent.FINISHED and options.if_exists == "restart":
-                try:
-                    (made,) = self._create([row], "restart")
-                    break
-                except InstanceAlreadyExists:  # somebody else was quicker: it can be signalled
-                    continue
-            if sent is not Sent.NOT_FOUND:  # that is, deleted just now
-                check_sent(sent, row.id)
-                break
-        return Handle(self, self._caller, row.id, made, definition)
+        message = self._signal(signal, value)
+        row = self._starter.new(name, args, kwargs, chosen, definition, [message])
+        made = self._starter.signal_or_create(row, restart=chosen.if_exists == "restart")
+        return self._handle(row.id, made, definition)
 
     def _start(
         self,
@@ -211,43 +213,12 @@ class Client:
         options: StartOptions,
         definition: Flow | None,
     ) -> Handle[Any]:
-        row = self._new(name, args, kwargs, options, definition)
-        return Handle(
-            self, self._caller, row.id, self._create([row], options.if_exists)[0], definition
-        )
+        row = self._starter.new(name, args, kwargs, options, definition)
+        (made,) = self._starter.create([row], options.if_exists)
+        return self._handle(row.id, made, definition)
 
-    def _create(self, rows: Sequence[NewInstance], if_exists: str) -> Sequence[Created]:
-        try:
-            return self._caller.repeat(lambda: self.store.create(rows, if_exists))
-        except InstanceAlreadyExists as error:
-            if if_exists != "restart":
-                raise
-            raise InstanceAlreadyExists(
-                f"{error}, and has not ended: only one that has can be restarted"
-            ) from None
-
-    def _new(
-        self,
-        name: str,
-        args: Sequence[Any],
-        kwargs: dict[str, Any],
-        options: StartOptions,
-        definition: Flow | None,
-        messages: Sequence[tuple[str, bytes]] = (),
-    ) -> NewInstance:
-        if definition is not None:
-            definition.check_call(args, kwargs)
-        return new_instance(
-            name,
-            args,
-            kwargs,
-            options,
-            definition,
-            codec=self.codec,
-            now=self._caller.repeat(self.store.now),
-            context=self._propagators.capture(self.codec) if self._propagators else None,
-            messages=messages,
-        )
+    def _handle(self, id: str, created: Created, definition: Flow | None = None) -> Handle[Any]:
+        return Handle(self, self._caller, id, created, definition)
 
     # -- acting -------------------------------------------------------------------------
 
@@ -349,7 +320,8 @@ class Client:
         >>> client.fork("order-1", at=5, id="order-1-again")
         """
         row = fork_of(self._caller, source, at, id, run)
-        return Handle(self, self._caller, row.id, self._create([row], "raise")[0], None)
+        (made,) = self._starter.create([row], "raise")
+        return self._handle(row.id, made)
 
     def complete(self, token: str, value: Any = None) -> None:
         """Give a promise (``external()``), or an activity that is to be completed later, its
@@ -410,7 +382,7 @@ class Client:
     def get(self, id: str) -> Handle[Any]:
         """A handle of an instance; raises `InstanceNotFound`."""
         instance = self._caller.instance(id)
-        return Handle(self, self._caller, id, Created(instance.uid, instance.run, False), None)
+        return self._handle(id, Created(instance.uid, instance.run, False))
 
     def list(
         self,

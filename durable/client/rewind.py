@@ -8,6 +8,7 @@ always between two steps, so that the code, replayed, waits there as it did.
 from __future__ import annotations
 
 from bisect import bisect_left
+from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
@@ -131,24 +132,35 @@ def fork_point(events: Sequence[Event], at: int) -> int:
 
 def open_children(events: Iterable[Event]) -> list[ChildStarted]:
     """The children that were started and have not ended, in order."""
-    found: dict[int, ChildStarted] = {}
-    for event in events:
-        if isinstance(event, ChildStarted):
-            found[event.command] = event
-        elif isinstance(event, ChildCompleted | ChildFailed):
-            found.pop(event.command, None)
-    return list(found.values())
+    seen = deque(_with_children(events), maxlen=1)
+    return [child for _, children in seen for child in children.values()]
 
 
 def _fork_points(events: Sequence[Event]) -> Iterator[int]:
-    children = 0
-    for seq, event in enumerate(events):
+    for event, children in _with_children(events):
         if isinstance(event, ENDS):
             return
-        children += isinstance(event, ChildStarted)
-        children -= isinstance(event, ChildCompleted | ChildFailed)
-        if not children and (seq + 1 == len(events) or not events[seq + 1].issued):
-            yield seq
+        last = event.seq + 1 == len(events) or not events[event.seq + 1].issued
+        if last and not children:
+            yield event.seq
+
+
+def _with_children(events: Iterable[Event]) -> Iterator[tuple[Event, dict[int, ChildStarted]]]:
+    """Each event, with the children that are open after it, by command: one dict, which grows
+    and shrinks.  A child that is asked to stop in the step that starts it never begins."""
+    found: dict[int, ChildStarted] = {}
+    new: set[int] = set()
+    for event in events:
+        if not event.issued:
+            new.clear()
+        if isinstance(event, ChildStarted):
+            found[event.command] = event
+            new.add(event.command)
+        elif isinstance(event, ChildCompleted | ChildFailed) or (
+            isinstance(event, ChildCancelRequested) and event.command in new
+        ):
+            found.pop(event.command, None)
+        yield event, found
 
 
 def _why_not(events: Sequence[Event], at: int) -> str:

@@ -13,6 +13,7 @@ import os
 import signal
 import sys
 import threading
+from collections.abc import Sequence
 from multiprocessing.connection import Connection
 from typing import Any
 
@@ -85,26 +86,34 @@ class Line:
     def begin(self, attempt: Attempt) -> None:
         """The attempt starts."""
         with self._lock:
-            self._pipe.send_bytes(msgpack.packb([STARTED]))
+            self._say([STARTED])
             self._speaker = attempt
 
     def ask(self, attempt: Attempt, *question: Any) -> Any:
         with self._lock:
             if self._speaker is not attempt:
                 raise UsageError("this attempt of the activity has ended")
-            self._pipe.send_bytes(msgpack.packb(question))
+            self._say(question)
             return msgpack.unpackb(self._heard())
 
     def end(self, outcome: Outcome) -> None:
         """The attempt has ended."""
         self._speaker = None  # first: a thread that asks again and again would hold the lock
         with self._lock:
-            self._pipe.send_bytes(msgpack.packb([DONE, *fields_of(outcome)]))
+            self._say([DONE, *fields_of(outcome)])
+
+    # When the worker has gone nobody waits for this process.
+
+    def _say(self, message: Sequence[Any]) -> None:
+        try:
+            self._pipe.send_bytes(msgpack.packb(message))
+        except OSError:
+            os._exit(0)
 
     def _heard(self) -> bytes:
         try:
             return self._pipe.recv_bytes()
-        except (EOFError, OSError):  # the worker has gone: nobody waits for this process
+        except (EOFError, OSError):
             os._exit(0)
 
 

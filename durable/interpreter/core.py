@@ -24,6 +24,7 @@ from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from datetime import datetime
+from itertools import islice
 from types import CodeType
 from typing import Any, TypeVar
 
@@ -70,7 +71,7 @@ class Interpreter:
     __slots__ = (
         "_births", "_cursor", "_first_number", "_issuing", "_recorded", "_same_until",
         "_step_first", "any_cancelled", "at", "at_us", "broken", "cancel_reason",
-        "cancel_requested", "children", "closing", "codec", "coroutines", "decision",
+        "cancel_requested", "children", "closing", "codec", "continued", "coroutines", "decision",
         "definition", "due_heap", "early", "effects", "ending", "event_seq", "failures", "handled",
         "in_predicate", "instance_id", "numbers", "origins", "outcome", "patches", "pending",
         "predicates", "propagators", "put_backs", "queue", "ready", "restored", "root", "run",
@@ -126,7 +127,7 @@ class Interpreter:
         self.root: Coroutine | None = None
         self.outcome: tuple[Any, BaseException | None] | None = None
         self.ending: Ending | None = None
-        self.cancel_reason = ""
+        self.cancel_reason = self.continued = ""  # continued: the line that called for a next run
         self.cancel_requested = self.any_cancelled = self.timed_out = self.closing = False
         self.broken: BaseException | None = None
         self._births = 0
@@ -481,11 +482,12 @@ class Interpreter:
     def report_forgotten(self, coroutine: Coroutine) -> None:
         if not self.unused:
             return
-        for key, (command, code, line, owner) in list(self.unused.items()):
-            if owner is coroutine:
-                del self.unused[key]
-                if not self.replaying:
-                    warn_forgotten(command, code, line)
+        own = {key: row for key, row in self.unused.items() if row[3] is coroutine}
+        within = {id(part) for row in own.values() for part in islice(parts(row[0]), 1, None)}
+        for key, (command, code, line, _) in own.items():
+            del self.unused[key]
+            if key not in within and not self.replaying:
+                warn_forgotten(command, code, line)
 
     # -- mismatch -----------------------------------------------------------------------
 

@@ -94,7 +94,7 @@ class Coroutine:
         except StepAborted:
             raise
         except BaseException as raised:
-            self.end(None, raised)
+            self.end(None, _explained(raised))
         else:
             self.last = command
             self.interpreter.issue(self, command)
@@ -237,6 +237,18 @@ class Coroutine:
         """Let go of what refers to it, when all is over: most workflows then leave no cycle
         for the garbage collector, which takes half as long (measured)."""
         del self.context, self.own, self.scope
+
+
+def _explained(error: BaseException) -> BaseException:
+    """Python's words for `yield from` over a list of commands say nothing of commands."""
+    if (
+        isinstance(error, AttributeError)
+        and error.name == "send"
+        and hasattr(error.obj, "__next__")
+    ):
+        text = "`yield from` takes a generator: to run several commands, `yield gather(*commands)`"
+        return TypeError(f"{text} ({error})").with_traceback(error.__traceback__)
+    return error
 
 
 def _is_users(frame: FrameType) -> bool:

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 def coroutine_ended(it: Interpreter, coroutine: Coroutine) -> None:
     """A coroutine has returned or raised; the last one ends the run."""
     del it.coroutines[coroutine]
-    if coroutine.handler:
+    if it.handled.get(coroutine.handler) is coroutine:
         del it.handled[coroutine.handler]
     if coroutine is it.root:
         names = ", ".join(c.name for c in it.coroutines if not c.handler)
@@ -82,6 +82,11 @@ def _returned(it: Interpreter, value: Any) -> Event:
         args = it.codec.encode([*value.args], "args")
         kwargs = it.codec.encode(dict(value.kwargs), "kwargs") if value.kwargs else None
         return ContinuedAsNew(it.seq, it.at, args, kwargs)
+    if it.continued:
+        raise TypeError(
+            f"continue_as_new(…) at {it.continued} began no run, because the workflow did not "
+            "return it: write `return continue_as_new(…)` in the workflow itself"
+        )
     if isinstance(value, Command):
         raise TypeError(_returned_wrong(it, f"the command {value}: write `return (yield …)`"))
     if inspect.isgenerator(value):

@@ -17,9 +17,16 @@ from durable.interpreter.waits import Claims, Wait, claim
 
 if TYPE_CHECKING:
     from durable.interpreter.core import Interpreter
+    from durable.interpreter.coroutine import Coroutine
 
 Signal = tuple[int, Any, str]
 """(seq of its arrival, payload, message id)."""
+
+
+def handler_of(interpreter: Interpreter, name: str) -> Coroutine | None:
+    """The coroutine that reads the signals of a name for `on_signal`, unless it is cancelled."""
+    handler = interpreter.handled.get(name)
+    return None if handler is None or handler.scope.is_cancelled() else handler
 
 
 class SignalWait(Wait):
@@ -30,7 +37,7 @@ class SignalWait(Wait):
     def __init__(self, interpreter: Interpreter, command: Any, parent: Any, index: int) -> None:
         super().__init__(interpreter, command, parent, index)
         self.taken: Signal | None = None
-        handler = interpreter.handled.get(command.name)
+        handler = handler_of(interpreter, command.name)
         if handler is not None and handler is not interpreter.issuing:
             raise UsageError(
                 f"on_signal({command.name!r}, …) reads the signals of this name: none is left "

@@ -25,7 +25,7 @@ from durable import (
     wait_signal,
     workflow,
 )
-from durable.definitions import start_options
+from durable.definitions import StartOverrides
 from durable.errors import (
     ChildWorkflowError,
     InstanceFinished,
@@ -236,7 +236,7 @@ def test_signal_or_start(engine: Engine) -> None:
 
 def test_signal_or_start_by_name(engine: Engine) -> None:
     engine.work([collects])
-    client, options = engine.client, start_options(id="c", tags=["red"])
+    client, options = engine.client, StartOverrides(id="c", tags=["red"])
     handle = client.signal_or_start("collects", signal="n", value=1, options=options)
     assert handle.describe()["tags"] == ["red"]
     for value in (2, 3):
@@ -244,12 +244,23 @@ def test_signal_or_start_by_name(engine: Engine) -> None:
     assert handle.result(timeout=20) == [1, 2, 3]
 
 
+def test_start_by_name_with_options(engine: Engine) -> None:
+    engine.work([collects])
+    handle = engine.client.start_named("collects", id="d", tags=["red"])
+    assert handle.id == "d"
+    assert handle.row().tags == ("red",)
+    with pytest.raises(UsageError, match="if_exists='never' is none of"):
+        engine.client.start_named("collects", [1], {"b": 2}, if_exists="never")
+
+
 def test_signal_or_start_is_checked(engine: Engine) -> None:
     client = engine.client
-    with pytest.raises(UsageError, match=r"with a name options=start_options\(id=…\)"):
-        client.signal_or_start("collects", signal="n", options=start_options())
+    with pytest.raises(UsageError, match=r'with a name options=\{"id": …\}'):
+        client.signal_or_start("collects", signal="n", options={})
+    with pytest.raises(TypeError, match="did you mean 'id'"):
+        client.signal_or_start("collects", signal="n", options={"ids": "c"})  # type: ignore[call-overload]
     with pytest.raises(UsageError, match="options= is for a name"):
-        client.signal_or_start(collects, signal="n", options=start_options(id="c"))
+        client.signal_or_start(collects, signal="n", options={"id": "c"})
     with pytest.raises(UsageError, match="needs an id"):
         client.signal_or_start(collects, signal="n")
     with pytest.raises(TypeError, match="collects"):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import sys
 from collections.abc import AsyncIterator
 from types import SimpleNamespace
@@ -12,9 +13,13 @@ from flows import charge
 from stepper import Stepper
 
 from durable import (
+    CancelScope,
+    ForgottenYield,
     Workflow,
     activity,
+    continue_as_new,
     gather,
+    on_signal,
     race,
     side_effect,
     sleep,
@@ -25,6 +30,7 @@ from durable import (
     workflow,
 )
 from durable.errors import UsageError
+from durable.events import ContinuedAsNew
 
 
 def generator() -> Any:
@@ -140,3 +146,102 @@ def test_an_error_of_the_tracer_is_logged_once_and_changes_nothing(
         f"instance: span {name!r} was lost: RuntimeError('no tracer')"
         for name in ("first", "second")
     ]
+
+
+def test_no_span_is_made_of_a_block_that_is_dropped_from_memory(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    trace = SimpleNamespace(get_tracer=pytest.fail)
+    monkeypatch.setitem(sys.modules, "opentelemetry", SimpleNamespace(trace=trace))
+
+    @workflow
+    def flow() -> Workflow[None]:
+        with span("block"), contextlib.suppress(GeneratorExit):
+            yield wait_signal("never")
+
+    Stepper(flow, replays=False).drop()
+
+
+def again() -> Workflow[str]:
+    yield sleep(1)
+    return continue_as_new()
+
+
+@pytest.mark.parametrize("beside", [False, True])
+def test_a_next_run_that_is_called_for_and_not_returned_fails_the_workflow(beside: bool) -> None:
+    @workflow
+    def flow() -> Workflow[str]:
+        if beside:
+            yield spawn(again())
+        else:
+            yield from again()
+        return "done"
+
+    step = Stepper(flow)
+    step.fire(0)
+    failure = step.failure()
+    assert failure.is_a(TypeError)
+    line = again.__code__.co_firstlineno + 2
+    assert f"continue_as_new(…) at {__file__}:{line} began no run" in failure.message
+    assert "write `return continue_as_new(…)`" in failure.message
+
+
+def test_a_task_may_say_how_the_next_run_begins() -> None:
+    @workflow
+    def flow() -> Workflow[str]:
+        result: str = yield spawn(again())
+        return result
+
+    step = Stepper(flow)
+    step.fire(0)
+    assert isinstance(step.events()[-1], ContinuedAsNew)
+
+
+def test_several_commands_are_no_generator() -> None:
+    @workflow
+    def flow() -> Workflow[list[int]]:
+        commands: Any = [charge.call("a"), charge.call("b")]
+        results: list[int] = yield from commands
+        return results
+
+    step = Stepper(flow)
+    step.complete(0, 1)
+    failure = step.failure()
+    assert failure.is_a(TypeError)
+    assert failure.message.startswith("`yield from` takes a generator: to run several commands")
+    assert "test_mistakes.py" in failure.traceback
+
+
+def test_what_is_inside_a_forgotten_command_is_not_reported_again() -> None:
+    @workflow
+    def flow() -> Workflow[None]:
+        gather(charge.call("a"), race(charge.call("b"), sleep(1)))  # type: ignore[unused-awaitable]
+        yield sleep(0)
+
+    step = Stepper(flow)
+    with pytest.warns(ForgottenYield) as caught:
+        step.fire(0)
+    (only,) = caught
+    assert str(only.message).startswith("gather(charge.call('a'), race(")
+
+
+def test_a_name_is_free_again_when_its_handler_was_cancelled() -> None:
+    @workflow
+    def flow() -> Workflow[list[str]]:
+        seen: list[str] = []
+        with CancelScope() as scope:
+            on_signal("x", seen.append)
+            yield wait_signal("go")
+            scope.cancel()
+        seen.append((yield wait_signal("x", str)) + "!")
+        on_signal("x", lambda value: seen.append(value + "?"))
+        yield wait_signal("go")
+        return seen
+
+    step = Stepper(flow)
+    step.signal("x", "a")
+    step.signal("go")
+    step.signal("x", "b")
+    step.signal("x", "c")
+    step.signal("go")
+    assert step.result() == ["a", "b!", "c?"]

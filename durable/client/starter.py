@@ -1,0 +1,81 @@
+"""Starting: rows are made here, and stored all or nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from durable.client.caller import Caller, check_sent
+from durable.definitions import StartOptions
+from durable.errors import InstanceAlreadyExists
+from durable.propagation import Propagators
+from durable.starting import Flow, new_instance
+from durable.store import Created, NewInstance, Outgoing, Sent
+
+
+class Starter:
+    """Makes and stores the rows of new instances.
+
+    propagators: what is carried from the caller into the workflows.
+    """
+
+    def __init__(self, caller: Caller, propagators: Propagators) -> None:
+        self._caller = caller
+        self._propagators = propagators
+
+    def new(
+        self,
+        name: str,
+        args: Sequence[Any],
+        kwargs: dict[str, Any],
+        options: StartOptions,
+        definition: Flow | None,
+        messages: Sequence[tuple[str, bytes]] = (),
+    ) -> NewInstance:
+        """The row of one; nothing is stored yet."""
+        caller, propagators = self._caller, self._propagators
+        if definition is not None:
+            definition.check_call(args, kwargs)
+        return new_instance(
+            name,
+            args,
+            kwargs,
+            options,
+            definition,
+            codec=caller.codec,
+            now=caller.repeat(caller.store.now),
+            context=propagators.capture(caller.codec) if propagators else None,
+            messages=messages,
+        )
+
+    def create(self, rows: Sequence[NewInstance], if_exists: str) -> Sequence[Created]:
+        """Store them; raises `InstanceAlreadyExists`."""
+        try:
+            return self._caller.repeat(lambda: self._caller.store.create(rows, if_exists))
+        except InstanceAlreadyExists as error:
+            if if_exists != "restart":
+                raise
+            raise InstanceAlreadyExists(
+                f"{error}, and has not ended: only one that has can be restarted"
+            ) from None
+
+    def signal_or_create(self, row: NewInstance, restart: bool) -> Created:
+        """Store a row with a message in its inbox; if its id is taken, send the message there.
+
+        restart: one that has ended is begun anew instead.
+        """
+        ((message_id, event),) = row.messages
+        while True:
+            (made,) = self.create([row], "use")
+            if made.new:
+                return made
+            sent = self._caller.send(Outgoing(row.id, message_id, event, uid=made.uid))
+            if sent is Sent.FINISHED and restart:
+                try:
+                    (made,) = self.create([row], "restart")
+                except InstanceAlreadyExists:  # somebody else was quicker: it can be signalled
+                    continue
+                return made
+            if sent is not Sent.NOT_FOUND:  # that is, deleted just now
+                check_sent(sent, row.id)
+                return made
