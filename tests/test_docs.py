@@ -77,6 +77,12 @@ def links(page: Path) -> list[str]:
     return [node["refuri"] for node in found if "refuri" in node]
 
 
+def test_the_index_lists_every_example() -> None:
+    named = re.findall(r"``examples/(\w+\.py)``", (DOCS / "index.rst").read_text())
+    there = sorted(path.name for path in (DOCS.parent / "examples").glob("*.py"))
+    assert sorted(named) == there
+
+
 def test_every_page_is_expected() -> None:
     assert [page.name for page in PAGES] == EXPECTED
 
