@@ -197,11 +197,10 @@ def continue_as_new(*args: Any, **kwargs: Any) -> T:  # type: ignore[type-var]  
 
     >>> return continue_as_new(cursor)
     """
-    interpreter = acting("continue_as_new").interpreter
-    interpreter.definition.check_call(args, kwargs)
-    frame = sys._getframe(1)
-    interpreter.continued = f"{frame.f_code.co_filename}:{frame.f_lineno}"
+    coroutine = acting("continue_as_new")
+    coroutine.interpreter.definition.check_call(args, kwargs)
     marker: Any = ContinueAsNew(args, kwargs)
+    coroutine.made(marker, sys._getframe(1))
     result: T = marker
     return result
 

@@ -24,13 +24,12 @@ from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from datetime import datetime
-from itertools import islice
 from types import CodeType
 from typing import Any, TypeVar
 
 from durable import message_ids
 from durable.codec import Codec
-from durable.commands import Command, mistake, parts
+from durable.commands import Command, mistake
 from durable.current import acting, running
 from durable.definitions import WorkflowDefinition
 from durable.errors import NonDeterminismError, PayloadError, UsageError
@@ -44,8 +43,9 @@ from durable.events import (
     dump,
 )
 from durable.interpreter.aborted import StepAborted
-from durable.interpreter.coroutine import Coroutine, warn_forgotten
+from durable.interpreter.coroutine import Coroutine
 from durable.interpreter.decision import Decision, Ending
+from durable.interpreter.forgotten import used
 from durable.interpreter.handlers import HANDLERS
 from durable.interpreter.limits import STEP_BUDGET, check_room
 from durable.interpreter.mismatch import mismatch
@@ -71,7 +71,7 @@ class Interpreter:
     __slots__ = (
         "_births", "_cursor", "_first_number", "_issuing", "_recorded", "_same_until",
         "_step_first", "any_cancelled", "at", "at_us", "broken", "cancel_reason",
-        "cancel_requested", "children", "closing", "codec", "continued", "coroutines", "decision",
+        "cancel_requested", "children", "closing", "codec", "coroutines", "decision",
         "definition", "due_heap", "early", "effects", "ending", "event_seq", "failures", "handled",
         "in_predicate", "instance_id", "numbers", "origins", "outcome", "patches", "pending",
         "predicates", "propagators", "put_backs", "queue", "ready", "restored", "root", "run",
@@ -127,7 +127,7 @@ class Interpreter:
         self.root: Coroutine | None = None
         self.outcome: tuple[Any, BaseException | None] | None = None
         self.ending: Ending | None = None
-        self.cancel_reason = self.continued = ""  # continued: the line that called for a next run
+        self.cancel_reason = ""
         self.cancel_requested = self.any_cancelled = self.timed_out = self.closing = False
         self.broken: BaseException | None = None
         self._births = 0
@@ -311,7 +311,7 @@ class Interpreter:
         self.check_whole()
         self._issuing = coroutine
         if self.any_cancelled and coroutine.scope.is_cancelled():
-            self.used(command)
+            used(self, command)
             self.ready.append((coroutine, None, cancelled()))
             return
         try:
@@ -320,7 +320,7 @@ class Interpreter:
         except StepAborted:
             raise
         except BaseException as error:  # a wrong command, or a propagator's
-            self.used(command)
+            used(self, command)
             self.ready.append((coroutine, None, error))
             return
         coroutine.waiting = wait
@@ -331,11 +331,6 @@ class Interpreter:
         if cls is None:
             raise TypeError(f"a workflow yielded {mistake(command)}")
         return cls(self, command, parent, index)
-
-    def used(self, command: Any) -> None:
-        """A command was yielded, and is no forgotten one; nor are those inside it."""
-        for one in parts(command):
-            self.unused.pop(id(one), None)
 
     def next_number(self, wait: Any) -> int:
         """The number of the command that is issued; its answer will go to ``wait``."""
@@ -448,7 +443,7 @@ class Interpreter:
         number, path = parent.spawns(name)
         coroutine = self.new_coroutine(path, name or str(number), parent.scope)
         if isinstance(work, Command):
-            self.used(work)
+            used(self, work)
             coroutine.gen = _single(work)
         else:
             coroutine.gen = work
@@ -478,16 +473,6 @@ class Interpreter:
     def log(self, level: int, text: str, *args: Any) -> None:
         if not self.replaying:
             logger.log(level, "%s: " + text, self.instance_id, *args)
-
-    def report_forgotten(self, coroutine: Coroutine) -> None:
-        if not self.unused:
-            return
-        own = {key: row for key, row in self.unused.items() if row[3] is coroutine}
-        within = {id(part) for row in own.values() for part in islice(parts(row[0]), 1, None)}
-        for key, (command, code, line, _) in own.items():
-            del self.unused[key]
-            if key not in within and not self.replaying:
-                warn_forgotten(command, code, line)
 
     # -- mismatch -----------------------------------------------------------------------
 

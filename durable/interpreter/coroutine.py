@@ -16,19 +16,19 @@ from __future__ import annotations
 
 import logging
 import sys
-import warnings
 from collections.abc import Generator
 from contextvars import Context, copy_context
 from copy import copy
-from types import CodeType, FrameType
+from types import FrameType
 from typing import TYPE_CHECKING, Any
 
 from durable.commands import Command
 from durable.current import running
-from durable.errors import Cancelled, ForgottenYield, TaskCancelled, UsageError
+from durable.errors import Cancelled, TaskCancelled, UsageError
 from durable.failure import PACKAGE
 from durable.interpreter.aborted import StepAborted
 from durable.interpreter.ending import coroutine_ended
+from durable.interpreter.forgotten import report_forgotten
 from durable.interpreter.scopes import Scope, cancelled
 
 if TYPE_CHECKING:
@@ -126,7 +126,7 @@ class Coroutine:
         self.gen = None
         self.own.leave()
         if error is None:
-            self.interpreter.report_forgotten(self)
+            report_forgotten(self.interpreter, self)
         coroutine_ended(self.interpreter, self)
         joiners, self.joiners = self.joiners, None
         for wait in list(joiners or ()):
@@ -266,19 +266,6 @@ def _stack_from(first: FrameType) -> list[FrameType]:
             return found[::-1]
         frame = frame.f_back
     return []
-
-
-def warn_forgotten(command: Any, code: CodeType, line: int) -> None:
-    """Report a command that was never yielded, at the line that made it."""
-    try:
-        shown = repr(command)
-    except RecursionError:  # combinators, far too deep
-        shown = f"{type(command).__name__}(…)"
-    text = f"{shown} was created and never yielded: nothing was done; write `yield …`"
-    try:
-        warnings.warn_explicit(text, ForgottenYield, code.co_filename, line)
-    except ForgottenYield:  # warnings are errors here: the workflow has ended all the same
-        logger.warning("%s:%s: %s", code.co_filename, line, text)
 
 
 def _copy(error: BaseException) -> BaseException:

@@ -23,6 +23,7 @@ from durable.events import (
     dump,
 )
 from durable.interpreter.decision import Ending
+from durable.interpreter.forgotten import check_no_run_was_begun
 from durable.interpreter.waits import stored_failure
 
 if TYPE_CHECKING:
@@ -82,11 +83,7 @@ def _returned(it: Interpreter, value: Any) -> Event:
         args = it.codec.encode([*value.args], "args")
         kwargs = it.codec.encode(dict(value.kwargs), "kwargs") if value.kwargs else None
         return ContinuedAsNew(it.seq, it.at, args, kwargs)
-    if it.continued:
-        raise TypeError(
-            f"continue_as_new(…) at {it.continued} began no run, because the workflow did not "
-            "return it: write `return continue_as_new(…)` in the workflow itself"
-        )
+    check_no_run_was_begun(it)
     if isinstance(value, Command):
         raise TypeError(_returned_wrong(it, f"the command {value}: write `return (yield …)`"))
     if inspect.isgenerator(value):
