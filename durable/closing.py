@@ -28,9 +28,14 @@ _ERRORS: dict[Status, type[WorkflowError]] = {
 }
 
 
+def parent_ended(id: str) -> str:
+    """Why an open child is cancelled or terminated."""
+    return f"the parent {id} has ended"
+
+
 def close_children(id: str, uid: bytes, run: int, now: int) -> Close:
     """What becomes of the children that are open when a run of this instance ends."""
-    reason = f"the parent {id} has ended"
+    reason = parent_ended(id)
     return Close(
         message_ids.child_close(uid, run),
         dump(CancelRequested(0, EPOCH, reason), now),

@@ -145,6 +145,11 @@ class NonDeterminismError(DurableError):
     """The code of a workflow does not issue the commands that its history has."""
 
 
+class PropagatorError(DurableError):
+    """The ``inject`` of a propagator failed, or gave what cannot be stored.  In a workflow it
+    blocks the instance: a replay would not meet it."""
+
+
 class HistoryTooLong(DurableError):
     """The history of a run has more events than it may have (``max_history`` of the worker):
     its instance is blocked."""

@@ -33,7 +33,10 @@ from durable.store import Store
 logger = logging.getLogger("durable.worker")
 
 TICK = 1.0
-"""Seconds between looks for dead workers and unknown workflows."""
+"""Seconds between looks for dead workers and unknown workflows, at most."""
+
+SHORTEST = 0.1
+"""And at least."""
 
 
 def machine() -> str:
@@ -165,7 +168,7 @@ class Lease:
         self._store.take_over([self.info.id])
 
     def _beat(self) -> None:
-        pause = min(TICK, self._lease / 6)
+        pause = min(TICK, self._lease / 6, max(self._unknown_after / 1_000_000, SHORTEST))
         next_beat = time.monotonic() + self._lease / 3
         while not self._stop.wait(pause):
             try:

@@ -13,7 +13,7 @@ from contextvars import ContextVar
 from typing import Any
 
 from durable.codec import Codec
-from durable.errors import UsageError
+from durable.errors import PropagatorError, UsageError
 
 _UNSET: Any = object()
 
@@ -39,19 +39,32 @@ class Propagators:
     def capture(self, codec: Codec) -> bytes | None:
         """What is to be carried from here, as a payload; None if it is nothing.
 
-        Raises `PayloadError` for what cannot be stored.
+        Raises `PayloadError` for the value of a variable that cannot be stored, and
+        `PropagatorError` if it is the fault of an object.
         """
-        carried: dict[str, Any] = {}
-        for name, item in self._named.items():
-            if isinstance(item, ContextVar):
-                value = item.get(_UNSET)
-                if value is not _UNSET:
-                    carried[name] = value
-            else:
-                found = item.inject()
+        carried = self._variables()
+        if carried:
+            self.check(codec)
+        try:
+            for name, item in self._named.items():
+                found = None if isinstance(item, ContextVar) else item.inject()
                 if found:
                     carried[name] = dict(found)
-        return codec.encode(carried, "context") if carried else None
+            return codec.encode(carried, "context") if carried else None
+        except Exception as error:
+            raise PropagatorError(
+                f"a propagator failed: {type(error).__name__}: {error}"
+            ) from error
+
+    def check(self, codec: Codec) -> None:
+        """Raise `PayloadError` for the value of a variable that cannot be stored: a replay
+        must find the same, though it carries nothing on."""
+        codec.pack(self._variables(), "context")
+
+    def _variables(self) -> dict[str, Any]:
+        variables = [(n, item) for n, item in self._named.items() if isinstance(item, ContextVar)]
+        values = [(name, item.get(_UNSET)) for name, item in variables]
+        return {name: value for name, value in values if value is not _UNSET}
 
     def enter(self, stack: ExitStack, codec: Codec, payload: bytes | None) -> None:
         """Restore what was carried, until the stack is closed (in the same context)."""

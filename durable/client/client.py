@@ -110,6 +110,7 @@ class Client:
         flow: the workflow, ``workflow.options(id=…)``, or a name (for one with options see
         `start_named`). args, kwargs: its own.
         Raises `TypeError` if they do not fit, `PayloadError` for what cannot be stored,
+        `PropagatorError` if a propagator fails,
         `InstanceAlreadyExists` for an id that is taken (see ``if_exists``).
         """
         name, options, definition = flow_of(flow)

@@ -8,15 +8,18 @@ under way there, and looks for children that have ended meanwhile.
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from functools import partial
 
 from durable import message_ids
 from durable.client.caller import Caller, check_sent
 from durable.client.rewind import fork_point, open_children, retry_point
+from durable.closing import parent_ended
 from durable.errors import UsageError, WrongStatus
 from durable.events import (
+    CancelRequested,
+    ChildCancelRequested,
     ChildFailed,
     Event,
     Forked,
@@ -100,19 +103,50 @@ def _retry_children(
     caller: Caller, parent: Instance, events: Sequence[Event], cut: int, again: Sequence[Event]
 ) -> None:
     """Retry the children that are open at the cut and failed or were cancelled, so that the
-    new run takes them over; it would wait for their ends for ever.  An id that was in use is
+    new run takes them over; it would wait for their ends for ever.
+
+    Raises `WrongStatus`, before any was retried, if one still cleans up because its parent
+    has ended: the new run would only hear of its cancel.
+    """
+    children = list(_wanted_children(caller, parent, events, cut, again))
+    for child in children:
+        if not child.status.finished and _is_closing(caller, child, parent):
+            raise WrongStatus(
+                f"child {child.id!r} still ends, because its parent {parent.id!r} has ended: "
+                "retry when it has ended, or terminate it"
+            )
+    for child in children:
+        if child.status in RETRIED:
+            retry_instance(caller, child.id)
+
+
+def _wanted_children(
+    caller: Caller, parent: Instance, events: Sequence[Event], cut: int, again: Sequence[Event]
+) -> Iterator[Instance]:
+    """Those that the new run waits for and has not asked to stop.  An id that was in use is
     that of somebody else, or of a child of an earlier run."""
     ends = [event for event in events[cut:] if isinstance(event, ChildFailed)]
-    in_use = {event.command for event in ends if not event.started}
+    unwanted = {event.command for event in ends if not event.started}
+    unwanted |= {e.command for e in events[:cut] if isinstance(e, ChildCancelRequested)}
     for started in open_children([*events[:cut], *again]):
-        if started.command in in_use:
+        if started.command in unwanted:
             continue
-        id = started.instance_id
-        child = caller.repeat(partial(caller.store.instance, id))
-        if child is None or child.parent is None or child.status not in RETRIED:
+        child = caller.repeat(partial(caller.store.instance, started.instance_id))
+        if child is None or child.parent is None:
             continue
         if (child.parent.uid, child.parent.command) == (parent.uid, started.command):
-            retry_instance(caller, id)
+            yield child
+
+
+def _is_closing(caller: Caller, child: Instance, parent: Instance) -> bool:
+    """Whether it was asked to stop because its parent has ended."""
+    closes = message_ids.child_close(parent.uid, parent.run)
+    waiting = caller.repeat(partial(caller.store.inbox, child.uid))
+    if any(message.message_id == closes for message in waiting):
+        return True
+    reason = parent_ended(parent.id)
+    _, applied = caller.events(child.uid, child.run)
+    return any(isinstance(e, CancelRequested) and e.reason == reason for e in applied)
 
 
 def _token_of(events: Sequence[Event], command: int) -> str:

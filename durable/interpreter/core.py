@@ -32,7 +32,7 @@ from durable.codec import Codec
 from durable.commands import Command, mistake
 from durable.current import acting, running
 from durable.definitions import WorkflowDefinition
-from durable.errors import NonDeterminismError, PayloadError, UsageError
+from durable.errors import NonDeterminismError, PayloadError, PropagatorError, UsageError
 from durable.events import (
     Event,
     Forked,
@@ -406,9 +406,15 @@ class Interpreter:
 
     def capture(self, coroutine: Coroutine) -> bytes | None:
         """What the propagators carry on from a coroutine that issues a command."""
-        if self.propagators is None or self.replaying:
+        if self.propagators is None:
             return None
-        carried: bytes | None = coroutine.context.run(self.propagators.capture, self.codec)
+        if self.replaying:
+            coroutine.context.run(self.propagators.check, self.codec)
+            return None
+        try:
+            carried: bytes | None = coroutine.context.run(self.propagators.capture, self.codec)
+        except PropagatorError as error:  # nothing that a replay would meet: not for the workflow
+            raise StepAborted(str(error)) from error
         return carried
 
     @property

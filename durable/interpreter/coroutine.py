@@ -72,7 +72,8 @@ class Coroutine:
         self.last: Any = None  # the command whose result it is resumed with
         self.waiting: Wait | None = None
         self.joiners: dict[Wait, None] | None = None
-        self.ended = self.joined = False
+        self.ended = False
+        self.joined = 0  # how many have its outcome
         self.ended_at = 0
         self.value: Any = None
         self.error: BaseException | None = None
@@ -154,7 +155,7 @@ class Coroutine:
 
     def outcome(self) -> tuple[Any, BaseException | None]:
         """(value, error) for somebody who joins; the error is a fresh copy each time."""
-        self.joined = True
+        self.joined += 1
         if self.error is None:
             return self.value, None
         if isinstance(self.error, Cancelled):
@@ -162,9 +163,9 @@ class Coroutine:
         return None, _copy(self.error)
 
     def unjoin(self) -> None:
-        """Its outcome did not reach who joined it: a failure is nobody's again."""
-        self.joined = False
-        if self.failed:
+        """Its outcome did not reach one who joined it: without others a failure is nobody's."""
+        self.joined -= 1
+        if self.failed and not self.joined:
             self.interpreter.failures.setdefault(self)
 
     @property

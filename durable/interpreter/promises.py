@@ -22,13 +22,14 @@ class PromiseState:
     history, so that a replay (of a fork, too) knows the same one.
     """
 
-    __slots__ = ("ended_at", "event", "interpreter", "name", "number", "token", "waiters")
+    __slots__ = ("ended_at", "event", "interpreter", "limit", "name", "number", "token", "waiters")
 
     def __init__(self, interpreter: Interpreter, name: str | None, microseconds: int | None):
         check_room(interpreter)
         self.interpreter = interpreter
         self.event: PromiseCompleted | PromiseFailed | None = None
         self.ended_at = 0
+        self.limit = microseconds
         self.waiters: dict[PromiseWait, None] = {}
         self.number = number = interpreter.next_number(self)
         self.name = name or str(number)
@@ -42,8 +43,8 @@ class PromiseState:
         if early is not None:
             del interpreter.pending[number]
             self.resolve(early)
-        elif microseconds is not None:
-            interpreter.start_timer(number, interpreter.at_us + microseconds)
+        else:
+            self.reissue()
 
     def __repr__(self) -> str:
         return f"external({self.name!r})"
@@ -85,7 +86,9 @@ class PromiseState:
         return bool(self.waiters or self.interpreter.predicates)  # which may ask for `done`
 
     def reissue(self) -> None:
-        """It can still be completed."""
+        """From now on it can be completed, for as long as it was given."""
+        if self.limit is not None:
+            self.interpreter.start_timer(self.number, self.interpreter.at_us + self.limit)
 
 
 class PromiseWait(Wait):

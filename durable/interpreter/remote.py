@@ -286,6 +286,8 @@ class ChildWait(RemoteWait):
         self.remember()
         decision.starts[self.number] = self._started(self.instance_id, self.at)
         decision.lookups.append((self.number, self.instance_id))
+        if self.told:
+            decision.child_cancels.append(ChildCancel(self.number, self.instance_id, self.at))
         self.forget()
 
     def failed(self, data: Any, started: bool) -> None:

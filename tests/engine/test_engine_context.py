@@ -11,7 +11,7 @@ import pytest
 from engine_kit import Engine
 
 from durable import Client, Workflow, activity, gather, sleep, spawn, workflow
-from durable.errors import PayloadError, UsageError
+from durable.errors import PropagatorError, UsageError
 
 tenant: ContextVar[str] = ContextVar("tenant", default="nobody")
 baggage: ContextVar[dict[str, str]] = ContextVar("baggage")
@@ -90,7 +90,7 @@ def test_nothing_is_carried_without_propagators(engine: Engine) -> None:
 def test_what_cannot_be_carried(engine: Engine) -> None:
     client = Client(engine.store, propagators=CARRIED)
     baggage.set({"bad": object()})  # type: ignore[dict-item]
-    with pytest.raises(PayloadError, match=r"context.*bad"):
+    with pytest.raises(PropagatorError, match=r"context.*bad"):
         client.start(flow)
     with pytest.raises(TypeError, match="no propagator"):
         Client(engine.store, propagators=["tenant"])

@@ -28,7 +28,9 @@ from durable import (
     Status,
     Workflow,
     activity,
+    external,
     gather,
+    set_var,
     shield,
     sleep,
     uuid4,
@@ -375,3 +377,20 @@ def test_a_promise_that_was_kept_stays_so(engine: Engine) -> None:
     broken.clear()
     handle.retry()
     assert handle.result(timeout=20) == "once"
+
+
+def test_the_time_of_a_promise_counts_anew_after_a_retry(engine: Engine) -> None:
+    @workflow
+    def limited() -> Workflow[Any]:
+        promise = external("p", timeout=0.05 if broken.is_set() else 60)
+        set_var("token", promise.token)
+        return (yield promise)
+
+    engine.work([limited])
+    handle = engine.start(limited)
+    fails(handle)
+    broken.clear()
+    handle.retry()
+    until(lambda: handle.status() is Status.RUNNING)
+    engine.client.complete(handle.vars()["token"], "yes")
+    assert handle.result(timeout=20) == "yes"

@@ -28,7 +28,8 @@ from durable import (
     wait_signal,
     workflow,
 )
-from durable.errors import UsageError
+from durable.errors import PayloadError, UsageError
+from durable.interpreter import StepAborted
 from durable.propagation import Propagators
 
 tenant: ContextVar[str] = ContextVar("tenant", default="nobody")
@@ -139,21 +140,40 @@ def test_the_context_of_the_worker_does_not_reach_the_workflow() -> None:
     assert step.result() == "nobody"
 
 
-def test_a_propagator_that_fails_raises_at_the_yield() -> None:
+@pytest.mark.parametrize("given", [RuntimeError("no locale"), {"locale": object()}])
+def test_a_propagator_that_fails_stops_the_step(given: Any) -> None:
     class Broken(Locale):
         def inject(self) -> dict[str, str]:
-            raise RuntimeError("no locale")
+            if isinstance(given, Exception):
+                raise given
+            found: dict[str, str] = given
+            return found
 
     @workflow
     def flow() -> Workflow[str]:
-        with pytest.raises(RuntimeError, match="no locale"):
+        try:
             yield gather(sleep(1), charge.call("a"))
-        yield sleep(0)
+        except Exception:
+            return "it was caught, and no replay would do the same"
         return "ok"
 
-    step = Stepper(flow, propagators=Propagators([Broken()]), replays=False)
-    assert step.kinds() == ["WorkflowStarted", "TimerStarted"]
-    step.fire(0)
+    with pytest.raises(StepAborted, match=r"a propagator failed: .*(no locale|cannot store)"):
+        Stepper(flow, propagators=Propagators([Broken()]))
+
+
+def test_a_variable_that_cannot_be_stored_raises_at_the_yield_in_a_replay_too() -> None:
+    @workflow
+    def flow() -> Workflow[str]:
+        tenant.set(object())  # type: ignore[arg-type]
+        with pytest.raises(PayloadError, match="context"):
+            yield gather(sleep(1), charge.call("a"))
+        tenant.set("ok")
+        yield charge.call("b")
+        return "ok"
+
+    step = Stepper(flow, propagators=Propagators([tenant, Locale()]))
+    assert step.kinds() == ["WorkflowStarted", "ActivityScheduled"]
+    step.complete(0)
     assert step.result() == "ok"
 
 

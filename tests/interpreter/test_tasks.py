@@ -483,3 +483,22 @@ def test_the_inner_commands_of_a_spawned_gather_are_not_forgotten(
 
     assert Stepper(flow).result() == "done"
     assert "never yielded" not in caplog.text  # where a warning goes that is an error
+
+
+def test_a_failure_that_was_handled_stays_handled() -> None:
+    def fails() -> Workflow[None]:
+        yield side_effect(int)
+        raise ValueError("boom")
+
+    @workflow
+    def flow() -> Workflow[str]:
+        task = spawn(fails())
+        with pytest.raises(ValueError, match="boom"):
+            yield task
+        lost = gather(task, wait_signal("never"), return_exceptions=True)
+        yield race(lost, sleep(1))
+        return "ok"
+
+    step = Stepper(flow)
+    step.fire(1)
+    assert step.result() == "ok"
