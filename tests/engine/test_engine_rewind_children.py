@@ -54,7 +54,7 @@ def cancelled_task() -> Workflow[str]:
     task = spawn(slow_to_stop.options(id="kid").call())
     yield wait_signal("go")
     task.cancel()
-    result = yield act.call("bad")
+    result: str = yield act.call("bad")
     with pytest.raises(TaskCancelled):
         yield task
     return result
