@@ -435,14 +435,12 @@ class Codec:
         try:
             data = _dump(value)
         except Exception:
-            data = self._pack_by_walk(value, path)
-        else:
-            if len(data) > self.max_size:
-                raise self._too_large(path, data)
-            if self._suspicious(data) and not _surely_plain(value, self.max_depth):
-                data = self._pack_by_walk(value, path)
-        if len(data) > self.max_size:
+            return self._pack_by_walk(value, path)
+        size = len(data)
+        if size > self.max_size:
             raise self._too_large(path, data)
+        if self._suspicious(data, size) and not _surely_plain(value, self.max_depth):
+            return self._pack_by_walk(value, path)
         return data
 
     def unpack(self, data: bytes, hint: Any = Any) -> Any:
@@ -451,11 +449,12 @@ class Codec:
         hint: a resolved type hint; without one, what was stored by value stays plain.
         Raises `PayloadError` for damaged data, and when the value does not fit the hint.
         """
-        if len(data) > self.max_size:
+        size = len(data)
+        if size > self.max_size:
             raise self._too_large("the payload", data)
         try:
             value = _load(data)
-            if self._suspicious(data) and not _surely_plain(value, self.max_depth):
+            if self._suspicious(data, size) and not _surely_plain(value, self.max_depth):
                 _Walk(self.max_depth).take(value)
         except _Refused as refused:
             raise PayloadError(f"the payload cannot be read: {refused.message('value')}") from None
@@ -465,9 +464,9 @@ class Codec:
             ) from error
         return value if hint is Any else rebuild(value, hint)
 
-    def _suspicious(self, data: bytes) -> bool:
+    def _suspicious(self, data: bytes, size: int) -> bool:
         """Whether what was packed or unpacked without complaint must be looked at."""
-        if len(data) <= _SHORT and len(data) <= self.max_depth:  # a container has a header
+        if size <= _SHORT and size <= self.max_depth:  # a container has a header
             return _find_odd(data) is not None
         headers = data.translate(None, _OTHERS)
         return len(headers) > self.max_depth or _find_odd(headers) is not None
@@ -475,15 +474,18 @@ class Codec:
     def _pack_by_walk(self, value: Any, path: str) -> bytes:
         try:
             try:
-                return _dump(_Walk(self.max_depth).take(value))
+                data = _dump(_Walk(self.max_depth).take(value))
             except _Refused:
                 raise
             except Exception:  # a leaf: find it
-                return _dump(_Walk(self.max_depth, leaves=frozenset()).take(value))
+                data = _dump(_Walk(self.max_depth, leaves=frozenset()).take(value))
         except _Refused as refused:
             raise PayloadError(refused.message(path)) from None
         except Exception as error:
             raise PayloadError(f"{path}: cannot be stored: {error!r}") from error
+        if len(data) > self.max_size:
+            raise self._too_large(path, data)
+        return data
 
     def _too_large(self, path: str, data: bytes) -> PayloadError:
         return PayloadError(

@@ -336,6 +336,10 @@ class Race(Request[T_co]):
         return f"race({_few(self.commands)})"
 
 
+COMBINATORS = (Gather, Race, WithTimeout)
+"""The commands that are made of others: those that have `members`."""
+
+
 @dataclass(frozen=True, slots=True)
 class Winner(Generic[T_co]):
     """Who finished first in a `race`: its place, its name (or None) and its value."""

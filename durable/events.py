@@ -411,12 +411,23 @@ _NUMBERS = {cls: number for number, cls in KINDS.items()}
 _GETTERS = {cls: _getter(cls) for cls in KINDS.values()}
 
 
+# As in `codec`: a Packer must not be shared while it packs, and costs more than what it packs.
+_idle: list[msgpack.Packer] = []
+_BUFFER = 4096
+
+
 def dump(event: Event, at: int | None = None) -> bytes:
     """The stored form of an event; ``at`` saves the conversion of its moment."""
     kind = type(event)
     if at is None:
         at = micros(event.at)
-    data: bytes = msgpack.packb([FORMAT, _NUMBERS[kind], at, _GETTERS[kind](event)])
+    try:
+        packer = _idle.pop()
+    except IndexError:
+        packer = msgpack.Packer(buf_size=_BUFFER)
+    data: bytes = packer.pack([FORMAT, _NUMBERS[kind], at, _GETTERS[kind](event)])
+    if len(data) <= _BUFFER:  # a buffer that has grown is not kept
+        _idle.append(packer)
     return data
 
 

@@ -29,7 +29,7 @@ from typing import Any, TypeVar
 
 from durable import message_ids
 from durable.codec import Codec
-from durable.commands import Command, mistake
+from durable.commands import COMBINATORS, Command, mistake
 from durable.current import acting, running
 from durable.definitions import WorkflowDefinition
 from durable.errors import NonDeterminismError, PayloadError, PropagatorError, UsageError
@@ -42,12 +42,12 @@ from durable.events import (
     WorkflowStarted,
     dump,
 )
+from durable.interpreter import limits
 from durable.interpreter.aborted import StepAborted
 from durable.interpreter.coroutine import Coroutine
 from durable.interpreter.decision import Decision, Ending
 from durable.interpreter.forgotten import used
 from durable.interpreter.handlers import HANDLERS
-from durable.interpreter.limits import STEP_BUDGET, check_room
 from durable.interpreter.mismatch import mismatch
 from durable.interpreter.scopes import Scope, cancelled
 from durable.interpreter.signals import Signals
@@ -167,9 +167,10 @@ class Interpreter:
             self._cursor = self._step_first = self._cursor + 1
             self._begin(event, micros(event.at))
             self._step(event)
-            self._next_recorded()
             if self._cursor < total and events[self._cursor].issued:
-                raise self.mismatch(events[self._cursor], None)
+                left = self._next_recorded()  # after markers that nobody asked for
+                if left is not None and left.issued:
+                    raise self.mismatch(left, None)
         self._recorded = None
         self.decision = Decision()
 
@@ -283,7 +284,7 @@ class Interpreter:
             raise
 
     def _run_ready(self) -> None:
-        budget = STEP_BUDGET
+        budget = limits.STEP_BUDGET
         ready = self.ready
         while True:
             while self.put_backs:
@@ -292,12 +293,14 @@ class Interpreter:
             if not ready:
                 if self.predicates and self._one_is_true():
                     continue
-                self.unstarted.clear()
+                if self.unstarted:
+                    self.unstarted.clear()
                 break
             budget -= 1
             if budget < 0:
                 line = ready[0][0].line()
-                raise StepAborted(f"more than {STEP_BUDGET:,} resumptions in one step, at {line}")
+                text = f"more than {limits.STEP_BUDGET:,} resumptions in one step, at {line}"
+                raise StepAborted(text)
             coroutine, value, error = ready.popleft()
             coroutine.resume(value, error)
 
@@ -308,14 +311,16 @@ class Interpreter:
 
     def issue(self, coroutine: Coroutine, command: Any) -> None:
         """A coroutine has yielded this."""
-        self.check_whole()
+        if self.broken is not None:
+            raise self.broken
         self._issuing = coroutine
         if self.any_cancelled and coroutine.scope.is_cancelled():
             used(self, command)
             self.ready.append((coroutine, None, cancelled()))
             return
         try:
-            check_room(self, command)
+            if len(self.pending) >= limits.MAX_PENDING or isinstance(command, COMBINATORS):
+                limits.check_room(self, command)
             wait = self.build(command, coroutine, 0)
         except StepAborted:
             raise
@@ -359,9 +364,12 @@ class Interpreter:
 
     def expect(self, cls: type[E], number: int | None, command: Any) -> E | None:
         """The recorded event that this command must match; None if it is issued now."""
-        if self._recorded is None:
+        recorded = self._recorded
+        if recorded is None:
             return None
-        event = self._next_recorded()
+        event = recorded[self._cursor] if self._cursor < len(recorded) else None
+        if type(event) is PatchMarked:
+            event = self._next_recorded()
         if type(event) is not cls or getattr(event, "command", None) != number:
             raise self.mismatch(event, command)
         self._cursor += 1

@@ -191,7 +191,8 @@ class Coroutine:
                 raise GeneratorExit
 
     def made(self, command: Any, frame: FrameType) -> None:
-        self.check_open()
+        if self.interpreter.closing:
+            self.check_open()
         self.interpreter.unused[id(command)] = (command, frame.f_code, frame.f_lineno, self)
 
     def resumed_by(self, command: Any) -> bool:

@@ -26,10 +26,7 @@ MAX_DEPTH = 100
 
 def check_room(interpreter: Interpreter, command: Any = None) -> None:
     """Raise `UsageError` if there is no room for a command, or for one more that is pending."""
-    room = MAX_PENDING - len(interpreter.pending)
-    if room > 0 and not members(command):
-        return  # most are leaves
-    if _exceeds(command, room):
+    if _exceeds(command, MAX_PENDING - len(interpreter.pending)):
         raise UsageError(
             f"more than {MAX_PENDING:,} commands would be pending at once: wait for "
             "some of them before the next"

@@ -56,7 +56,7 @@ class RemoteWait(Wait):
     __slots__ = ("args", "context", "coroutine", "kwargs", "told")
 
     def __init__(self, interpreter: Interpreter, command: Any, parent: Any, index: int) -> None:
-        super().__init__(interpreter, command, parent, index)
+        Wait.__init__(self, interpreter, command, parent, index)  # quicker than super()
         self.told = False  # it was asked to stop
         self.coroutine = interpreter.issuing
         self.remember()

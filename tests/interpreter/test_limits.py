@@ -27,7 +27,7 @@ from durable import (
     workflow,
 )
 from durable.errors import UsageError
-from durable.interpreter import StepAborted, core, limits
+from durable.interpreter import StepAborted, limits
 
 Wrap = Callable[[Command[Any], int], Command[Any]]
 
@@ -206,7 +206,7 @@ def test_a_forgotten_command_that_is_nested_too_deep_is_reported(
 def test_too_many_tasks_in_one_step_are_worded_for_what_they_are(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(core, "STEP_BUDGET", 10)
+    monkeypatch.setattr(limits, "STEP_BUDGET", 10)
 
     def flow_of(count: int) -> Any:
         @workflow
