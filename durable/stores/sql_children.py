@@ -18,7 +18,7 @@ from durable.store import Close, NewInstance, Step
 from durable.stores.sql_clients import EMPTY, insert
 from durable.stores.sql_messages import Note, put
 from durable.stores.sql_runs import ADD_EVENTS
-from durable.stores.sql_text import Query, Statement
+from durable.stores.sql_text import Query, Update
 from durable.stores.sql_tx import Tx
 
 __all__ = ["Ended", "close", "reply", "start", "terminate"]
@@ -39,19 +39,17 @@ OPEN = Query(
     JOIN {instances} i ON i.parent_uid = v.column1 AND i.parent_run = v.column2
     WHERE i.parent_uid IS NOT NULL AND i.finished_at IS NULL
     """,
-    item="(?, ?)",
+    columns="bn",
     kinds="vxvxvv",
     unbounded=True,
 )
-TERMINATE = Statement(
+TERMINATE = Update(
     """
-    UPDATE {instances}
-    SET status = 'terminated', reason = v.column2, finished_at = ?,
-        history_length = history_length + 1, epoch = epoch + 1, owner = '', wake_at = NULL,
-        blocked_by = ''
-    FROM {values} AS v WHERE number = v.column1
+    status = 'terminated', reason = v.column2, finished_at = v.column3,
+    history_length = history_length + 1, epoch = epoch + 1, owner = '', wake_at = NULL,
+    blocked_by = ''
     """,
-    item="(?, ?)",
+    columns="ntn",
 )
 
 Ended = tuple[int, int, int, bytes, str]
@@ -113,6 +111,6 @@ def close(tx: Tx, over: Sequence[tuple[bytes, int, Close]]) -> None:
 def terminate(tx: Tx, ended: Sequence[Ended]) -> None:
     """End instances now, whoever owns them."""
     tx.insert(ADD_EVENTS, [(number, run, seq, event) for number, run, seq, event, _ in ended])
-    tx.each(TERMINATE, [(number, reason) for number, *_, reason in ended], before=(tx.now,))
+    tx.each(TERMINATE, [(number, reason, tx.now) for number, *_, reason in ended])
     for statement in EMPTY:
         tx.each(statement, [number for number, *_ in ended])

@@ -121,9 +121,10 @@ OWN_NUMBERS = Query(
 OWN_TASK_IDS = Query(
     """
     SELECT t.id FROM {tasks} t JOIN {instances} i ON i.number = t.number
-    WHERE (i.uid, t.run, t.command) IN (SELECT * FROM {values}) AND t.owner = ? AND t.owner <> ''
+    WHERE (i.uid, t.run, t.command) IN (SELECT * FROM {values} AS v)
+    AND t.owner = ? AND t.owner <> ''
     """,
-    item="(?, ?, ?)",
+    columns="bnn",
     kinds="v",
 )
 

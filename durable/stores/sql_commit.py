@@ -33,7 +33,7 @@ from durable.stores.sql_messages import Note, put, send
 from durable.stores.sql_reads import live_workers
 from durable.stores.sql_rows import needs, words
 from durable.stores.sql_runs import ADD_EVENTS, DROP_ALL_TASKS, follow
-from durable.stores.sql_text import Query, Statement
+from durable.stores.sql_text import Query, Statement, Update
 from durable.stores.sql_tx import Row, Tx
 
 __all__ = ["commit"]
@@ -58,7 +58,7 @@ HELD = Query(
     JOIN {tasks} t ON t.number = v.column1 AND t.run = v.column2 AND t.command = v.column3
     WHERE t.epoch = v.column4 AND t.owner = ?{skip_locked}
     """,
-    item="(?, ?, ?, ?)",
+    columns="nnnn",
     kinds="v",
 )
 TASKS = Query(
@@ -67,7 +67,7 @@ TASKS = Query(
     JOIN {tasks} t ON t.number = v.column1 AND t.run = v.column2 AND t.command = v.column3
     {skip_locked}
     """,
-    item="(?, ?, ?)",
+    columns="nnn",
     kinds="vvvvvv",
 )
 ADD_TASKS = Statement(
@@ -90,49 +90,44 @@ GROW = Statement(
     WHERE number IN ({list})
     """
 )
-GROW_WAKE = Statement(
+GROW_WAKE = Update(
     """
-    UPDATE {instances}
-    SET history_length = history_length + v.column2, wake_at = v.column3, crashes = 0
-    FROM {values} AS v WHERE number = v.column1
+    history_length = history_length + v.column2, wake_at = v.column3, crashes = 0
     """,
-    item="(?, ?, ?)",
+    columns="nnn",
 )
-GROW_PARK = Statement(
+GROW_PARK = Update(
     """
-    UPDATE {instances}
-    SET history_length = history_length + v.column2, wake_at = v.column3, crashes = 0, owner = ''
-    FROM {values} AS v WHERE number = v.column1
+    history_length = history_length + v.column2, wake_at = v.column3, crashes = 0, owner = ''
     """,
-    item="(?, ?, ?)",
+    columns="nnn",
 )
-CHANGE = Statement(
+CHANGE = Update(
     """
-    UPDATE {instances}
-    SET history_length = history_length + v.column2, wake_at = v.column3, crashes = 0,
-        owner = v.column4, status = v.column5, reason = v.column6, blocked_by = v.column7,
-        started_at = coalesce(started_at, v.column8), finished_at = v.column9,
-        version = coalesce(v.column10, version),
-        needs = workflow || coalesce('@' || coalesce(v.column10, version), '') || v.column11
-    FROM {values} AS v WHERE number = v.column1
+    history_length = history_length + v.column2, wake_at = v.column3, crashes = 0,
+    owner = v.column4, status = v.column5, reason = v.column6, blocked_by = v.column7,
+    started_at = coalesce(started_at, v.column8), finished_at = v.column9,
+    version = coalesce(v.column10, version),
+    needs = workflow || coalesce('@' || coalesce(v.column10, version), '') || v.column11
     """,
-    item="(?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+    columns="nnnttttnnnt",
 )
 PLACES = Query(
     "SELECT number, queue, workflow, version, blocked_by FROM {instances} WHERE number IN ({list})",
     kinds="vvvvv",
 )
-SET_VARS = Statement(
-    "UPDATE {payloads} SET vars = v.column2 FROM {values} AS v WHERE number = v.column1",
-    item="(?, ?)",
+SET_VARS = Update(
+    "vars = v.column2",
+    columns="nb",
+    table="payloads",
 )
-SET_RESULT = Statement(
+SET_RESULT = Update(
     """
-    UPDATE {payloads} SET result = v.column2, failure = v.column3, unread = v.column4,
-        header = coalesce(v.column5, header)
-    FROM {values} AS v WHERE number = v.column1
+    result = v.column2, failure = v.column3, unread = v.column4,
+    header = coalesce(v.column5, header)
     """,
-    item="(?, ?, ?, ?, ?)",
+    columns="nbbtb",
+    table="payloads",
 )
 
 RUNNING = End(Status.RUNNING)

@@ -35,7 +35,7 @@ RECEIPTS = Query(
     SELECT r.number, r.message_id FROM {values} AS v
     JOIN {receipts} r ON r.number = v.column1 AND r.message_id = v.column2
     """,
-    item="(?, ?)",
+    columns="nt",
     kinds="vv",
 )
 WAITING = Query(

@@ -17,7 +17,7 @@ from collections.abc import Sequence
 
 from durable.store import Beat, Completion, Postponed, Sent, TaskKey
 from durable.stores.sql_messages import Note, put, receipts
-from durable.stores.sql_text import Query, Statement
+from durable.stores.sql_text import Query, Statement, Update
 from durable.stores.sql_tx import Tx
 
 __all__ = ["beat", "complete", "settle", "to_cancel"]
@@ -30,7 +30,7 @@ HELD = Query(
     JOIN {tasks} t ON t.number = i.number AND t.run = v.column2 AND t.command = v.column3
     WHERE t.owner = ? AND t.owner <> '' AND t.run = i.run{skip_locked}
     """,
-    item="(?, ?, ?)",
+    columns="bnn",
     kinds="xvvvvv",
 )
 NUMBERS = Query("SELECT uid, number FROM {instances} WHERE uid IN ({list})", kinds="xv")
@@ -50,20 +50,22 @@ TO_CANCEL = Query(
     kinds="xvv",
 )
 DROP = Statement("DELETE FROM {tasks} WHERE id IN ({list})")
-POSTPONE = Statement(
+POSTPONE = Update(
     """
-    UPDATE {tasks}
-    SET owner = '', wake_at = v.column2,
-        attempt = CASE WHEN v.column8 = 0 THEN v.column3 ELSE attempt END,
-        last_error = coalesce(v.column4, last_error), crashes = crashes + v.column5,
-        details = coalesce(v.column6, details), deferrals = v.column7, awaits = v.column8
-    FROM {values} AS v WHERE id = v.column1
+    owner = '', wake_at = v.column2,
+    attempt = CASE WHEN v.column8 = 0 THEN v.column3 ELSE attempt END,
+    last_error = coalesce(v.column4, last_error), crashes = crashes + v.column5,
+    details = coalesce(v.column6, details), deferrals = v.column7, awaits = v.column8
     """,
-    item="(?, ?, ?, ?, ?, ?, ?, ?)",
+    columns="nnnbnbnn",
+    table="tasks",
+    key="id",
 )
-BEAT = Statement(
-    "UPDATE {tasks} SET details = v.column2 FROM {values} AS v WHERE id = v.column1",
-    item="(?, ?)",
+BEAT = Update(
+    "details = v.column2",
+    columns="nb",
+    table="tasks",
+    key="id",
 )
 
 

@@ -15,7 +15,7 @@ from collections.abc import Iterable, Sequence
 from durable.model import Status
 from durable.store import NextRun
 from durable.stores.sql_messages import put
-from durable.stores.sql_text import Statement
+from durable.stores.sql_text import Statement, Update
 from durable.stores.sql_tx import Tx
 
 __all__ = ["ADD_EVENTS", "DROP_ALL_TASKS", "add_histories", "follow"]
@@ -25,26 +25,23 @@ ADD_EVENTS = Statement(
 )
 DROP_ALL_TASKS = Statement("DELETE FROM {tasks} WHERE number IN ({list})")
 DROP_BOUND = Statement("DELETE FROM {inbox} WHERE number IN ({list}) AND run <> 0")
-FOLLOW = Statement(
+FOLLOW = Update(
     """
-    UPDATE {instances}
-    SET run = run + 1, history_length = v.column2, wake_at = v.column3, status = v.column4,
-        version = v.column5,
-        needs = CASE WHEN v.column5 IS NULL THEN workflow ELSE workflow || '@' || v.column5 END,
-        epoch = epoch + v.column6, started_at = coalesce(started_at, v.column7), owner = '',
-        crashes = 0, blocked_by = '', reason = '', finished_at = NULL
-    FROM {values} AS v WHERE number = v.column1
+    run = run + 1, history_length = v.column2, wake_at = v.column3, status = v.column4,
+    version = v.column5,
+    needs = CASE WHEN v.column5 IS NULL THEN workflow ELSE workflow || '@' || v.column5 END,
+    epoch = epoch + v.column6, started_at = coalesce(started_at, v.column7), owner = '',
+    crashes = 0, blocked_by = '', reason = '', finished_at = NULL
     """,
-    item="(?, ?, ?, ?, ?, ?, ?)",
+    columns="nnntnnn",
 )
-FOLLOW_PAYLOADS = Statement(
+FOLLOW_PAYLOADS = Update(
     """
-    UPDATE {payloads}
-    SET args = v.column2, kwargs = v.column3, header = v.column4, result = NULL, failure = NULL,
-        unread = ''
-    FROM {values} AS v WHERE number = v.column1
+    args = v.column2, kwargs = v.column3, header = v.column4, result = NULL, failure = NULL,
+    unread = ''
     """,
-    item="(?, ?, ?, ?)",
+    columns="nbbb",
+    table="payloads",
 )
 
 

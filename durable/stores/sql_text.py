@@ -23,7 +23,17 @@ from dataclasses import dataclass, field
 
 from durable.stores.errors import Errors
 
-__all__ = ["BIG", "MANY_ROWS", "SIZES", "Dialect", "Migration", "Query", "Statement", "Texts"]
+__all__ = [
+    "BIG",
+    "MANY_ROWS",
+    "SIZES",
+    "Dialect",
+    "Migration",
+    "Query",
+    "Statement",
+    "Texts",
+    "Update",
+]
 
 SIZES = (1, 2, 4, 8, 16, 32, 64, 128, 256, 500)
 
@@ -62,6 +72,8 @@ class Dialect:
     their primary key. packed: whether JSON functions pack rows (see the rules above).
     skip_locked: what a SELECT of rows to change ends in.
     values: a list of rows as something to select from, with columns column1, column2 …
+    casts: what stands behind a parameter there, so that it has the type of its letter.
+    update: an `Update`.
     has_table: counts the tables of a name.
     migrations: how its schema came to be, the oldest first: see `durable.stores.migrations`.
     """
@@ -75,16 +87,40 @@ class Dialect:
     packed: bool
     skip_locked: str
     values: str
+    casts: Mapping[str, str]
+    update: str
     has_table: str
     migrations: Sequence[Migration]
 
 
 @dataclass(frozen=True, eq=False)
 class Statement:
-    """Something to run. item: what stands in ``{list}`` for each of its members."""
+    """Something to run.
+
+    item: what stands in ``{list}`` for each of its members. columns: one letter a column of
+    ``{values}``: ``n`` a number, ``t`` a text, ``b`` bytes.
+    """
 
     text: str
     item: str = "?"
+    columns: str = ""
+
+    @property
+    def nested(self) -> bool:
+        """Whether the members of its list are tuples."""
+        return self.item != "?" or bool(self.columns)
+
+
+@dataclass(frozen=True, eq=False)
+class Update(Statement):
+    """Changes of rows, each with values of its own.
+
+    text: what stands after SET, where ``v.column2`` is the second of the values. table: which
+    one. key: its column that ``v.column1`` is compared with.
+    """
+
+    table: str = "instances"
+    key: str = "number"
 
 
 @dataclass(frozen=True, eq=False)
@@ -131,11 +167,19 @@ class Texts:
         return text
 
     def _make(self, statement: Statement, size: int) -> str:
-        items = ", ".join([statement.item] * size)
-        names = dict(self._names, list=items)
-        names["values"] = self._dialect.values.format(list=items)
-        text = statement.text.format_map(names)
-        return text.replace("?", self._dialect.parameter)
+        dialect = self._dialect
+        values = ""
+        if statement.columns:
+            item = ", ".join("?" + dialect.casts[letter] for letter in statement.columns)
+            values = dialect.values.format(list=", ".join([f"({item})"] * size))
+        names = dict(self._names, list=", ".join([statement.item] * size), values=values)
+        text = statement.text
+        if isinstance(statement, Update):
+            table = self._names[statement.table]
+            text = dialect.update.format(
+                table=table, changes=text, values=values, key=statement.key
+            )
+        return text.format_map(names).replace("?", dialect.parameter)
 
     def _pack(self, query: Query, size: int) -> str:
         columns = [f"c{place}" for place in range(len(query.kinds))]

@@ -118,7 +118,7 @@ class Tx:
 def _parts(statement: Statement, items: Sequence[Any]) -> Iterator[tuple[int, Sequence[Any]]]:
     """(size, parameters) for lists of at most the largest size."""
     largest = SIZES[-1]
-    nested = statement.item != "?"
+    nested = statement.nested
     for start in range(0, len(items), largest):
         part = items[start : start + largest] if len(items) > largest else items
         size = SIZES[bisect_left(SIZES, len(part))]

@@ -59,9 +59,9 @@ WAKE_REFUSED = Statement(
     SET wake_at = ?, needs = {NEEDS} || CASE blocked_by WHEN '{UNKNOWN}' THEN ''
         ELSE '{SEPARATOR}' || blocked_by END
     WHERE {RESTS}
-    AND (queue, workflow, coalesce(version, -1), blocked_by) IN (SELECT * FROM {{values}})
+    AND (queue, workflow, coalesce(version, -1), blocked_by) IN (SELECT * FROM {{values}} AS v)
     """,
-    item="(?, ?, ?, ?)",
+    columns="ttnt",
 )
 REST = Statement(
     """

@@ -57,6 +57,8 @@ DIALECT = Dialect(
     packed=True,
     skip_locked="",
     values="(VALUES {list})",
+    casts={"n": "", "t": "", "b": ""},
+    update="UPDATE {table} SET {changes} FROM {values} AS v WHERE {key} = v.column1",
     has_table="SELECT count(*) FROM sqlite_master WHERE type = 'table' AND name = ?",
     migrations=MIGRATIONS,
 )

@@ -81,7 +81,7 @@ STATEMENTS = statements()
 
 def plan(store: SqliteStore, statement: Statement, size: int | None = None) -> list[str]:
     """The lines of the plan that tell how tables are read."""
-    listed = "{list}" in statement.text or "{values}" in statement.text
+    listed = statement.columns or "{list}" in statement.text
     size = (20 if listed else 0) if size is None else size
     texts = [store._texts.plain(statement, size)]
     if isinstance(statement, Query):
