@@ -167,6 +167,14 @@ def _sqlite(url: str, place: str, options: dict[str, Any]) -> Store:
     return SqliteStore(path, **options)
 
 
+def _postgresql(url: str, place: str, options: dict[str, Any]) -> Store:
+    try:
+        from durable.stores.postgresql import PostgresqlStore
+    except ImportError as error:
+        raise UsageError(f"{url} needs the driver psycopg: {error}") from None
+    return PostgresqlStore(f"postgresql://{place}", url=url, **options)
+
+
 @dataclass(frozen=True, slots=True)
 class _Backend:
     """How the stores of a scheme are made: from (address to show, place, options)."""
@@ -177,6 +185,9 @@ class _Backend:
 
 _BACKENDS: Mapping[str, _Backend] = {
     "memory": _Backend(_memory, {"max_inbox": _count}),
+    "postgresql": _Backend(
+        _postgresql, {"prefix": _prefix, "timeout": _seconds, "max_inbox": _count}
+    ),
     "sqlite": _Backend(
         _sqlite,
         {

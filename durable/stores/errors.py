@@ -20,7 +20,17 @@ from enum import Enum
 from durable.errors import DurableError, OutcomeUnknown, StoreError
 from durable.store import Poison, Unavailable
 
-__all__ = ["ACTIONS", "SQLITE", "Action", "CommitFailed", "Errors", "Kind", "sqlite_signs"]
+__all__ = [
+    "ACTIONS",
+    "POSTGRESQL",
+    "SQLITE",
+    "Action",
+    "CommitFailed",
+    "Errors",
+    "Kind",
+    "postgresql_signs",
+    "sqlite_signs",
+]
 
 
 class Kind(Enum):
@@ -88,6 +98,46 @@ SQLITE: Mapping[str, Kind] = {
     # "no such table" and the like: the fault of the schema, never of a row.
     "SQLITE_ERROR": Kind.FATAL,
 }
+
+
+POSTGRESQL: Mapping[str, Kind] = {
+    "40001": Kind.RETRY_TXN,
+    "40P01": Kind.RETRY_TXN,
+    "55P03": Kind.RETRY_TXN,
+    # Of a session that the server ended; and what has no code came from the connection.
+    "08": Kind.UNKNOWN,
+    "57P01": Kind.UNKNOWN,
+    "57P02": Kind.UNKNOWN,
+    "57P03": Kind.NOT_SENT,
+    "57014": Kind.LATER,  # it took longer than the statement timeout
+    "53300": Kind.NOT_SENT,
+    "53": Kind.LATER,
+    "25006": Kind.LATER,
+    "22": Kind.POISON,
+    "23": Kind.POISON,
+    "54": Kind.POISON,
+    "XX": Kind.FATAL,
+    "42": Kind.FATAL,
+    "connection failed": Kind.NOT_SENT,
+    "UnicodeEncodeError": Kind.POISON,
+    "OverflowError": Kind.POISON,
+    "DataError": Kind.POISON,
+    "OperationalError": Kind.UNKNOWN,
+    "InterfaceError": Kind.UNKNOWN,
+}
+
+
+def postgresql_signs(error: BaseException) -> Iterable[str]:
+    """The SQLSTATE, its class, and then the names of the Python classes."""
+    state = getattr(error, "sqlstate", None)
+    if state:
+        yield state
+        yield state[:2]
+        return
+    if str(error).startswith(("connection failed", "connection timeout")):
+        yield "connection failed"
+    for cls in type(error).__mro__:
+        yield cls.__name__
 
 
 def sqlite_signs(error: BaseException) -> Iterable[str]:

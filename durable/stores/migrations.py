@@ -57,7 +57,7 @@ def migrate(tx: Tx, schema: Schema, dialect: Dialect, *, dry_run: bool = False) 
     stored = stored_version(tx, schema, dialect)
     statements = [] if stored else schema.migration_table()
     for text in () if dry_run else statements:
-        tx.raw(text)
+        tx.do(text)
     for migration in dialect.migrations:
         if migration.version <= stored:
             continue
@@ -65,6 +65,6 @@ def migrate(tx: Tx, schema: Schema, dialect: Dialect, *, dry_run: bool = False) 
         statements += texts
         if not dry_run:
             for text in texts:
-                tx.raw(text, [os.urandom(ENTROPY) for _ in range(text.count(dialect.parameter))])
+                tx.do(text, [os.urandom(ENTROPY) for _ in range(text.count(dialect.parameter))])
             tx.run(_APPLIED, migration.version, migration.name, tx.now)
     return statements

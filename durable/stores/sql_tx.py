@@ -105,6 +105,10 @@ class Tx:
         rows: list[Any] = self._execute(text, params).fetchall()
         return rows
 
+    def do(self, text: str, params: Sequence[object] = ()) -> None:
+        """Run what was made elsewhere and gives no rows."""
+        self._execute(text, params)
+
     def _read(self, query: Query, size: int, params: Sequence[object]) -> list[Row]:
         if self._texts.packs:
             [text] = self._execute(self._texts.packed(query, size), params).fetchone()

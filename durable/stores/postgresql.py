@@ -1,0 +1,208 @@
+"""PostgreSQL: its dialect, its transactions, and how it tells who waits.
+
+Rules
+-----
+* Transactions are READ COMMITTED, and short.  Their moment is the server's clock, read when
+  they begin; between transactions it goes on by this process's monotonic clock.
+* What need not be acknowledged is committed with ``synchronous_commit = off``.
+* A transaction that changes something for others sends NOTIFY after it was committed: a
+  hint, which may be lost.  Within the transaction it would make all commits of the database
+  wait for each other.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from typing import Any, TypeVar
+from zlib import crc32
+
+import psycopg
+from peewee import PostgresqlDatabase
+from psycopg import sql
+
+from durable.store import DEFAULT_MAX_INBOX
+from durable.stores.errors import POSTGRESQL, CommitFailed, Errors, postgresql_signs
+from durable.stores.postgresql_migrations import MIGRATIONS
+from durable.stores.schema import DEFAULT_PREFIX
+from durable.stores.server_links import ServerLink, ServerLinks
+from durable.stores.server_watch import ServerWatch
+from durable.stores.sql import SqlStore
+from durable.stores.sql_text import Dialect
+from durable.stores.sql_tx import Tx
+
+__all__ = ["DIALECT", "PostgresqlStore"]
+
+T = TypeVar("T")
+
+DEFAULT_TIMEOUT = 10.0
+
+DIALECT = Dialect(
+    name="postgresql",
+    errors=Errors((psycopg.Error, UnicodeEncodeError, OverflowError), postgresql_signs, POSTGRESQL),
+    field_types={
+        "KEY": "BYTEA",
+        "NAME": 'TEXT COLLATE "C"',
+        "WORDS": "TEXT",
+        "PAYLOAD": "BYTEA",
+    },
+    parameter="%s",
+    partial_indexes=True,
+    clustered=False,
+    packed=False,
+    skip_locked="",
+    values="(VALUES {list})",
+    casts={"n": "::bigint", "t": "::text", "b": "::bytea"},
+    update="UPDATE {table} SET {changes} FROM {values} AS v WHERE {key} = v.column1",
+    has_table=(
+        "SELECT count(*) FROM pg_catalog.pg_tables"
+        " WHERE schemaname = current_schema() AND tablename = %s"
+    ),
+    migrations=MIGRATIONS,
+)
+
+CLOCK = "(extract(epoch FROM clock_timestamp()) * 1000000)::bigint"
+
+SYNC_EVERY = 1.0
+"""Seconds for which the server's clock is not asked again."""
+
+
+class PostgresqlStore(SqlStore):
+    """A store in a PostgreSQL database.
+
+    conninfo: an address, as libpq takes it. url: the same, to be shown. prefix: what the names
+    of its tables begin with. timeout: seconds after which a statement, or waiting for a lock,
+    is given up.
+    """
+
+    def __init__(
+        self,
+        conninfo: str,
+        *,
+        url: str,
+        prefix: str = DEFAULT_PREFIX,
+        timeout: float = DEFAULT_TIMEOUT,
+        max_inbox: int = DEFAULT_MAX_INBOX,
+    ) -> None:
+        database = PostgresqlDatabase(None, field_types=DIALECT.field_types)
+        super().__init__(url, database, DIALECT, prefix, max_inbox=max_inbox, patience=timeout)
+        self._conninfo = conninfo
+        self._timeout = timeout
+        self._links = ServerLinks(self._connect)
+        self._watch = Watch(self._links, f"{prefix}changed")
+        self._lock_key = crc32(prefix.encode())
+        self._clock: tuple[float, int] | None = None  # (monotonic, the server's then)
+
+    def _connect(self) -> Any:
+        milliseconds = int(self._timeout * 1000)
+        options = f"-c lock_timeout={milliseconds} -c statement_timeout={milliseconds * 3}"
+        return psycopg.connect(
+            self._conninfo,
+            autocommit=True,
+            connect_timeout=max(2, int(self._timeout)),
+            options=options,
+            keepalives_idle=10,
+            keepalives_interval=5,
+            keepalives_count=3,
+            tcp_user_timeout=milliseconds * 3,
+            application_name="durable",
+        )
+
+    # -- transactions -------------------------------------------------------------------
+
+    def _transact(self, work: Callable[[Tx], T], *, durable: bool) -> T:
+        connection = self._links.mine()
+        cursor = connection.cursor(binary=False)
+        strength = "" if durable else "SET LOCAL synchronous_commit TO off;"
+        lock = f"SELECT pg_advisory_xact_lock({self._lock_key})"
+        try:
+            cursor.execute(f"BEGIN ISOLATION LEVEL READ COMMITTED; {strength} {lock}; SELECT {CLOCK}")
+            while cursor.nextset():
+                pass
+            result = work(Tx(cursor, self._texts, self._synced(cursor.fetchone()[0])))
+            try:
+                cursor.execute("COMMIT")
+            except psycopg.Error as error:
+                raise CommitFailed(error) from error
+            return result
+        finally:
+            # Whatever was raised ends the transaction, whoever raised it.
+            if not connection.closed and connection.info.transaction_status:
+                with suppress(psycopg.Error):
+                    cursor.execute("ROLLBACK")
+
+    def _look(self, work: Callable[[Tx], T]) -> T:
+        return work(Tx(self._links.mine().cursor(), self._texts, self.now()))
+
+    def _distrust(self) -> None:
+        self._links.drop_mine()
+
+    def close(self) -> None:
+        self._watch.close()
+        self._links.close()
+
+    def size(self) -> int:
+        """The tables with their indexes."""
+        text = "SELECT pg_total_relation_size(%s::regclass)"
+        names = self.models.names.values()
+        return self._read(lambda tx: sum(int(tx.raw(text, [name])[0][0]) for name in names))
+
+    # -- time and waking ----------------------------------------------------------------
+
+    def now(self) -> int:
+        """The server's clock, or a little before it, never after."""
+        clock, here = self._clock, time.monotonic()
+        if clock is None or here - clock[0] > SYNC_EVERY:
+            return self._persist(self._ask)
+        return clock[1] + int((here - clock[0]) * 1_000_000)
+
+    def _ask(self) -> int:
+        [now] = self._links.mine().execute(f"SELECT {CLOCK}").fetchone()
+        return self._synced(now)
+
+    def _synced(self, now: int) -> int:
+        """Remember the clock, as it was when the answer came: it had gone on since."""
+        self._clock = (time.monotonic(), now)
+        return now
+
+    def mark(self) -> int:
+        return self._watch.mark()
+
+    def wait(self, mark: int, timeout: float | None) -> None:
+        self._watch.wait(mark, timeout)
+
+    def wake(self) -> None:
+        self._watch.change()
+
+    def _changed(self) -> None:
+        self._watch.change()
+        with suppress(psycopg.Error):  # a hint
+            self._links.mine().execute(self._watch.tell)
+
+
+class Watch(ServerWatch):
+    """Listens on a channel of the database. tell: the statement that is heard there."""
+
+    def __init__(self, links: ServerLinks, channel: str) -> None:
+        self._links = links
+        self._channel = sql.Identifier(channel)
+        self.tell = sql.SQL("NOTIFY {}").format(self._channel)
+        super().__init__()
+
+    def forget(self) -> None:
+        super().forget()
+        self._link: ServerLink | None = None
+
+    def listen(self) -> None:
+        self._link = self._links.another()
+        self._link.connection.execute(sql.SQL("LISTEN {}").format(self._channel))
+
+    def heard(self, timeout: float) -> bool:
+        assert self._link is not None
+        return bool(list(self._link.connection.notifies(timeout=timeout, stop_after=1)))
+
+    def deafen(self) -> None:
+        link, self._link = self._link, None
+        if link is not None:
+            link.close()
