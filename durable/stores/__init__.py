@@ -5,6 +5,7 @@
 ``memory://name``             the store of that name in this process
 ``sqlite:///orders.db``       a file in the current directory
 ``sqlite:////var/orders.db``  a file by its full path
+``postgresql://host/name``    a PostgreSQL database; needs the extra ``postgresql``
 ============================  ===========================================================
 
 Options stand behind a ``?`` or are given by name: see `open_store`.
@@ -39,7 +40,9 @@ def open_store(url: str, **options: object) -> Store:
       share a database. Defaults to ``durable_``.
     * ``synchronous``: ``full``: what was acknowledged survives a power failure; ``normal``:
       a power failure may take the last commits. Defaults to ``full``.
-    * ``busy_timeout``: seconds to wait for other writers. Defaults to 10.
+    * ``busy_timeout``: seconds to wait for other writers of a file. Defaults to 10.
+    * ``timeout``: seconds to wait for a lock of a database server, or for a connection to it;
+      a statement may take three times as long. Defaults to 10.
     * ``max_inbox``: how many messages may wait for one instance. Defaults to 100,000.
 
     Raises `UsageError` if the address is wrong; no message shows a password.
@@ -131,7 +134,8 @@ def _did_you_mean(name: str, known: Mapping[str, object]) -> str:
 
 
 def _known() -> str:
-    return " or ".join(f"{scheme}://" for scheme in sorted(_BACKENDS))
+    *others, last = (f"{scheme}://" for scheme in sorted(_BACKENDS))
+    return f"{', '.join(others)} or {last}"
 
 
 # -- backends ---------------------------------------------------------------------------
@@ -171,7 +175,9 @@ def _postgresql(url: str, place: str, options: dict[str, Any]) -> Store:
     try:
         from durable.stores.postgresql import PostgresqlStore
     except ImportError as error:
-        raise UsageError(f"{url} needs the driver psycopg: {error}") from None
+        raise UsageError(
+            f"{url} needs the driver psycopg ({error}): pip install 'psycopg[binary]'"
+        ) from None
     return PostgresqlStore(f"postgresql://{place}", url=url, **options)
 
 

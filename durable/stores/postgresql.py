@@ -4,6 +4,8 @@ Rules
 -----
 * Transactions are READ COMMITTED, and short.  Their moment is the server's clock, read when
   they begin; between transactions it goes on by this process's monotonic clock.
+* Transactions that write take one advisory lock of the store, and so come one after the
+  other: their statements may read first and write then.  Readers wait for nobody.
 * What need not be acknowledged is committed with ``synchronous_commit = off``.
 * A transaction that changes something for others sends NOTIFY after it was committed: a
   hint, which may be lost.  Within the transaction it would make all commits of the database
@@ -12,6 +14,7 @@ Rules
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Callable
 from contextlib import suppress
@@ -35,6 +38,8 @@ from durable.stores.sql_tx import Tx
 __all__ = ["DIALECT", "PostgresqlStore"]
 
 T = TypeVar("T")
+
+logger = logging.getLogger("durable.store")
 
 DEFAULT_TIMEOUT = 10.0
 
@@ -63,6 +68,13 @@ DIALECT = Dialect(
 )
 
 CLOCK = "(extract(epoch FROM clock_timestamp()) * 1000000)::bigint"
+
+WEAK = """
+    SELECT name || ' is off' FROM pg_catalog.pg_settings
+    WHERE name IN ('fsync', 'synchronous_commit', 'full_page_writes') AND setting = 'off'
+    ORDER BY name
+"""
+"""What the server does not do for what is acknowledged to last."""
 
 SYNC_EVERY = 1.0
 """Seconds for which the server's clock is not asked again."""
@@ -109,6 +121,15 @@ class PostgresqlStore(SqlStore):
             application_name="durable",
         )
 
+    def open(self) -> None:
+        super().open()
+        weak = self._read(lambda tx: [name for [name] in tx.raw(WEAK)])
+        if weak:
+            logger.warning(
+                "%s: %s: a crash of the server may take what was acknowledged last",
+                self.url, ", ".join(weak),
+            )  # fmt: skip
+
     # -- transactions -------------------------------------------------------------------
 
     def _transact(self, work: Callable[[Tx], T], *, durable: bool) -> T:
@@ -117,7 +138,9 @@ class PostgresqlStore(SqlStore):
         strength = "" if durable else "SET LOCAL synchronous_commit TO off;"
         lock = f"SELECT pg_advisory_xact_lock({self._lock_key})"
         try:
-            cursor.execute(f"BEGIN ISOLATION LEVEL READ COMMITTED; {strength} {lock}; SELECT {CLOCK}")
+            cursor.execute(
+                f"BEGIN ISOLATION LEVEL READ COMMITTED; {strength} {lock}; SELECT {CLOCK}"
+            )
             while cursor.nextset():
                 pass
             result = work(Tx(cursor, self._texts, self._synced(cursor.fetchone()[0])))

@@ -24,7 +24,7 @@ from durable.stores.sqlite import SqliteStore
         ("sqlite://x.db", r"three slashes \(sqlite:///x.db\)"),
         ("sqlite:///:memory:", "memory://"),
         ("sqlite3:///x.db", r"did you mean 'sqlite'\?"),
-        ("oracle://u:secret@h/d", "there are memory:// or sqlite://"),
+        ("oracle://u:secret@h/d", "there are memory://, postgresql:// or sqlite://"),
         ("x.db", "'x.db' is not the address of a store"),
         ("", "not the address"),
         ("u:secret@h", "not the address"),
@@ -38,6 +38,9 @@ from durable.stores.sqlite import SqliteStore
         ("sqlite:///x.db?busy_timeout=-1", "a number of seconds"),
         ("sqlite:///x.db?busy_timeout=nan", "a number of seconds"),
         ("sqlite:///x.db?max_inbox=0", "from 1 on"),
+        ("postgresql://u:secret@h/d?timeout=soon", "a number of seconds"),
+        ("postgresql://u:secret@h/d?synchronous=full", "it has max_inbox, prefix, timeout"),
+        ("postgres://u:secret@h/d", r"did you mean 'postgresql'\?"),
         ("memory://?prefix=a", "no option 'prefix'"),
     ],
 )

@@ -1,35 +1,204 @@
-"""The PostgreSQL store keeps the contract."""
+"""The PostgreSQL store: it keeps the contract; what its server refuses, and what it survives."""
 
 from __future__ import annotations
 
+import logging
 import os
-from itertools import count
+import threading
+import zlib
 from pathlib import Path
+from typing import Any
 
+import psycopg
 import pytest
+from psycopg import errors
+from servers import postgres
 
-from durable.store import Store
+from durable.errors import OutcomeUnknown, StoreError
+from durable.store import Poison, Store, Unavailable
 from durable.stores import open_store
+from durable.stores.errors import ACTIONS, CommitFailed, Kind
+from durable.stores.postgresql import DIALECT, PostgresqlStore
 from durable.testing.store_contract import StoreContract
+from durable.testing.store_contract.base import an_instance
 
-URL = os.environ.get("DURABLE_TEST_POSTGRES", "")
-_names = count()
 
-pytestmark = pytest.mark.skipif(not URL, reason="DURABLE_TEST_POSTGRES names no server")
+def prefix_of(tmp_path: Path) -> str:
+    """One for each test: tables of their own."""
+    return f"t{zlib.crc32(bytes(tmp_path)):x}_"
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Any:
+    opened = open_store(postgres().url, prefix=prefix_of(tmp_path), timeout=2)
+    opened.open()
+    yield opened
+    opened.close()
 
 
 class TestPostgresql(StoreContract):
-    prefixes: dict[Path, str]
-
     def make_store(self, tmp_path: Path) -> Store:
-        return open_store(URL, prefix=_prefix(tmp_path))
+        return open_store(postgres().url, prefix=prefix_of(tmp_path))
 
     def another(self, store: Store, tmp_path: Path) -> Store:
-        return open_store(URL, prefix=_prefix(tmp_path))
+        return open_store(postgres().url, prefix=prefix_of(tmp_path))
 
     def make_small_store(self, tmp_path: Path, max_inbox: int) -> Store:
-        return open_store(URL, prefix="s" + _prefix(tmp_path), max_inbox=max_inbox)
+        prefix = "s" + prefix_of(tmp_path)
+        return open_store(postgres().url, prefix=prefix, max_inbox=max_inbox)
 
 
-def _prefix(tmp_path: Path) -> str:
-    return f"t{abs(hash(str(tmp_path))) % 10**12}_"
+# -- errors -----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("state", "kind"),
+    [
+        ("40001", Kind.RETRY_TXN),
+        ("40P01", Kind.RETRY_TXN),
+        ("55P03", Kind.RETRY_TXN),
+        ("08006", Kind.UNKNOWN),
+        ("57P01", Kind.UNKNOWN),
+        ("57P03", Kind.NOT_SENT),
+        ("57014", Kind.LATER),
+        ("53300", Kind.NOT_SENT),
+        ("53100", Kind.LATER),
+        ("25006", Kind.LATER),
+        ("22001", Kind.POISON),
+        ("23505", Kind.POISON),
+        ("54000", Kind.POISON),
+        ("42P01", Kind.FATAL),
+        ("XX001", Kind.FATAL),
+    ],
+)
+def test_the_class_of_a_state(state: str, kind: Kind) -> None:
+    assert DIALECT.errors.kind(errors.lookup(state)("no")) is kind
+
+
+def test_errors_without_a_state_come_from_the_connection() -> None:
+    lost = psycopg.OperationalError("server closed the connection unexpectedly")
+    assert DIALECT.errors.kind(lost) is Kind.UNKNOWN
+    assert ACTIONS[Kind.UNKNOWN].at_commit is OutcomeUnknown
+    refused = psycopg.OperationalError("connection failed: refused")
+    assert DIALECT.errors.kind(refused) is Kind.NOT_SENT
+    assert DIALECT.errors.kind(psycopg.InterfaceError("closed")) is Kind.UNKNOWN
+    assert DIALECT.errors.kind(psycopg.DataError("NUL")) is Kind.POISON
+
+
+# -- connections ------------------------------------------------------------------------
+
+
+def test_a_session_that_the_server_ends_is_replaced(store: PostgresqlStore) -> None:
+    pid = store._links.mine().info.backend_pid
+    with psycopg.connect(postgres().url, autocommit=True) as other:
+        other.execute("SELECT pg_terminate_backend(%s, 5000)", [pid])
+    with pytest.raises(Unavailable):
+        store.create([an_instance(store, "a")], "raise")
+    assert store.create([an_instance(store, "a")], "raise")[0].new
+    assert store._links.mine().info.backend_pid != pid
+
+
+def test_a_commit_that_is_not_answered_is_unknown(
+    store: PostgresqlStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lost = psycopg.OperationalError("server closed the connection unexpectedly")
+
+    def transact(work: Any, *, durable: bool) -> Any:
+        raise CommitFailed(lost)
+
+    monkeypatch.setattr(store, "_transact", transact)
+    with pytest.raises(OutcomeUnknown, match="not known whether the commit took effect"):
+        store.create([an_instance(store, "a")], "raise")
+
+
+def test_a_lock_that_nobody_gives_back_is_given_up(store: PostgresqlStore) -> None:
+    with psycopg.connect(postgres().url) as other:
+        other.execute("SELECT pg_advisory_xact_lock(%s)", [store._lock_key])
+        with pytest.raises(Unavailable, match="for 2 seconds"):
+            store.create([an_instance(store, "a")], "raise")
+    assert store.create([an_instance(store, "a")], "raise")[0].new
+
+
+def test_what_postgresql_cannot_store_is_refused(store: PostgresqlStore) -> None:
+    with pytest.raises(Poison):
+        store.create([an_instance(store, "a\0b")], "raise")
+    assert store.instance("a") is None
+
+
+def test_nobody_uses_the_connections_of_a_parent(store: PostgresqlStore) -> None:
+    mine = store._links.mine().info.backend_pid
+    reading, writing = os.pipe()
+    child = os.fork()
+    if child == 0:
+        theirs = store._links.mine().info.backend_pid
+        os.write(writing, str(theirs).encode())
+        os._exit(0)
+    os.waitpid(child, 0)
+    assert int(os.read(reading, 100)) != mine
+    os.close(reading)
+    os.close(writing)
+    assert store._links.mine().execute("SELECT pg_backend_pid()").fetchone() == (mine,)
+
+
+def test_the_connection_of_a_thread_ends_with_it(store: PostgresqlStore) -> None:
+    pids: list[int] = []
+    thread = threading.Thread(target=lambda: pids.append(store._links.mine().info.backend_pid))
+    thread.start()
+    thread.join()
+    with psycopg.connect(postgres().url, autocommit=True) as other:
+        left = "SELECT pid FROM pg_stat_activity WHERE pid = %s"
+        while other.execute(left, pids).fetchall():
+            pass
+
+
+# -- the server -------------------------------------------------------------------------
+
+
+def test_the_clock_is_the_servers_and_never_ahead(store: PostgresqlStore) -> None:
+    for _ in range(100):
+        before = store.now()
+        [there] = (
+            store._links.mine()
+            .execute("SELECT (extract(epoch FROM clock_timestamp()) * 1000000)::bigint")
+            .fetchone()
+        )
+        assert before <= there < before + 1_000_000
+
+
+def test_a_server_that_forgets_is_named(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    url = postgres().url
+    with psycopg.connect(url, autocommit=True) as admin:
+        name = admin.info.dbname
+        admin.execute(f'ALTER DATABASE "{name}" SET synchronous_commit TO off')
+        try:
+            weak = open_store(url, prefix=prefix_of(tmp_path))
+            with caplog.at_level(logging.WARNING, "durable.store"):
+                weak.open()
+            weak.close()
+        finally:
+            admin.execute(f'ALTER DATABASE "{name}" RESET synchronous_commit')
+    assert "synchronous_commit is off: a crash of the server may take" in caplog.text
+
+
+def test_a_newer_schema_is_refused(store: PostgresqlStore) -> None:
+    table = store.models.names["migration"]
+    store._links.mine().execute(f"INSERT INTO {table} VALUES (99, 'later', 0)")
+    with pytest.raises(StoreError, match="schema version 99, of a newer durable"):
+        store.open()
+
+
+def test_a_change_elsewhere_ends_a_wait(store: PostgresqlStore, tmp_path: Path) -> None:
+    other = open_store(postgres().url, prefix=prefix_of(tmp_path))
+    mark = store.mark()
+    woken = threading.Event()
+
+    def wait() -> None:
+        store.wait(mark, 30)
+        woken.set()
+
+    thread = threading.Thread(target=wait)
+    thread.start()
+    other.create([an_instance(other, "a")], "raise")
+    assert woken.wait(10)
+    thread.join()
+    other.close()
