@@ -163,7 +163,11 @@ class Process:
                 [path, *self.command[1:]],
                 cwd=self.folder,
                 # Not PGDATA or MYSQL_HOME, which mean the servers of whoever runs the tests.
-                env={"PATH": os.environ.get("PATH", os.defpath), "LC_ALL": "C"},
+                env={
+                    "PATH": os.environ.get("PATH", os.defpath),
+                    "LC_ALL": "C",
+                    "TMPDIR": str(self.folder),
+                },
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
@@ -217,4 +221,4 @@ class Process:
             raise RuntimeError(f"{self.command[0]} failed:\n{self.last_words()}")
 
     def last_words(self) -> str:
-        return "\n".join(self.log.read_text("utf-8", "replace").splitlines()[-15:])
+        return "\n".join(self.log.read_text("utf-8", "replace").splitlines()[-40:])

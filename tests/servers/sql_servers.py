@@ -86,6 +86,8 @@ class MariaDB(Server):
         common = [
             "--no-defaults",
             f"--datadir={self.folder / 'data'}",
+            # Not /tmp: there a server that starts removes the temporary tables of all others.
+            f"--tmpdir={self.folder}",
             "--innodb-log-file-size=16M",
             "--innodb-buffer-pool-size=24M",
         ]
