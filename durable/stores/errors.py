@@ -23,12 +23,14 @@ from durable.store import Poison, Unavailable
 __all__ = [
     "ACTIONS",
     "POSTGRESQL",
+    "REDIS",
     "SQLITE",
     "Action",
     "CommitFailed",
     "Errors",
     "Kind",
     "postgresql_signs",
+    "redis_signs",
     "sqlite_signs",
 ]
 
@@ -98,6 +100,42 @@ SQLITE: Mapping[str, Kind] = {
     # "no such table" and the like: the fault of the schema, never of a row.
     "SQLITE_ERROR": Kind.FATAL,
 }
+
+REDIS: Mapping[str, Kind] = {
+    # Another script runs too long; the server still loads; the cluster is being changed.
+    "BUSY": Kind.RETRY_TXN,
+    "BusyLoadingError": Kind.RETRY_TXN,
+    "TryAgainError": Kind.RETRY_TXN,
+    "ClusterDownError": Kind.RETRY_TXN,
+    "NoScriptError": Kind.RETRY_TXN,
+    "MaxConnectionsError": Kind.NOT_SENT,
+    "MISCONF": Kind.LATER,
+    "NOREPLICAS": Kind.LATER,
+    "OutOfMemoryError": Kind.LATER,
+    "ReadOnlyError": Kind.LATER,
+    "MasterDownError": Kind.LATER,
+    "UnicodeEncodeError": Kind.POISON,
+    "OverflowError": Kind.POISON,
+    "AuthenticationError": Kind.FATAL,
+    "NoPermissionError": Kind.FATAL,
+    # What the server says of our scripts, or of tables that are not ours.
+    "ResponseError": Kind.FATAL,
+    # The connection broke. While connecting nothing was sent: `redis_link` tells the two apart.
+    "ConnectionError": Kind.UNKNOWN,
+    "TimeoutError": Kind.UNKNOWN,
+    "OSError": Kind.UNKNOWN,
+    "InvalidResponse": Kind.UNKNOWN,
+}
+
+
+def redis_signs(error: BaseException) -> Iterable[str]:
+    """The code of the server's answer, if the driver has no class for it; then the names of
+    the Python classes."""
+    code = str(error).partition(" ")[0]
+    if code.isupper():
+        yield code
+    for cls in type(error).__mro__:
+        yield cls.__name__
 
 
 POSTGRESQL: Mapping[str, Kind] = {

@@ -1,0 +1,510 @@
+-- What every script begins with: the tables of a partition, its rows, and how they change.
+--
+-- A script of Redis is atomic but never rolled back.  So:
+--
+-- * A script reads, decides and changes rows in Lua; `flush` at its end is the only place
+--   that writes.  Whatever fails before leaves everything as it was.
+-- * All keys are declared.  A partition is a fixed number of tables, all in one slot, and
+--   every script is given all of them; no key is made of data.
+-- * What an SQL database would find through an index is found in a sorted set whose members
+--   all have the score 0: then they are ordered byte by byte, and a range of them is a
+--   range of the index.  A text in such a member has its length before it (`text`), a moment
+--   and a number are big-endian (`be8`, `be4`): no value can be taken for another one.
+-- * The time is the server's, and the same for a whole script.
+--
+-- The tables of a partition.  uid is 16 bytes; task is uid, run, command (be4 both).
+--
+--   ids          hash   id                          uid
+--   instances    hash   uid                         row (`FIELDS`, a msgpack array)
+--   payloads     hash   letter uid                  bytes: see `PAYLOADS_OF`
+--   history      hash   uid be4(run) be4(seq)       events from seq on (a msgpack array)
+--   inbox        index  uid be8(number)             what waits, in order
+--   messages     hash   uid be8(number)             {message id, arrived at, run or 0, event}
+--   receipts     index  uid message id
+--   tasks        hash   task                        row (`TASK_FIELDS`)
+--   task_inputs  hash   task                        {args, kwargs, options, context}
+--   task_index   index  task                        the tasks of an instance
+--   due          index  text("") text(queue) text(name) be8(wake_at) uid   free instances
+--                       text(owner) be8(wake_at) uid                       of workers
+--   ready        index  text(queue) text(name) be8(wake_at) task           free tasks
+--   held         index  text(owner) "i" uid | "t" task | "c" task          who owns what;
+--                       c: a task whose cancel was requested
+--   blocked      index  text(queue) text(name) uid  what rests until another build comes
+--   listed       index  status be8(created_at) uid  status is one byte, see `CODE`
+--   ended        index  status be8(finished_at) uid
+--   tagged       index  text(tag) be8(created_at) uid
+--   children     index  uid of the parent, uid
+--   workers      hash   id                          {host, machine, pid, build, queues, slots,
+--                                                    workflows, activities, started_at, word}
+--   leases       zset   id, by the end of its lease
+--   settings     hash   schema, secret, partitions; number: of the last message
+--   changes      the channel on which a change is told
+--
+-- name: of a task, or what a worker must know to run an instance, with what code has refused
+-- under a name of its own (see refusals.py).
+
+local IDS, INSTANCES, PAYLOADS, HISTORY, INBOX, MESSAGES, RECEIPTS, TASKS, TASK_INPUTS,
+  TASK_INDEX, DUE, READY, HELD, BLOCKED, LISTED, ENDED, TAGGED, CHILDREN, WORKERS, LEASES,
+  SETTINGS, CHANGES = unpack(KEYS)
+
+local R = cmsgpack.unpack(ARGV[1])  -- what the verb was called with
+local SENDER = ARGV[2]              -- who is told of the change already
+
+local TIME = redis.call('TIME')
+local NOW = TIME[1] * 1000000 + TIME[2]
+
+local PARKED, UNKNOWN, SEPARATOR = '(paused)', 'unknown', '\31'
+
+-- FIELDS of an instance.
+local ID, WORKFLOW, VERSION, QUEUE, RUN, STATUS, OWNER, EPOCH, WAKE_AT, LENGTH, CRASHES,
+  BLOCKED_BY, REASON, CREATED_AT, STARTED_AT, FINISHED_AT, TOKEN, PARENT_UID, PARENT_ID,
+  PARENT_RUN, PARENT_COMMAND, PARENT_CLOSE, TAGS =
+  1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20, 21, 22, 23
+local FIELDS = 23
+
+-- PAYLOADS_OF an instance: the letter before its uid, by what it holds.
+local ARGS, KWARGS, VARS, RESULT, FAILURE, MEMO, HEADER, UNREAD =
+  'a', 'k', 'v', 'r', 'f', 'm', 'h', 'u'
+local PAYLOADS_OF = {ARGS, KWARGS, VARS, RESULT, FAILURE, MEMO, HEADER, UNREAD}
+
+-- TASK_FIELDS.
+local T_ID, T_NAME, T_QUEUE, T_OWNER, T_EPOCH, T_WAKE_AT, T_ATTEMPT, T_CRASHES, T_CANCEL,
+  T_DEADLINE, T_LAST_ERROR, T_SCHEDULED_AT, T_DETAILS, T_DEFERRALS, T_AWAITS =
+  1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15
+local TASK_FIELDS = 15
+
+local CODE = {
+  pending = 'a', running = 'b', blocked = 'c', paused = 'd',
+  completed = 'e', failed = 'f', cancelled = 'g', terminated = 'h',
+}
+local NONE = {}
+local FINISHED = {completed = true, failed = true, cancelled = true, terminated = true}
+
+-- ---- bytes ------------------------------------------------------------------------------
+
+local function text(value)
+  return struct.pack('>I2', #value) .. value
+end
+
+local function be4(number)
+  return struct.pack('>I4', number)
+end
+
+local function be8(number)
+  return struct.pack('>I8', math.max(number, 0))
+end
+
+-- A msgpack array of a fixed number of values, of which any may be nil.
+local function array(values, count)
+  return '\220' .. struct.pack('>I2', count) .. cmsgpack.pack(unpack(values, 1, count))
+end
+
+-- How many elements a msgpack array has.
+local function count_of(packed)
+  local first = string.byte(packed)
+  if first >= 144 and first <= 159 then return first - 144 end
+  if first == 220 then return (struct.unpack('>I2', packed, 2)) end
+  return (struct.unpack('>I4', packed, 2))
+end
+
+-- The first text after all that begin with a prefix.
+local function beyond(prefix)
+  local last = #prefix
+  while prefix:byte(last) == 255 do last = last - 1 end
+  return prefix:sub(1, last - 1) .. string.char(prefix:byte(last) + 1)
+end
+
+-- The members of an index that begin with a prefix.
+local function with_prefix(index, prefix)
+  return redis.call('ZRANGEBYLEX', index, '[' .. prefix, '(' .. beyond(prefix))
+end
+
+-- ---- what is to be written --------------------------------------------------------------
+
+local queued = {}        -- commands, in order
+local touched = {}       -- rows and tasks that change
+local last_number        -- of the last message, once it has been asked for
+local tell = true        -- whether others may be waiting for this
+
+local function later(...)
+  queued[#queued + 1] = {...}
+end
+
+local function set_payload(row, letter, value)
+  if value then
+    later('HSET', PAYLOADS, letter .. row.uid, value)
+  elseif not row.born then
+    later('HDEL', PAYLOADS, letter .. row.uid)
+  end
+end
+
+-- To be called before a row or a task is changed: remembers where the indexes have it.
+local function touch(one)
+  if not one.before then
+    one.before = one.places(one)
+    touched[#touched + 1] = one
+  end
+end
+
+local function write_one(one)
+  local after = one.gone and {} or one.places(one)
+  for index, member in pairs(one.before) do
+    if after[index] ~= member then redis.call('ZREM', index:match('^[^#]+'), member) end
+  end
+  for index, member in pairs(after) do
+    if one.before[index] ~= member then redis.call('ZADD', index:match('^[^#]+'), 0, member) end
+  end
+  if one.gone then
+    redis.call('HDEL', one.table, one.key)
+  else
+    redis.call('HSET', one.table, one.key, array(one, one.count))
+  end
+end
+
+-- Write everything, and tell who waits. Nothing is read afterwards that is still in Lua.
+local function flush()
+  for _, one in ipairs(touched) do write_one(one) end
+  for _, command in ipairs(queued) do redis.call(unpack(command)) end
+  if last_number then redis.call('HSET', SETTINGS, 'number', last_number) end
+  if tell then redis.call('PUBLISH', CHANGES, SENDER) end
+end
+
+-- ---- instances --------------------------------------------------------------------------
+
+local rows, uids = {}, {}  -- what was looked up: by uid, by id; false if there is none
+local born = {}            -- rows that this script creates
+
+local function finished(row)
+  return FINISHED[row[STATUS]]
+end
+
+-- The name under which an instance is found.
+local function name_of(row)
+  local need = row[WORKFLOW]
+  if row[VERSION] then need = string.format('%s@%.0f', need, row[VERSION]) end
+  local by = row[BLOCKED_BY]
+  if by == '' or by == UNKNOWN then return need end
+  return need .. SEPARATOR .. by
+end
+
+-- Where the indexes have an instance. (Two places in one index: the key, '#', a word.)
+local function places_of_instance(row)
+  local uid, owner, wake_at = row.uid, row[OWNER], row[WAKE_AT]
+  local places = {[LISTED] = CODE[row[STATUS]] .. be8(row[CREATED_AT]) .. uid}
+  if owner == '' then
+    local range = text(row[QUEUE]) .. text(name_of(row))
+    if wake_at then
+      places[DUE] = text('') .. range .. be8(wake_at) .. uid
+    elseif row[STATUS] == 'blocked' and row[BLOCKED_BY] ~= '' then
+      places[BLOCKED] = range .. uid
+    end
+  elseif owner ~= PARKED then
+    places[HELD] = text(owner) .. 'i' .. uid
+    if wake_at then places[DUE] = text(owner) .. be8(wake_at) .. uid end
+  end
+  if row[FINISHED_AT] then
+    places[ENDED] = CODE[row[STATUS]] .. be8(row[FINISHED_AT]) .. uid
+  end
+  if row[PARENT_UID] then places[CHILDREN] = row[PARENT_UID] .. uid end
+  for n, tag in ipairs(row[TAGS] or NONE) do
+    places[TAGGED .. '#' .. n] = text(tag) .. be8(row[CREATED_AT]) .. uid
+  end
+  return places
+end
+
+local function as_instance(fields, uid)
+  fields.uid, fields.key, fields.table, fields.count = uid, uid, INSTANCES, FIELDS
+  fields.places, fields.taken, fields.added, fields.new_tasks = places_of_instance, {}, {}, {}
+  rows[uid] = fields
+  return fields
+end
+
+-- The instance with this uid, or nil.
+local function find(uid)
+  if rows[uid] == nil then
+    local packed = redis.call('HGET', INSTANCES, uid)
+    rows[uid] = packed and as_instance(cmsgpack.unpack(packed), uid)
+  end
+  return rows[uid] or nil
+end
+
+-- The instance with this id, or nil.
+local function find_id(id)
+  if uids[id] == nil then uids[id] = redis.call('HGET', IDS, id) end
+  return uids[id] and find(uids[id]) or nil
+end
+
+-- Somebody must look at it now, if not already before.
+local function wake(row)
+  if not row[WAKE_AT] or row[WAKE_AT] > NOW then
+    touch(row)
+    row[WAKE_AT] = NOW
+  end
+end
+
+-- Whether its start is later. A paused one that has not begun will be pending again.
+local function delayed(row)
+  local begins = row[STATUS] == 'pending' or (row[STATUS] == 'paused' and row[LENGTH] == 0)
+  return begins and row[WAKE_AT] and row[WAKE_AT] > NOW
+end
+
+-- Add events (a msgpack array) to the history of its present run.
+local function append(row, events)
+  local count = count_of(events)
+  if count > 0 then
+    later('HSET', HISTORY, row.uid .. be4(row[RUN]) .. be4(row[LENGTH]), events)
+    row[LENGTH] = row[LENGTH] + count
+  end
+end
+
+-- ---- messages ---------------------------------------------------------------------------
+
+local received_now = {}
+
+-- Whether a message with this id has ever come.
+local function received(row, message_id)
+  local receipt = row.uid .. message_id
+  return received_now[receipt] or redis.call('ZSCORE', RECEIPTS, receipt)
+end
+
+local function receive(row, message_id)
+  local receipt = row.uid .. message_id
+  received_now[receipt] = true
+  later('ZADD', RECEIPTS, 0, receipt)
+end
+
+-- How many messages wait for an instance.
+local function waiting(row)
+  if not row.waiting then
+    row.waiting = redis.call('ZLEXCOUNT', INBOX, '[' .. row.uid, '(' .. beyond(row.uid))
+  end
+  return row.waiting
+end
+
+local function waits(row, number)
+  return redis.call('ZSCORE', INBOX, row.uid .. be8(number))
+end
+
+local function drop_message(row, member)
+  if not row.taken[member] then
+    row.taken[member] = true
+    row.waiting = waiting(row) - 1
+    later('ZREM', INBOX, member)
+    later('HDEL', MESSAGES, member)
+  end
+end
+
+-- What waits for it, as members of the inbox.
+local function letters(row)
+  local found = {}
+  if waiting(row) > 0 then
+    for _, member in ipairs(with_prefix(INBOX, row.uid)) do
+      if not row.taken[member] then found[#found + 1] = member end
+    end
+    for _, member in ipairs(row.added) do
+      if not row.taken[member] then found[#found + 1] = member end
+    end
+  end
+  return found
+end
+
+-- Put a message into an inbox, once, and wake whoever may be woken by it.
+-- run: if not 0, the only run that it is for; when that is over, it is dropped.
+local function deliver(row, message_id, event, urgent, run)
+  if finished(row) or (run ~= 0 and run ~= row[RUN]) or received(row, message_id) then return end
+  receive(row, message_id)
+  last_number = (last_number or tonumber(redis.call('HGET', SETTINGS, 'number') or 0)) + 1
+  local member = row.uid .. be8(last_number)
+  row.waiting = waiting(row) + 1
+  row.added[#row.added + 1] = member
+  later('ZADD', INBOX, 0, member)
+  later('HSET', MESSAGES, member, array({message_id, NOW, run, event}, 4))
+  if row[BLOCKED_BY] == '' and (urgent or not delayed(row)) then wake(row) end
+end
+
+-- The instance that a message goes to; or nil and the answer, if it is not to be taken (now).
+local function target(row, message_id, run)
+  if not row then return nil, 'not found' end
+  if received(row, message_id) then return nil, 'sent' end
+  if finished(row) or (run ~= 0 and run ~= row[RUN]) then return nil, 'finished' end
+  return row
+end
+
+-- ---- tasks ------------------------------------------------------------------------------
+
+local tasks = {}
+
+local function places_of_task(task)
+  local key, owner = task.key, task[T_OWNER]
+  local places = {[TASK_INDEX] = key}
+  if owner == '' then
+    places[READY] = text(task[T_QUEUE]) .. text(task[T_NAME]) .. be8(task[T_WAKE_AT]) .. key
+  else
+    places[HELD] = text(owner) .. 't' .. key
+    if task[T_CANCEL] then places[HELD .. '#c'] = text(owner) .. 'c' .. key end
+  end
+  return places
+end
+
+local function as_task(fields, key)
+  fields.key, fields.table, fields.count, fields.places = key, TASKS, TASK_FIELDS, places_of_task
+  tasks[key] = fields
+  return fields
+end
+
+local function task_key(uid, run, command)
+  return uid .. be4(run) .. be4(command)
+end
+
+-- The task with this key, or nil.
+local function find_task(key)
+  if tasks[key] == nil then
+    local packed = redis.call('HGET', TASKS, key)
+    tasks[key] = packed and as_task(cmsgpack.unpack(packed), key)
+  end
+  local task = tasks[key]
+  return task and not task.gone and task or nil
+end
+
+-- Whether a worker holds a task, at this epoch if one is given. Nobody ('') holds nothing.
+local function holds(worker, task, epoch)
+  return task and worker ~= '' and task[T_OWNER] == worker and (not epoch or task[T_EPOCH] == epoch)
+end
+
+-- Whether a worker owns an instance.
+local function owns(worker, row)
+  return row and worker ~= '' and row[OWNER] == worker
+end
+
+local function drop_task(task)
+  touch(task)
+  task.gone = true
+  later('HDEL', TASK_INPUTS, task.key)
+end
+
+local function drop_tasks(row)
+  for _, key in ipairs(with_prefix(TASK_INDEX, row.uid)) do
+    local task = find_task(key)
+    if task then drop_task(task) end
+  end
+  for _, task in ipairs(row.new_tasks) do
+    if not task.gone then drop_task(task) end
+  end
+end
+
+-- ---- workers ----------------------------------------------------------------------------
+
+local W_BUILD, W_QUEUES, W_WORKFLOWS, W_WORD = 4, 5, 7, 10
+
+local function set_of(values)
+  local set = {}
+  for _, value in ipairs(values) do set[value] = true end
+  return set
+end
+
+-- Whether a worker with this word for its build, that knows these, may take this name.
+local function fits(name, known, word)
+  if known[name] then return true end
+  local at = name:find(SEPARATOR, 1, true)
+  if not at or not known[name:sub(1, at - 1)] then return false end
+  return not (' ' .. name:sub(at + 1) .. ' '):find(' ' .. word .. ' ', 1, true)
+end
+
+local live  -- the workers whose lease has not expired, once they have been asked for
+
+local function live_workers()
+  if not live then
+    live = {}
+    for _, id in ipairs(redis.call('ZRANGEBYSCORE', LEASES, string.format('(%.0f', NOW), '+inf')) do
+      local info = cmsgpack.unpack(redis.call('HGET', WORKERS, id))
+      live[#live + 1] = {
+        queues = set_of(info[W_QUEUES]), known = set_of(info[W_WORKFLOWS]), word = info[W_WORD],
+      }
+    end
+  end
+  return live
+end
+
+-- Whether a live worker may take what stands in this queue under this name.
+local function able(queue, name)
+  for _, worker in ipairs(live_workers()) do
+    if worker.queues[queue] and fits(name, worker.known, worker.word) then return true end
+  end
+  return false
+end
+
+-- The tasks that a worker holds and was asked to stop: their keys.
+local function to_cancel(worker)
+  local prefix = text(worker) .. 'c'
+  local keys = {}
+  for n, member in ipairs(with_prefix(HELD, prefix)) do keys[n] = member:sub(#prefix + 1) end
+  return keys
+end
+
+-- ---- ranges -----------------------------------------------------------------------------
+
+-- The first member from one text on and before another, or nil.
+local function first_in(index, from, before)
+  return redis.call('ZRANGEBYLEX', index, '[' .. from, '(' .. before, 'LIMIT', 0, 1)[1]
+end
+
+-- The ranges of an index that follow a prefix, found by jumping from one to the next:
+-- a list of {name, prefix of the range, its first member}.
+local function ranges(index, prefix)
+  local found, from = {}, prefix
+  while true do
+    local first = first_in(index, from, beyond(prefix))
+    if not first then return found end
+    local size = struct.unpack('>I2', first, #prefix + 1)
+    local name = first:sub(#prefix + 3, #prefix + 2 + size)
+    local range = first:sub(1, #prefix + 2 + size)
+    found[#found + 1] = {name, range, first}
+    from = beyond(range)
+  end
+end
+
+-- The moment in a member of a range.
+local function moment(member, range)
+  return (struct.unpack('>I8', member, #range + 1))
+end
+
+-- The first moment after now in a range, or nil.
+local function moment_after(index, range)
+  local first = first_in(index, range .. be8(NOW + 1), beyond(range))
+  return first and moment(first, range)
+end
+
+-- What is due in a range, longest first, at most limit: members.
+local function due_in(index, range, limit)
+  return redis.call(
+    'ZRANGEBYLEX', index, '[' .. range, '(' .. range .. be8(NOW + 1), 'LIMIT', 0, limit)
+end
+
+-- ---- answers ----------------------------------------------------------------------------
+
+-- An instance as it is stored: {uid, row, payload, …}; nil if there is none.
+local function stored(uid)
+  local row = redis.call('HGET', INSTANCES, uid)
+  if not row then return nil end
+  local fields = {}
+  for n, letter in ipairs(PAYLOADS_OF) do fields[n] = letter .. uid end
+  local answer = redis.call('HMGET', PAYLOADS, unpack(fields))
+  table.insert(answer, 1, row)
+  table.insert(answer, 1, uid)
+  return answer
+end
+
+-- What waits for an instance: {member, message, member, message, …}.
+local function stored_messages(uid)
+  local found = {}
+  for _, member in ipairs(with_prefix(INBOX, uid)) do
+    found[#found + 1] = member
+    found[#found + 1] = redis.call('HGET', MESSAGES, member)
+  end
+  return found
+end
+
+-- A task as it is stored: {task, row, inputs}.
+local function stored_task(key)
+  return {key, redis.call('HGET', TASKS, key), redis.call('HGET', TASK_INPUTS, key)}
+end
