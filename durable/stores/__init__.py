@@ -6,6 +6,8 @@
 ``sqlite:///orders.db``       a file in the current directory
 ``sqlite:////var/orders.db``  a file by its full path
 ``postgresql://host/name``    a PostgreSQL database; needs the extra ``postgresql``
+``redis://host:6379/0``       a Redis server and the number of its database
+``rediss://host:6379/0``      the same over TLS
 ============================  ===========================================================
 
 Options stand behind a ``?`` or are given by name: see `open_store`.
@@ -36,13 +38,16 @@ def open_store(url: str, **options: object) -> Store:
 
     Options, in the address (``?busy_timeout=5``) or by name:
 
-    * ``prefix``: what the names of its tables begin with, so that several applications can
-      share a database. Defaults to ``durable_``.
+    * ``prefix``: what the names of its tables or keys begin with, so that several
+      applications can share a database. Defaults to ``durable_``, on Redis to ``durable``.
     * ``synchronous``: ``full``: what was acknowledged survives a power failure; ``normal``:
       a power failure may take the last commits. Defaults to ``full``.
     * ``busy_timeout``: seconds to wait for other writers of a file. Defaults to 10.
     * ``timeout``: seconds to wait for a lock of a database server, or for a connection to it;
-      a statement may take three times as long. Defaults to 10.
+      a statement may take three times as long. On Redis, seconds to wait for each answer.
+      Defaults to 10.
+    * ``allow_loss`` (Redis): ``yes`` to use a server that may lose what it has acknowledged:
+      one without ``appendonly``, or that evicts keys. Defaults to ``no``.
     * ``max_inbox``: how many messages may wait for one instance. Defaults to 100,000.
 
     Raises `UsageError` if the address is wrong; no message shows a password.
@@ -118,6 +123,13 @@ def _seconds(name: str, value: Any) -> float:
     return seconds
 
 
+def _yes(name: str, value: object) -> bool:
+    found = {"yes": True, "no": False, True: True, False: False}.get(value)
+    if found is None:
+        raise UsageError(f"{name}={value!r}: it is yes or no")
+    return bool(found)
+
+
 def _count(name: str, value: Any) -> int:
     try:
         count = int(value)
@@ -181,6 +193,18 @@ def _postgresql(url: str, place: str, options: dict[str, Any]) -> Store:
     return PostgresqlStore(f"postgresql://{place}", url=url, **options)
 
 
+def _redis(url: str, place: str, options: dict[str, Any]) -> Store:
+    server, _, database = place.rpartition("@")[2].partition("/")
+    if not re.fullmatch(r"(\[[^]]+\]|[^:]+)(:\d{1,5})?", server):
+        raise UsageError(f"{url} names no server: write redis://localhost:6379/0")
+    if database and not database.isdecimal():
+        raise UsageError(f"{url}: behind the server stands the number of a database: /0")
+    from durable.stores.redis import RedisStore
+
+    scheme = url.partition("://")[0]
+    return RedisStore(f"{scheme}://{place}", url=url, **options)
+
+
 @dataclass(frozen=True, slots=True)
 class _Backend:
     """How the stores of a scheme are made: from (address to show, place, options)."""
@@ -188,6 +212,13 @@ class _Backend:
     make: Callable[[str, str, dict[str, Any]], Store]
     options: Mapping[str, Callable[[str, Any], Any]]
 
+
+_REDIS_OPTIONS: Mapping[str, Callable[[str, Any], Any]] = {
+    "prefix": _prefix,
+    "timeout": _seconds,
+    "max_inbox": _count,
+    "allow_loss": _yes,
+}
 
 _BACKENDS: Mapping[str, _Backend] = {
     "memory": _Backend(_memory, {"max_inbox": _count}),
@@ -203,4 +234,6 @@ _BACKENDS: Mapping[str, _Backend] = {
             "max_inbox": _count,
         },
     ),
+    "redis": _Backend(_redis, _REDIS_OPTIONS),
+    "rediss": _Backend(_redis, _REDIS_OPTIONS),
 }

@@ -17,13 +17,13 @@ import time
 from typing import Any
 
 from redis.backoff import NoBackoff
-from redis.connection import Connection, ConnectionPool
+from redis.connection import ConnectionPool
 from redis.exceptions import NoScriptError, RedisError
 from redis.retry import Retry
 
 from durable.errors import DurableError, OutcomeUnknown
 from durable.store import Unavailable
-from durable.stores.errors import ACTIONS, REDIS, Action, Errors, Kind, redis_signs
+from durable.stores.errors import ACTIONS, REDIS, Errors, Kind, redis_signs
 from durable.stores.redis_keys import Script
 
 __all__ = ["DEFAULT_TIMEOUT", "Link"]
@@ -68,9 +68,9 @@ class Link:
             "protocol": 2,
         }
 
-    def listener(self) -> Connection:
+    def listener(self) -> Any:
         """A connection of one's own, not connected, whose reads have no timeout."""
-        return self._listening.make_connection()  # type: ignore[return-value]  # it is one
+        return self._listening.make_connection()
 
     def close(self) -> None:
         """Close what nobody uses just now."""
@@ -94,7 +94,7 @@ class Link:
 
     def _exchange(self, args: tuple[Any, ...]) -> Any:
         try:
-            connection = self._pool.get_connection()
+            connection: Any = self._pool.get_connection()
         except (RedisError, OSError) as error:
             raise _NotSent(error) from error
         try:
@@ -120,13 +120,10 @@ class Link:
             except ERRORS.caught as raised:
                 error, sent = raised, not reads
             give_up = give_up or time.monotonic() + self._timeout
-            if not self._action(error).redo or time.monotonic() >= give_up:
+            if not ERRORS.action(error).redo or time.monotonic() >= give_up:
                 raise self._translated(error, sent) from error
             time.sleep(pause * random.uniform(0.5, 1.5))
             pause = min(pause * 1.5, LONGEST_PAUSE)
-
-    def _action(self, error: BaseException) -> Action:
-        return ERRORS.action(error)
 
     def _translated(self, error: BaseException, sent: bool) -> DurableError:
         kind = ERRORS.kind(error)

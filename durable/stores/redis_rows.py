@@ -71,7 +71,8 @@ NOTHING = (None,) * 7
 
 def pack(value: object) -> bytes:
     """A value as a script reads it: the msgpack of Lua knows no type for bytes."""
-    return msgpack.packb(value, use_bin_type=False)  # type: ignore[no-any-return]  # untyped
+    packed: bytes = msgpack.packb(value, use_bin_type=False)
+    return packed
 
 
 def _unpack(data: bytes) -> Any:
@@ -90,7 +91,8 @@ def as_task_key(key: TaskKey) -> bytes:
 
 def task_key_from(data: bytes) -> TaskKey:
     """The key of a task, from what `as_task_key` gave."""
-    return _KEY.unpack(data)  # type: ignore[return-value]  # so says the format
+    uid, run, command = _KEY.unpack(data)
+    return uid, run, command
 
 
 # -- requests ---------------------------------------------------------------------------
@@ -121,7 +123,9 @@ def as_new(new: NewInstance) -> dict[str, Any]:
 
 def as_next(next: NextRun | None) -> dict[str, Any] | None:
     """The run that follows."""
-    return next and {
+    if next is None:
+        return None
+    return {
         "args": next.args,
         "kwargs": next.kwargs,
         "start_at": next.start_at,
@@ -134,7 +138,9 @@ def as_next(next: NextRun | None) -> dict[str, Any] | None:
 
 def as_close(close: Close | None) -> dict[str, Any] | None:
     """What a run leaves to its children."""
-    return close and {
+    if close is None:
+        return None
+    return {
         "message_id": close.message_id,
         "cancelled": close.cancelled,
         "terminated": one_event(close.terminated),
@@ -203,7 +209,9 @@ def _start(start: Start) -> dict[str, Any]:
 
 
 def _end(end: End | None) -> dict[str, Any] | None:
-    return end and {
+    if end is None:
+        return None
+    return {
         "status": end.status.value,
         "reason": end.reason,
         "word": refused_also("", end.blocked_by) if end.blocked_by else None,

@@ -20,8 +20,8 @@ import socket
 import threading
 from collections.abc import Callable
 from contextlib import suppress
+from typing import Any
 
-from redis.connection import Connection
 from redis.exceptions import RedisError
 
 __all__ = ["Watch"]
@@ -32,10 +32,10 @@ FIRST_PAUSE, LONGEST_PAUSE = 0.05, 2.0
 class Watch:
     """The generation of one store: it changes whenever the store may have.
 
-    connect: makes a connection of its own, whose reads have no timeout.
+    connect: makes a connection of its own (of redis-py), whose reads have no timeout.
     """
 
-    def __init__(self, connect: Callable[[], Connection], channel: str) -> None:
+    def __init__(self, connect: Callable[[], Any], channel: str) -> None:
         self._connect = connect
         self._channel = channel
         self._start()
@@ -45,7 +45,7 @@ class Watch:
         self._changed = threading.Condition()
         self._generation = 0
         self._thread: threading.Thread | None = None
-        self._connection: Connection | None = None
+        self._connection: Any = None
         self._ended = threading.Event()
 
     def mark(self) -> int:
@@ -113,7 +113,7 @@ class Watch:
             pause = min(2 * pause, LONGEST_PAUSE)
 
 
-def _hang_up(connection: Connection) -> None:
+def _hang_up(connection: Any) -> None:
     """End the read that another thread is in. To disconnect is for that thread alone."""
     sock = connection._sock
     if sock is not None:

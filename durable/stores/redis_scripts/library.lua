@@ -146,13 +146,19 @@ local function touch(one)
   end
 end
 
+-- The index of a place: a key, or one with '#' and a word behind it.
+local function index_of(place)
+  return place:match('^[^#]+')
+end
+
+-- Write a row or a task, and move it in the indexes from where it was to where it is.
 local function write_one(one)
-  local after = one.gone and {} or one.places(one)
-  for index, member in pairs(one.before) do
-    if after[index] ~= member then redis.call('ZREM', index:match('^[^#]+'), member) end
+  local before, after = one.before, one.gone and NONE or one.places(one)
+  for place, member in pairs(before) do
+    if after[place] ~= member then redis.call('ZREM', index_of(place), member) end
   end
-  for index, member in pairs(after) do
-    if one.before[index] ~= member then redis.call('ZADD', index:match('^[^#]+'), 0, member) end
+  for place, member in pairs(after) do
+    if before[place] ~= member then redis.call('ZADD', index_of(place), 0, member) end
   end
   if one.gone then
     redis.call('HDEL', one.table, one.key)
