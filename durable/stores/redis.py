@@ -58,7 +58,7 @@ OWN_AT_ONCE = 1000
 """How many of its own due instances a claim gives to a worker."""
 
 AT_ONCE = 500
-"""How many instances a script lists or purges before others have their turn."""
+"""How many instances a script lists, purges or blocks before others have their turn."""
 
 SENT = {sent.value.encode(): sent for sent in Sent}
 VERDICT = {verdict.value.encode(): verdict for verdict in Verdict}
@@ -276,10 +276,13 @@ class RedisStore(Store):
         return int(self._change("take_over", known, 1))
 
     def block_unknown(self, worker: WorkerInfo, after: int) -> int:
-        changed = int(self._call("block_unknown", worker.queues, after))
-        if changed:
+        total = changed = int(self._call("block_unknown", worker.queues, after, AT_ONCE))
+        while changed == AT_ONCE:
+            changed = int(self._call("block_unknown", worker.queues, after, AT_ONCE))
+            total += changed
+        if total:
             self._watch.change()
-        return changed
+        return total
 
     def claim(self, request: ClaimRequest) -> Claimed:
         answer = self._call(

@@ -12,13 +12,13 @@ from pathlib import Path
 
 
 @contextmanager
-def redis_server(folder: Path, *options: str) -> Iterator[int]:
-    """A server with its files in this folder; gives its port."""
+def redis_server(folder: Path, *options: str, port: int = 0) -> Iterator[int]:
+    """A server with its files in this folder; gives its port (a free one, if none is given)."""
     program = shutil.which("redis-server")
     assert program, "redis-server is not installed"
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
-        port = int(free.getsockname()[1])
+        port = port or int(free.getsockname()[1])
     command = [program, "--port", str(port), "--bind", "127.0.0.1", "--dir", str(folder)]
     quiet = ["--appendonly", "yes", "--save", "", "--logfile", str(folder / "log")]
     server = subprocess.Popen([*command, *quiet, *options])

@@ -46,7 +46,7 @@ local function add_task(row, new)
   }, key)
   task.before = {}
   touched[#touched + 1], row.new_tasks[#row.new_tasks + 1] = task, task
-  later('HSET', TASK_INPUTS, key, new.inputs)
+  put(TASK_INPUTS, key, new.inputs)
 end
 
 local function cancel(row, one)

@@ -36,7 +36,7 @@
 --   children     index  uid of the parent, uid
 --   workers      hash   id                          {host, machine, pid, build, queues, slots,
 --                                                    workflows, activities, started_at, word}
---   leases       zset   id, by the end of its lease
+--   leases       hash   id                          when its lease ends
 --   settings     hash   schema, secret, partitions; number: of the last message
 --   changes      the channel on which a change is told
 --
@@ -121,21 +121,36 @@ end
 
 -- ---- what is to be written --------------------------------------------------------------
 
-local queued = {}        -- commands, in order
+local AT_ONCE = 6000     -- arguments of one command; 7,000 is what Lua can unpack
+
+local fields = {}        -- hash -> field -> what it is to be, or false for gone
+local members = {}       -- index -> member -> whether it is to be there
+local ranges_gone = {}   -- {index, prefix}: all members that begin with it go
 local touched = {}       -- rows and tasks that change
 local last_number        -- of the last message, once it has been asked for
 local tell = true        -- whether others may be waiting for this
 
-local function later(...)
-  queued[#queued + 1] = {...}
+local function put(hash, field, value)
+  fields[hash] = fields[hash] or {}
+  fields[hash][field] = value
+end
+
+local function drop(hash, field)
+  put(hash, field, false)
+end
+
+local function enter(index, member)
+  members[index] = members[index] or {}
+  members[index][member] = true
+end
+
+local function leave(index, member)
+  members[index] = members[index] or {}
+  members[index][member] = false
 end
 
 local function set_payload(row, letter, value)
-  if value then
-    later('HSET', PAYLOADS, letter .. row.uid, value)
-  elseif not row.born then
-    later('HDEL', PAYLOADS, letter .. row.uid)
-  end
+  if value or not row.born then put(PAYLOADS, letter .. row.uid, value or false) end
 end
 
 -- To be called before a row or a task is changed: remembers where the indexes have it.
@@ -147,31 +162,67 @@ local function touch(one)
 end
 
 -- The index of a place: a key, or one with '#' and a word behind it.
-local function index_of(place)
-  return place:match('^[^#]+')
-end
+local index_of = setmetatable({}, {__index = function(known, place)
+  known[place] = place:match('^[^#]+')
+  return known[place]
+end})
 
--- Write a row or a task, and move it in the indexes from where it was to where it is.
-local function write_one(one)
+-- A row or a task is to be written, and moved in the indexes from where it was.
+local function settle_one(one)
   local before, after = one.before, one.gone and NONE or one.places(one)
   for place, member in pairs(before) do
-    if after[place] ~= member then redis.call('ZREM', index_of(place), member) end
+    if after[place] ~= member then leave(index_of[place], member) end
   end
   for place, member in pairs(after) do
-    if before[place] ~= member then redis.call('ZADD', index_of(place), 0, member) end
+    if before[place] ~= member then enter(index_of[place], member) end
   end
-  if one.gone then
-    redis.call('HDEL', one.table, one.key)
-  else
-    redis.call('HSET', one.table, one.key, array(one, one.count))
+  put(one.table, one.key, not one.gone and array(one, one.count))
+end
+
+-- One command for many arguments, or as few as can be.
+local function in_parts(command, key, arguments)
+  for first = 1, #arguments, AT_ONCE do
+    redis.call(command, key, unpack(arguments, first, math.min(first + AT_ONCE - 1, #arguments)))
   end
 end
 
--- Write everything, and tell who waits. Nothing is read afterwards that is still in Lua.
+local function write_hash(hash, values)
+  local set, gone = {}, {}
+  for field, value in pairs(values) do
+    if value then
+      set[#set + 1] = field
+      set[#set + 1] = value
+    else
+      gone[#gone + 1] = field
+    end
+  end
+  in_parts('HSET', hash, set)
+  in_parts('HDEL', hash, gone)
+end
+
+local function write_index(index, there)
+  local set, gone = {}, {}
+  for member, is_there in pairs(there) do
+    if is_there then
+      set[#set + 1] = 0
+      set[#set + 1] = member
+    else
+      gone[#gone + 1] = member
+    end
+  end
+  in_parts('ZADD', index, set)
+  in_parts('ZREM', index, gone)
+end
+
+-- Write everything, and tell who waits.
 local function flush()
-  for _, one in ipairs(touched) do write_one(one) end
-  for _, command in ipairs(queued) do redis.call(unpack(command)) end
-  if last_number then redis.call('HSET', SETTINGS, 'number', last_number) end
+  for _, one in ipairs(touched) do settle_one(one) end
+  if last_number then put(SETTINGS, 'number', last_number) end
+  for hash, values in pairs(fields) do write_hash(hash, values) end
+  for index, there in pairs(members) do write_index(index, there) end
+  for _, range in ipairs(ranges_gone) do
+    redis.call('ZREMRANGEBYLEX', range[1], '[' .. range[2], '(' .. beyond(range[2]))
+  end
   if tell then redis.call('PUBLISH', CHANGES, SENDER) end
 end
 
@@ -258,25 +309,21 @@ end
 local function append(row, events)
   local count = count_of(events)
   if count > 0 then
-    later('HSET', HISTORY, row.uid .. be4(row[RUN]) .. be4(row[LENGTH]), events)
+    put(HISTORY, row.uid .. be4(row[RUN]) .. be4(row[LENGTH]), events)
     row[LENGTH] = row[LENGTH] + count
   end
 end
 
 -- ---- messages ---------------------------------------------------------------------------
 
-local received_now = {}
-
 -- Whether a message with this id has ever come.
 local function received(row, message_id)
   local receipt = row.uid .. message_id
-  return received_now[receipt] or redis.call('ZSCORE', RECEIPTS, receipt)
+  return (members[RECEIPTS] or NONE)[receipt] or redis.call('ZSCORE', RECEIPTS, receipt)
 end
 
 local function receive(row, message_id)
-  local receipt = row.uid .. message_id
-  received_now[receipt] = true
-  later('ZADD', RECEIPTS, 0, receipt)
+  enter(RECEIPTS, row.uid .. message_id)
 end
 
 -- How many messages wait for an instance.
@@ -295,8 +342,8 @@ local function drop_message(row, member)
   if not row.taken[member] then
     row.taken[member] = true
     row.waiting = waiting(row) - 1
-    later('ZREM', INBOX, member)
-    later('HDEL', MESSAGES, member)
+    leave(INBOX, member)
+    drop(MESSAGES, member)
   end
 end
 
@@ -323,8 +370,8 @@ local function deliver(row, message_id, event, urgent, run)
   local member = row.uid .. be8(last_number)
   row.waiting = waiting(row) + 1
   row.added[#row.added + 1] = member
-  later('ZADD', INBOX, 0, member)
-  later('HSET', MESSAGES, member, array({message_id, NOW, run, event}, 4))
+  enter(INBOX, member)
+  put(MESSAGES, member, array({message_id, NOW, run, event}, 4))
   if row[BLOCKED_BY] == '' and (urgent or not delayed(row)) then wake(row) end
 end
 
@@ -385,7 +432,7 @@ end
 local function drop_task(task)
   touch(task)
   task.gone = true
-  later('HDEL', TASK_INPUTS, task.key)
+  drop(TASK_INPUTS, task.key)
 end
 
 local function drop_tasks(row)
@@ -416,16 +463,23 @@ local function fits(name, known, word)
   return not (' ' .. name:sub(at + 1) .. ' '):find(' ' .. word .. ' ', 1, true)
 end
 
+-- The ids of workers, with whether their lease lasts.
+local function leases()
+  local found, all = {}, redis.call('HGETALL', LEASES)
+  for n = 1, #all, 2 do found[all[n]] = tonumber(all[n + 1]) > NOW end
+  return found
+end
+
 local live  -- the workers whose lease has not expired, once they have been asked for
 
 local function live_workers()
   if not live then
     live = {}
-    for _, id in ipairs(redis.call('ZRANGEBYSCORE', LEASES, string.format('(%.0f', NOW), '+inf')) do
-      local info = cmsgpack.unpack(redis.call('HGET', WORKERS, id))
-      live[#live + 1] = {
+    for id, lasts in pairs(leases()) do
+      local info = lasts and cmsgpack.unpack(redis.call('HGET', WORKERS, id))
+      live[#live + 1] = info and {
         queues = set_of(info[W_QUEUES]), known = set_of(info[W_WORKFLOWS]), word = info[W_WORD],
-      }
+      } or nil
     end
   end
   return live

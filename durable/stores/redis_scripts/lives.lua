@@ -32,7 +32,7 @@ local function add(new)
   row.before, row.born = {}, true
   touched[#touched + 1], born[#born + 1] = row, row
   uids[new.id] = new.uid
-  later('HSET', IDS, new.id, new.uid)
+  put(IDS, new.id, new.uid)
   begin(row, new, 1, 0)
   return row
 end
@@ -157,15 +157,15 @@ local function remove(row)
   touch(row)
   row.gone = true
   rows[row.uid], uids[row[ID]] = false, false
-  later('HDEL', IDS, row[ID])
+  drop(IDS, row[ID])
   for _, letter in ipairs(PAYLOADS_OF) do set_payload(row, letter, nil) end
-  later('ZREMRANGEBYLEX', RECEIPTS, '[' .. row.uid, '(' .. beyond(row.uid))
+  ranges_gone[#ranges_gone + 1] = {RECEIPTS, row.uid}
   for run = 1, row[RUN] do
     local seq, of_run = 0, row.uid .. be4(run)
     while true do
       local events = redis.call('HGET', HISTORY, of_run .. be4(seq))
       if not events then break end
-      later('HDEL', HISTORY, of_run .. be4(seq))
+      drop(HISTORY, of_run .. be4(seq))
       seq = seq + count_of(events)
     end
   end

@@ -13,8 +13,8 @@ for queue in pairs(set_of(info[W_QUEUES])) do
     end
   end
 end
-later('HSET', WORKERS, id, cmsgpack.pack(info))
-later('ZADD', LEASES, string.format('%.0f', R[3]), id)
+put(WORKERS, id, cmsgpack.pack(info))
+put(LEASES, id, string.format('%.0f', R[3]))
 tell = woken > 0
 flush()
 return woken

@@ -22,5 +22,5 @@ end
 look(text(''))
 return {
   counts, redis.call('ZCARD', TASK_INDEX), redis.call('ZCARD', READY), redis.call('ZCARD', INBOX),
-  redis.call('ZCARD', LEASES), first and string.format('%.0f', first) or '',
+  redis.call('HLEN', LEASES), first and string.format('%.0f', first) or '',
 }

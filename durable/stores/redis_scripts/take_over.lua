@@ -1,13 +1,15 @@
 -- take_over(workers, crashes): remove workers and release what they own, due now. workers:
 -- nil stands for all whose lease has expired. Answers how many there were.
 
-local workers = R[1]
+local registered, workers, count = leases(), R[1], 0
 if not workers then
-  workers = redis.call('ZRANGEBYSCORE', LEASES, '-inf', string.format('%.0f', NOW))
+  workers = {}
+  for id, lasts in pairs(registered) do
+    if not lasts then workers[#workers + 1] = id end
+  end
 end
-local count = 0
 for worker in pairs(set_of(workers)) do
-  if redis.call('ZSCORE', LEASES, worker) then count = count + 1 end
+  if registered[worker] ~= nil then count = count + 1 end
   local prefix = text(worker)
   for _, member in ipairs(with_prefix(HELD, prefix .. 'i')) do
     local row = find(member:sub(#prefix + 2))
@@ -19,8 +21,8 @@ for worker in pairs(set_of(workers)) do
     touch(task)
     task[T_OWNER], task[T_WAKE_AT], task[T_CRASHES] = '', NOW, task[T_CRASHES] + R[2]
   end
-  later('HDEL', WORKERS, worker)
-  later('ZREM', LEASES, worker)
+  drop(WORKERS, worker)
+  drop(LEASES, worker)
 end
 tell = #workers > 0
 flush()

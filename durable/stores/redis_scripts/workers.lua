@@ -1,9 +1,8 @@
 -- workers(): {id, worker, end of its lease} of all that are registered.
 
 local found = {}
-local leases = redis.call('ZRANGE', LEASES, 0, -1, 'WITHSCORES')
-for n = 1, #leases, 2 do
-  local expires_at = string.format('%.0f', tonumber(leases[n + 1]))
-  found[#found + 1] = {leases[n], redis.call('HGET', WORKERS, leases[n]), expires_at}
+local ends = redis.call('HGETALL', LEASES)
+for n = 1, #ends, 2 do
+  found[#found + 1] = {ends[n], redis.call('HGET', WORKERS, ends[n]), ends[n + 1]}
 end
 return found

@@ -1,0 +1,337 @@
+"""What is Redis's own: its keys, its settings, replies that are lost, and other processes."""
+
+from __future__ import annotations
+
+import os
+import re
+import socket
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import msgpack
+import pytest
+from redis_kit import redis_server
+from sqlite_kit import ended, python
+
+from durable.errors import OutcomeUnknown, StoreError
+from durable.store import Poison, Sent, Unavailable
+from durable.stores.redis import RedisStore
+from durable.stores.redis_keys import SCRIPTS, TABLES, tables
+from durable.testing.store_contract.base import (
+    HOUR,
+    PATIENCE,
+    FakeWorker,
+    a_message,
+    an_instance,
+    inbox,
+    look,
+    send,
+    start,
+)
+
+
+@pytest.fixture(scope="module")
+def port(tmp_path_factory: pytest.TempPathFactory) -> Iterator[int]:
+    with redis_server(tmp_path_factory.mktemp("redis"), "--appendfsync", "always") as port:
+        yield port
+
+
+@pytest.fixture
+def store(port: int) -> Iterator[RedisStore]:
+    store = RedisStore(f"redis://127.0.0.1:{port}/1")
+    store._link.command("FLUSHDB")
+    store.open()
+    yield store
+    store.close()
+
+
+def keyspace(store: RedisStore) -> dict[bytes, bytes]:
+    """Every key with all that it holds."""
+    keys = store._link.command("KEYS", "*")
+    return {key: store._link.command("DUMP", key) for key in keys}
+
+
+# -- keys and scripts -------------------------------------------------------------------
+
+
+def test_the_library_takes_the_keys_in_our_order() -> None:
+    text = SCRIPTS["commit"].text.decode()
+    found = re.search(r"local (IDS,[A-Z_,\s]+) = unpack\(KEYS\)", text)
+    assert found
+    assert tuple(name.strip().lower() for name in found[1].split(",")) == TABLES
+
+
+def test_all_keys_of_a_partition_are_in_one_slot() -> None:
+    assert {key[: key.index("}") + 1] for key in tables("shop", 3).values()} == {"{shop:3}"}
+
+
+def test_no_key_is_made_of_data(store: RedisStore) -> None:
+    start(store, "{a}:b", "a", queue="default")
+    send(store, "m-1", "a")
+    FakeWorker(store)
+    known = {key.encode() for key in tables("durable", 0).values()}
+    assert set(keyspace(store)) <= known
+
+
+def test_each_script_says_what_it_does() -> None:
+    for script in SCRIPTS.values():
+        own = script.text.decode().rpartition(f"-- {script.name}(")
+        assert own[1], script.name
+
+
+def test_a_server_that_forgot_the_scripts(store: RedisStore) -> None:
+    start(store)
+    store._link.command("SCRIPT", "FLUSH")
+    assert send(store) is Sent.SENT
+
+
+def test_what_cannot_be_read_changes_nothing(store: RedisStore) -> None:
+    """A script fails before its first write, whatever of its request is damaged."""
+    worker = FakeWorker(store)
+    start(store, "i-1", "i-2")
+    [one, two] = worker.claim().instances
+    store._link.command("HSET", store._keys["instances"], two.instance.uid, b"\xc1 broken")
+    before = keyspace(store)
+    with pytest.raises(StoreError):
+        store.send([a_message("i-1"), a_message("i-2")])
+    with pytest.raises(StoreError):
+        worker.advance(one, sends=[a_message("i-2")])
+    with pytest.raises(StoreError):
+        store.take_over(["w-1"])
+    assert keyspace(store) == before
+
+
+def test_text_that_is_no_text_is_poison(store: RedisStore) -> None:
+    with pytest.raises(Poison, match="surrogates"):
+        start(store, "i-1", args=b"", workflow="\ud800")
+
+
+def test_claims_stay_flat(store: RedisStore) -> None:
+    """How many commands a claim runs does not depend on what waits, or is for others."""
+
+    def calls() -> int:
+        before = _calls(store)
+        worker.claim()
+        return _calls(store) - before
+
+    worker = FakeWorker(store)
+    start(store, "later-0", start_at=store.now() + HOUR)
+    start(store, "other-0", workflow="other")
+    worker.claim()  # from now on the server knows the script
+    few = calls()
+    for n in range(3):
+        later, now = store.now() + HOUR, store.now()
+        ids = [f"{n}-{m}" for m in range(500)]
+        store.create([an_instance(store, f"later-{id}", start_at=later) for id in ids], "raise")
+        other = [an_instance(store, f"o-{id}", workflow="other", start_at=now) for id in ids]
+        store.create(other, "raise")
+    assert calls() == few
+
+
+def _calls(store: RedisStore) -> int:
+    stats = store._link.command("INFO", "commandstats").decode()
+    return sum(map(int, re.findall(r"cmdstat_(?!info)[^:]+:calls=(\d+)", stats)))
+
+
+# -- settings ---------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("setting", "value", "tier"),
+    [
+        ("appendonly", "no", "volatile"),
+        ("appendfsync", "no", "volatile"),
+        ("maxmemory-policy", "allkeys-lru", "volatile"),
+        ("appendfsync", "everysec", "prefix"),
+        ("appendfsync", "always", "durable"),
+    ],
+)
+def test_what_the_server_promises(store: RedisStore, setting: str, value: str, tier: str) -> None:
+    [_, before] = store._link.command("CONFIG", "GET", setting)
+    store._link.command("CONFIG", "SET", setting, value)
+    try:
+        assert store.durability() == tier
+        if tier == "volatile":
+            with pytest.raises(StoreError, match=f"{setting} {value}.*allow_loss=yes"):
+                store.open()
+        else:
+            store.open()
+    finally:
+        store._link.command("CONFIG", "SET", setting, before)
+    store.open()
+
+
+def test_losses_can_be_accepted(port: int) -> None:
+    store = RedisStore(f"redis://127.0.0.1:{port}/1", allow_loss=True)
+    store._link.command("CONFIG", "SET", "maxmemory-policy", "allkeys-lru")
+    try:
+        store.open()
+    finally:
+        store._link.command("CONFIG", "SET", "maxmemory-policy", "noeviction")
+        store.close()
+
+
+def test_a_newer_schema_is_refused(store: RedisStore) -> None:
+    store._link.command("HSET", store._keys["settings"], "schema", 99)
+    with pytest.raises(StoreError, match="has schema 99"):
+        store.open()
+
+
+def test_a_server_out_of_memory_changes_nothing(store: RedisStore) -> None:
+    start(store)
+    before = keyspace(store)
+    store._link.command("CONFIG", "SET", "maxmemory", "1")
+    try:
+        with pytest.raises(Unavailable, match="maxmemory"):
+            send(store)
+    finally:
+        store._link.command("CONFIG", "SET", "maxmemory", "0")
+    assert keyspace(store) == before
+
+
+# -- the connection ---------------------------------------------------------------------
+
+
+class Cutter:
+    """A proxy that loses the reply to each call of a script, once it is told to."""
+
+    def __init__(self, port: int) -> None:
+        self.port = port
+        self.cutting = False
+        self.scripts = 0
+        self.listener = socket.create_server(("127.0.0.1", 0))
+        threading.Thread(target=self.accept, daemon=True).start()
+
+    def accept(self) -> None:
+        while True:
+            try:
+                client, _ = self.listener.accept()
+            except OSError:
+                return
+            threading.Thread(target=self.serve, args=[client], daemon=True).start()
+
+    def serve(self, client: socket.socket) -> None:
+        with client, socket.create_connection(("127.0.0.1", self.port)) as server:
+            while data := client.recv(1 << 20):
+                server.sendall(data)
+                reply = server.recv(1 << 20)
+                if self.cutting and b"EVALSHA" in data:
+                    self.scripts += 1
+                    return
+                client.sendall(reply)
+
+
+def test_a_lost_reply_is_unknown_and_nothing_runs_twice(store: RedisStore, port: int) -> None:
+    start(store)
+    cutter = Cutter(port)
+    address = f"redis://127.0.0.1:{cutter.listener.getsockname()[1]}/1"
+    far = RedisStore(address)
+    assert far.instance("i-1") is not None
+    far.send([])
+    cutter.cutting = True
+    with pytest.raises(OutcomeUnknown, match="not known whether"):
+        send(far)
+    assert cutter.scripts == 1
+    with pytest.raises(Unavailable):
+        far.instance("i-1")  # what only reads has no outcome
+    cutter.cutting = False
+    assert send(far) is Sent.SENT
+    assert [id for id, _ in inbox(store, look(store).uid)] == ["m-1"]
+    far.close()
+    cutter.listener.close()
+
+
+def test_a_server_that_is_away_was_sent_nothing() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port = listener.getsockname()[1]
+    store = RedisStore(f"redis://127.0.0.1:{port}/0", timeout=1)
+    with pytest.raises(Unavailable):
+        start(store, start_at=0)
+    store.close()
+
+
+def test_a_server_that_was_restarted(tmp_path: Path) -> None:
+    """What was acknowledged is there, and connections of before do no harm."""
+    with redis_server(tmp_path, "--appendfsync", "always") as port:
+        store = RedisStore(f"redis://127.0.0.1:{port}/0")
+        store.open()
+        mark = store.mark()
+        start(store)
+    with redis_server(tmp_path, "--appendfsync", "always", port=port):
+        assert look(store).id == "i-1"
+        store.wait(mark, PATIENCE)
+        assert send(store) is Sent.SENT
+    store.close()
+
+
+# -- other processes --------------------------------------------------------------------
+
+SEND = """
+import sys
+from durable.stores import open_store
+from durable.testing.store_contract.base import send
+store = open_store(sys.argv[1])
+for line in sys.stdin:
+    send(store, line.strip())
+    print("sent", flush=True)
+"""
+
+
+def test_another_process_wakes_who_waits(store: RedisStore) -> None:
+    start(store)
+    store.wait(store.mark(), 0.2)  # it listens
+    process = python(SEND, store.url)
+    mark, began = store.mark(), time.monotonic()
+    assert process.stdin is not None
+    process.stdin.write("m-1\n")
+    process.stdin.flush()
+    store.wait(mark, PATIENCE)
+    assert time.monotonic() - began < PATIENCE
+    ended(process)
+    assert len(inbox(store, look(store).uid)) == 1
+
+
+def test_who_waits_asks_for_nothing(store: RedisStore) -> None:
+    store.wait(store.mark(), 0.2)
+    before = _calls(store)
+    store.wait(store.mark(), 1.0)
+    assert _calls(store) == before
+
+
+def test_the_listening_thread_ends_with_the_store(store: RedisStore) -> None:
+    store.mark()
+    thread = store._watch._thread
+    assert thread is not None
+    store.close()
+    assert not thread.is_alive()
+
+
+@pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
+def test_a_forked_child_and_its_parent_go_on(store: RedisStore) -> None:
+    start(store, "before")
+    store.mark()
+    pid = os.fork()
+    if pid == 0:
+        code = 1
+        try:
+            start(store, "child")
+            assert look(store, "before").id == "before"
+            store.wait(store.mark(), 0.05)
+            store.close()
+            code = 0
+        finally:
+            os._exit(code)
+    for n in range(20):
+        start(store, f"parent-{n}")
+    assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
+    assert look(store, "child").id == "child"
+    assert look(store, "parent-19").id == "parent-19"
+
+
+def test_rows_are_msgpack_that_anybody_can_read(store: RedisStore) -> None:
+    uid = start(store, tags=("red",))
+    row: Any = store._link.command("HGET", store._keys["instances"], uid)
+    assert msgpack.unpackb(row, raw=True)[:2] == [b"i-1", b"flow"]
