@@ -8,6 +8,7 @@ import socket
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -214,14 +215,24 @@ class Cutter:
             threading.Thread(target=self.serve, args=[client], daemon=True).start()
 
     def serve(self, client: socket.socket) -> None:
+        """Pass on what the client says; the replies go back in a thread."""
+        lost = threading.Event()
         with client, socket.create_connection(("127.0.0.1", self.port)) as server:
+            back = threading.Thread(target=self.answer, args=[server, client, lost])
+            back.start()
             while data := client.recv(1 << 20):
-                server.sendall(data)
-                reply = server.recv(1 << 20)
                 if self.cutting and b"EVALSHA" in data:
                     self.scripts += 1
-                    return
-                client.sendall(reply)
+                    lost.set()
+                server.sendall(data)
+            server.shutdown(socket.SHUT_WR)
+            back.join()
+
+    def answer(self, server: socket.socket, client: socket.socket, lost: threading.Event) -> None:
+        while (reply := server.recv(1 << 20)) and not lost.is_set():
+            client.sendall(reply)
+        with suppress(OSError):
+            client.shutdown(socket.SHUT_RDWR)
 
 
 def test_a_lost_reply_is_unknown_and_nothing_runs_twice(store: RedisStore, port: int) -> None:
