@@ -1,38 +1,28 @@
-"""The Redis store keeps the contract, on a server of its own."""
+"""The Redis store keeps the contract, on a server that writes each change to its disk."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from itertools import count
+import zlib
 from pathlib import Path
 
-import pytest
-from redis_kit import redis_server
+from servers import redis
 
 from durable.store import Store
-from durable.stores.redis import RedisStore
-from durable.testing import StoreContract
+from durable.stores import open_store
+from durable.testing.store_contract import StoreContract
 
-_prefixes = count()
+
+def prefix_of(tmp_path: Path) -> str:
+    """One for each test: keys of their own."""
+    return f"t{zlib.crc32(bytes(tmp_path)):x}_"
 
 
 class TestRedis(StoreContract):
-    address: str
-    prefix: str
-
-    @pytest.fixture(autouse=True, scope="class")
-    @classmethod
-    def server(cls, tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-        with redis_server(tmp_path_factory.mktemp("redis")) as port:
-            cls.address = f"redis://127.0.0.1:{port}/0"
-            yield
-
     def make_store(self, tmp_path: Path) -> Store:
-        self.prefix = f"test{next(_prefixes)}"
-        return RedisStore(self.address, prefix=self.prefix)
+        return open_store(redis().url, prefix=prefix_of(tmp_path))
 
     def another(self, store: Store, tmp_path: Path) -> Store:
-        return RedisStore(self.address, prefix=self.prefix)
+        return open_store(redis().url, prefix=prefix_of(tmp_path))
 
     def make_small_store(self, tmp_path: Path, max_inbox: int) -> Store:
-        return RedisStore(self.address, prefix=f"small{next(_prefixes)}", max_inbox=max_inbox)
+        return open_store(redis().url, prefix="s" + prefix_of(tmp_path), max_inbox=max_inbox)

@@ -9,16 +9,16 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import suppress
-from pathlib import Path
 from typing import Any
 
 import msgpack
 import pytest
-from redis_kit import redis_server
+from servers import Redis, drop, fresh, redis
 from sqlite_kit import ended, python
 
 from durable.errors import OutcomeUnknown, StoreError
 from durable.store import Poison, Sent, Unavailable
+from durable.stores import open_store
 from durable.stores.redis import RedisStore
 from durable.stores.redis_keys import SCRIPTS, TABLES, tables
 from durable.testing.store_contract.base import (
@@ -34,24 +34,36 @@ from durable.testing.store_contract.base import (
 )
 
 
-@pytest.fixture(scope="module")
-def port(tmp_path_factory: pytest.TempPathFactory) -> Iterator[int]:
-    with redis_server(tmp_path_factory.mktemp("redis"), "--appendfsync", "always") as port:
-        yield port
+@pytest.fixture
+def server() -> Redis:
+    return redis()
 
 
 @pytest.fixture
-def store(port: int) -> Iterator[RedisStore]:
-    store = RedisStore(f"redis://127.0.0.1:{port}/1")
-    store._link.command("FLUSHDB")
-    store.open()
+def url(server: Redis) -> Iterator[str]:
+    url = fresh(server)
+    yield url
+    drop(redis(), url)
+
+
+@pytest.fixture
+def store(url: str) -> Iterator[RedisStore]:
+    store = opened(url)
     yield store
     store.close()
 
 
+def opened(url: str, **options: object) -> RedisStore:
+    store = open_store(url, **options)
+    assert isinstance(store, RedisStore)
+    store.open()
+    return store
+
+
 def keyspace(store: RedisStore) -> dict[bytes, bytes]:
-    """Every key with all that it holds."""
-    keys = store._link.command("KEYS", "*")
+    """Every key of the store with all that it holds."""
+    pattern = store._keys["ids"].replace("ids", "*")
+    keys = store._link.command("KEYS", pattern)
     return {key: store._link.command("DUMP", key) for key in keys}
 
 
@@ -73,8 +85,9 @@ def test_no_key_is_made_of_data(store: RedisStore) -> None:
     start(store, "{a}:b", "a", queue="default")
     send(store, "m-1", "a")
     FakeWorker(store)
-    known = {key.encode() for key in tables("durable", 0).values()}
-    assert set(keyspace(store)) <= known
+    known = {key.encode() for key in store._keys.values()}
+    prefix = store._keys["ids"].strip("{").partition(":")[0]
+    assert set(store._link.command("KEYS", f"*{prefix}*")) <= known
 
 
 def test_each_script_says_what_it_does() -> None:
@@ -165,14 +178,14 @@ def test_what_the_server_promises(store: RedisStore, setting: str, value: str, t
     store.open()
 
 
-def test_losses_can_be_accepted(port: int) -> None:
-    store = RedisStore(f"redis://127.0.0.1:{port}/1", allow_loss=True)
+def test_losses_can_be_accepted(store: RedisStore, url: str) -> None:
     store._link.command("CONFIG", "SET", "maxmemory-policy", "allkeys-lru")
     try:
-        store.open()
+        with pytest.raises(StoreError, match="maxmemory-policy allkeys-lru"):
+            opened(url)
+        opened(url, allow_loss=True).close()
     finally:
         store._link.command("CONFIG", "SET", "maxmemory-policy", "noeviction")
-        store.close()
 
 
 def test_a_newer_schema_is_refused(store: RedisStore) -> None:
@@ -235,12 +248,13 @@ class Cutter:
             client.shutdown(socket.SHUT_RDWR)
 
 
-def test_a_lost_reply_is_unknown_and_nothing_runs_twice(store: RedisStore, port: int) -> None:
+def test_a_lost_reply_is_unknown_and_nothing_runs_twice(
+    store: RedisStore, server: Redis, url: str
+) -> None:
     start(store)
+    port = server.processes[0].port
     cutter = Cutter(port)
-    address = f"redis://127.0.0.1:{cutter.listener.getsockname()[1]}/1"
-    far = RedisStore(address)
-    assert far.instance("i-1") is not None
+    far = opened(url.replace(f":{port}/", f":{cutter.listener.getsockname()[1]}/"))
     far.send([])
     cutter.cutting = True
     with pytest.raises(OutcomeUnknown, match="not known whether"):
@@ -264,18 +278,17 @@ def test_a_server_that_is_away_was_sent_nothing() -> None:
     store.close()
 
 
-def test_a_server_that_was_restarted(tmp_path: Path) -> None:
+def test_a_server_that_was_killed(store: RedisStore, server: Redis) -> None:
     """What was acknowledged is there, and connections of before do no harm."""
-    with redis_server(tmp_path, "--appendfsync", "always") as port:
-        store = RedisStore(f"redis://127.0.0.1:{port}/0")
-        store.open()
-        mark = store.mark()
-        start(store)
-    with redis_server(tmp_path, "--appendfsync", "always", port=port):
-        assert look(store).id == "i-1"
-        store.wait(mark, PATIENCE)
-        assert send(store) is Sent.SENT
-    store.close()
+    mark = store.mark()
+    start(store)
+    server.kill()
+    with pytest.raises(Unavailable):
+        store.instance("i-1")
+    server.start()
+    assert look(store).id == "i-1"
+    store.wait(mark, PATIENCE)
+    assert send(store) is Sent.SENT
 
 
 # -- other processes --------------------------------------------------------------------
