@@ -15,7 +15,6 @@ Rules
 from __future__ import annotations
 
 import logging
-import time
 from collections.abc import Callable
 from contextlib import suppress
 from typing import Any, TypeVar
@@ -29,6 +28,7 @@ from durable.store import DEFAULT_MAX_INBOX
 from durable.stores.errors import POSTGRESQL, CommitFailed, Errors, postgresql_signs
 from durable.stores.postgresql_migrations import MIGRATIONS
 from durable.stores.schema import DEFAULT_PREFIX
+from durable.stores.server_clock import ServerClock
 from durable.stores.server_links import ServerLink, ServerLinks
 from durable.stores.server_watch import ServerWatch
 from durable.stores.sql import SqlStore
@@ -76,9 +76,6 @@ WEAK = """
 """
 """What the server does not do for what is acknowledged to last."""
 
-SYNC_EVERY = 1.0
-"""Seconds for which the server's clock is not asked again."""
-
 
 class PostgresqlStore(SqlStore):
     """A store in a PostgreSQL database.
@@ -104,7 +101,7 @@ class PostgresqlStore(SqlStore):
         self._links = ServerLinks(self._connect)
         self._watch = Watch(self._links, f"{prefix}changed")
         self._lock_key = crc32(prefix.encode())
-        self._clock: tuple[float, int] | None = None  # (monotonic, the server's then)
+        self._clock = ServerClock(lambda: self._persist(self._ask))
 
     def _connect(self) -> Any:
         milliseconds = int(self._timeout * 1000)
@@ -143,7 +140,7 @@ class PostgresqlStore(SqlStore):
             )
             while cursor.nextset():
                 pass
-            result = work(Tx(cursor, self._texts, self._synced(cursor.fetchone()[0])))
+            result = work(Tx(cursor, self._texts, self._clock.told(cursor.fetchone()[0])))
             try:
                 cursor.execute("COMMIT")
             except psycopg.Error as error:
@@ -174,20 +171,11 @@ class PostgresqlStore(SqlStore):
     # -- time and waking ----------------------------------------------------------------
 
     def now(self) -> int:
-        """The server's clock, or a little before it, never after."""
-        clock, here = self._clock, time.monotonic()
-        if clock is None or here - clock[0] > SYNC_EVERY:
-            return self._persist(self._ask)
-        return clock[1] + int((here - clock[0]) * 1_000_000)
+        return self._clock.now()
 
     def _ask(self) -> int:
         [now] = self._links.mine().execute(f"SELECT {CLOCK}").fetchone()
-        return self._synced(now)
-
-    def _synced(self, now: int) -> int:
-        """Remember the clock, as it was when the answer came: it had gone on since."""
-        self._clock = (time.monotonic(), now)
-        return now
+        return int(now)
 
     def mark(self) -> int:
         return self._watch.mark()

@@ -48,6 +48,7 @@ from durable.stores import redis_rows as rows
 from durable.stores.redis_keys import CHANNEL, SCRIPTS, tables
 from durable.stores.redis_link import DEFAULT_TIMEOUT, Link
 from durable.stores.redis_watch import Watch
+from durable.stores.server_clock import ServerClock
 
 __all__ = ["DEFAULT_PREFIX", "RedisStore"]
 
@@ -61,7 +62,8 @@ AT_ONCE = 500
 """How many instances a script lists, purges or blocks before others have their turn."""
 
 SENT = {sent.value.encode(): sent for sent in Sent}
-VERDICT = {verdict.value.encode(): verdict for verdict in Verdict}
+VERDICT = {verdict.value.encode()[0]: verdict for verdict in Verdict}
+"""By the first letter."""
 
 
 class RedisStore(Store):
@@ -89,6 +91,7 @@ class RedisStore(Store):
         self._link = Link(address, self.url, timeout)
         self._keys = tables(prefix, 0)
         self._watch = Watch(self._link.listener, self._keys[CHANNEL])
+        self._clock = ServerClock(self._ask_time)
         self._secret: bytes | None = None
         _stores.add(self)
 
@@ -99,7 +102,11 @@ class RedisStore(Store):
         except (UnicodeEncodeError, OverflowError) as error:
             raise Poison(f"{self.url}: {error}") from error
         keys = self._keys.values()
-        return self._link.call(SCRIPTS[name], len(keys), *keys, request, self._watch.sender)
+        moment, answer = self._link.call(
+            SCRIPTS[name], len(keys), *keys, request, self._watch.sender
+        )
+        self._clock.told(moment)
+        return answer
 
     def _change(self, name: str, *args: Any) -> Any:
         """Run a script, and tell who waits in this process."""
@@ -147,9 +154,9 @@ class RedisStore(Store):
         return self._secret
 
     def size(self) -> int:
-        info = self._link.command("INFO", "persistence").decode()
-        sizes = [line.partition(":")[2] for line in info.splitlines() if "aof_current_size" in line]
-        return int(sizes[0]) if sizes else 0
+        """In the server's memory, about: that is what must suffice."""
+        sizes = [self._link.command("MEMORY", "USAGE", key) for key in self._keys.values()]
+        return sum(size or 0 for size in sizes)
 
     # -- what the server promises -------------------------------------------------------
 
@@ -192,6 +199,9 @@ class RedisStore(Store):
     # -- time and waking ----------------------------------------------------------------
 
     def now(self) -> int:
+        return self._clock.now()
+
+    def _ask_time(self) -> int:
         seconds, micros = self._link.command("TIME")
         return int(seconds) * 1_000_000 + int(micros)
 

@@ -121,10 +121,8 @@ def as_new(new: NewInstance) -> dict[str, Any]:
     }
 
 
-def as_next(next: NextRun | None) -> dict[str, Any] | None:
+def as_next(next: NextRun) -> dict[str, Any]:
     """The run that follows."""
-    if next is None:
-        return None
     return {
         "args": next.args,
         "kwargs": next.kwargs,
@@ -188,8 +186,17 @@ def as_step(step: Step) -> dict[str, Any]:
         found["sends"] = [as_outgoing(message) for message in step.sends]
     if step.starts:
         found["starts"] = [_start(start) for start in step.starts]
-    found |= {"version": step.version, "vars": step.vars, "ending": _end(step.end)}
-    return found | {"next": as_next(step.next), "close": as_close(step.close)}
+    if step.version is not None:
+        found["version"] = step.version
+    if step.vars is not None:
+        found["vars"] = step.vars
+    if step.end is not None:
+        found["ending"] = _end(step.end)
+    if step.next is not None:
+        found["next"] = as_next(step.next)
+    if step.close is not None:
+        found["close"] = as_close(step.close)
+    return found
 
 
 def _new_task(task: NewTask) -> dict[str, Any]:
@@ -208,9 +215,7 @@ def _start(start: Start) -> dict[str, Any]:
     return {"new": as_new(start.new), "message_id": start.message_id, "taken": start.taken}
 
 
-def _end(end: End | None) -> dict[str, Any] | None:
-    if end is None:
-        return None
+def _end(end: End) -> dict[str, Any]:
     return {
         "status": end.status.value,
         "reason": end.reason,

@@ -1,5 +1,5 @@
 -- commit(worker, limit, steps): the steps that hold, together.
--- Answers {a verdict for each, whether others may be waiting for this}.
+-- Answers {the first letter of the verdict for each, whether others may be waiting for this}.
 --
 -- Rules
 -- -----
@@ -27,7 +27,7 @@ local function judge(step)
     if not holds(me, task, done.epoch) then return 'lost' end
   end
   local count = 0
-  for number in pairs(set_of(step.messages or NONE)) do
+  for number in pairs(step.messages and set_of(step.messages) or NONE) do
     if not waits(row, number) then return 'lost' end
     count = count + 1
   end
@@ -39,12 +39,10 @@ end
 local function add_task(row, new)
   local key = task_key(row.uid, row[RUN], new.command)
   local owner = new.owner
-  local task = as_task({
-    row[ID], new.name, new.queue, owner, owner ~= '' and 1 or 0, new.wake_at, 1, 0, false,
-    new.deadline, nil, NOW,
-    nil, 0, false,
-  }, key)
-  task.before = {}
+  local task = as_task(
+    key, row[ID], new.name, new.queue, owner, owner ~= '' and 1 or 0, new.wake_at, 1, 0, false,
+    new.deadline, nil, NOW, nil, 0, false)
+  task.before, row.new_tasks = NONE, row.new_tasks or {}
   touched[#touched + 1], row.new_tasks[#row.new_tasks + 1] = task, task
   put(TASK_INPUTS, key, new.inputs)
 end
@@ -77,7 +75,7 @@ local function apply(step)
   local row, last = find(step.uid), step.ending or RUNNING
   touch(row)
   append(row, step.events)
-  for number in pairs(set_of(step.messages or NONE)) do drop_message(row, row.uid .. be8(number)) end
+  for number in pairs(step.messages and set_of(step.messages) or NONE) do drop_message(row, row.uid .. be8(number)) end
   for _, done in ipairs(step.done or NONE) do
     drop_task(find_task(task_key(row.uid, row[RUN], done.command)))
   end
@@ -129,8 +127,11 @@ local function notable(step)
   return false
 end
 
-local verdicts, committed = {}, {}
-for n, step in ipairs(R[3]) do verdicts[n] = judge(step) end
+local verdicts, initials, committed = {}, {}, {}
+for n, step in ipairs(R[3]) do
+  verdicts[n] = judge(step)
+  initials[n] = verdicts[n]:sub(1, 1)
+end
 tell = false
 for n, step in ipairs(R[3]) do
   if verdicts[n] == 'unseen' then
@@ -154,4 +155,4 @@ for _, step in ipairs(committed) do
 end
 for _, step in ipairs(committed) do tell = tell or notable(step) end
 flush()
-return {verdicts, tell and 1 or 0}
+return {table.concat(initials), tell and 1 or 0}

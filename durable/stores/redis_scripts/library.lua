@@ -82,9 +82,22 @@ local FINISHED = {completed = true, failed = true, cancelled = true, terminated 
 
 -- ---- bytes ------------------------------------------------------------------------------
 
-local function text(value)
-  return struct.pack('>I2', #value) .. value
+-- A function that works out each value once.
+local function remembered(work)
+  local known = {}
+  return function(value)
+    local found = known[value]
+    if not found then
+      found = work(value)
+      known[value] = found
+    end
+    return found
+  end
 end
+
+local text = remembered(function(value)
+  return struct.pack('>I2', #value) .. value
+end)
 
 local function be4(number)
   return struct.pack('>I4', number)
@@ -94,9 +107,15 @@ local function be8(number)
   return struct.pack('>I8', math.max(number, 0))
 end
 
+-- The first bytes of a msgpack array of so many values.
+local head_of = remembered(function(count)
+  return '\220' .. struct.pack('>I2', count)
+end)
+local HEAD = 3  -- how many these are
+
 -- A msgpack array of a fixed number of values, of which any may be nil.
 local function array(values, count)
-  return '\220' .. struct.pack('>I2', count) .. cmsgpack.pack(unpack(values, 1, count))
+  return head_of(count) .. cmsgpack.pack(unpack(values, 1, count))
 end
 
 -- How many elements a msgpack array has.
@@ -117,6 +136,12 @@ end
 -- The members of an index that begin with a prefix.
 local function with_prefix(index, prefix)
   return redis.call('ZRANGEBYLEX', index, '[' .. prefix, '(' .. beyond(prefix))
+end
+
+-- The values of a row, which `array` has packed.
+local function values_of(packed, count)
+  if packed:sub(1, HEAD) ~= head_of(count) then error('a row is damaged') end
+  return cmsgpack.unpack(packed:sub(HEAD + 1))
 end
 
 -- ---- what is to be written --------------------------------------------------------------
@@ -156,27 +181,27 @@ end
 -- To be called before a row or a task is changed: remembers where the indexes have it.
 local function touch(one)
   if not one.before then
-    one.before = one.places(one)
+    one.before = one.kind.places(one)
     touched[#touched + 1] = one
   end
 end
 
 -- The index of a place: a key, or one with '#' and a word behind it.
-local index_of = setmetatable({}, {__index = function(known, place)
-  known[place] = place:match('^[^#]+')
-  return known[place]
-end})
+local index_of = remembered(function(place)
+  return place:match('^[^#]+')
+end)
 
 -- A row or a task is to be written, and moved in the indexes from where it was.
 local function settle_one(one)
-  local before, after = one.before, one.gone and NONE or one.places(one)
+  local kind = one.kind
+  local before, after = one.before, one.gone and NONE or kind.places(one)
   for place, member in pairs(before) do
-    if after[place] ~= member then leave(index_of[place], member) end
+    if after[place] ~= member then leave(index_of(place), member) end
   end
   for place, member in pairs(after) do
-    if before[place] ~= member then enter(index_of[place], member) end
+    if before[place] ~= member then enter(index_of(place), member) end
   end
-  put(one.table, one.key, not one.gone and array(one, one.count))
+  put(kind.hash, one.key, not one.gone and array(one, kind.count))
 end
 
 -- One command for many arguments, or as few as can be.
@@ -247,40 +272,54 @@ end
 -- Where the indexes have an instance. (Two places in one index: the key, '#', a word.)
 local function places_of_instance(row)
   local uid, owner, wake_at = row.uid, row[OWNER], row[WAKE_AT]
-  local places = {[LISTED] = CODE[row[STATUS]] .. be8(row[CREATED_AT]) .. uid}
+  local code, created = CODE[row[STATUS]], be8(row[CREATED_AT])
+  local due, held, blocked
   if owner == '' then
-    local range = text(row[QUEUE]) .. text(name_of(row))
+    local range = text(row[QUEUE]) .. text(name_of(row)) .. (wake_at and be8(wake_at) or '') .. uid
     if wake_at then
-      places[DUE] = text('') .. range .. be8(wake_at) .. uid
+      due = text('') .. range
     elseif row[STATUS] == 'blocked' and row[BLOCKED_BY] ~= '' then
-      places[BLOCKED] = range .. uid
+      blocked = range
     end
   elseif owner ~= PARKED then
-    places[HELD] = text(owner) .. 'i' .. uid
-    if wake_at then places[DUE] = text(owner) .. be8(wake_at) .. uid end
+    held = text(owner) .. 'i' .. uid
+    due = wake_at and text(owner) .. be8(wake_at) .. uid
   end
-  if row[FINISHED_AT] then
-    places[ENDED] = CODE[row[STATUS]] .. be8(row[FINISHED_AT]) .. uid
-  end
-  if row[PARENT_UID] then places[CHILDREN] = row[PARENT_UID] .. uid end
+  local places = {
+    [LISTED] = code .. created .. uid,
+    [DUE] = due,
+    [HELD] = held,
+    [BLOCKED] = blocked,
+    [ENDED] = row[FINISHED_AT] and code .. be8(row[FINISHED_AT]) .. uid,
+    [CHILDREN] = row[PARENT_UID] and row[PARENT_UID] .. uid,
+  }
   for n, tag in ipairs(row[TAGS] or NONE) do
-    places[TAGGED .. '#' .. n] = text(tag) .. be8(row[CREATED_AT]) .. uid
+    places[TAGGED .. '#' .. n] = text(tag) .. created .. uid
   end
   return places
 end
 
-local function as_instance(fields, uid)
-  fields.uid, fields.key, fields.table, fields.count = uid, uid, INSTANCES, FIELDS
-  fields.places, fields.taken, fields.added, fields.new_tasks = places_of_instance, {}, {}, {}
-  rows[uid] = fields
-  return fields
+local INSTANCE = {hash = INSTANCES, count = FIELDS, places = places_of_instance}
+
+-- Its values and what is kept beside them, in a table that need not grow: there are many.
+local function as_instance(uid, ...)
+  local row = {
+    key = uid, uid = uid, kind = INSTANCE, before = false, gone = false, waiting = false,
+    taken = false, added = false, new_tasks = false, ...
+  }
+  rows[uid] = row
+  return row
 end
 
 -- The instance with this uid, or nil.
 local function find(uid)
   if rows[uid] == nil then
     local packed = redis.call('HGET', INSTANCES, uid)
-    rows[uid] = packed and as_instance(cmsgpack.unpack(packed), uid)
+    if not packed then
+      rows[uid] = false
+    else
+      as_instance(uid, values_of(packed, FIELDS))
+    end
   end
   return rows[uid] or nil
 end
@@ -339,6 +378,7 @@ local function waits(row, number)
 end
 
 local function drop_message(row, member)
+  row.taken = row.taken or {}
   if not row.taken[member] then
     row.taken[member] = true
     row.waiting = waiting(row) - 1
@@ -351,11 +391,12 @@ end
 local function letters(row)
   local found = {}
   if waiting(row) > 0 then
+    local taken = row.taken or NONE
     for _, member in ipairs(with_prefix(INBOX, row.uid)) do
-      if not row.taken[member] then found[#found + 1] = member end
+      if not taken[member] then found[#found + 1] = member end
     end
-    for _, member in ipairs(row.added) do
-      if not row.taken[member] then found[#found + 1] = member end
+    for _, member in ipairs(row.added or NONE) do
+      if not taken[member] then found[#found + 1] = member end
     end
   end
   return found
@@ -369,6 +410,7 @@ local function deliver(row, message_id, event, urgent, run)
   last_number = (last_number or tonumber(redis.call('HGET', SETTINGS, 'number') or 0)) + 1
   local member = row.uid .. be8(last_number)
   row.waiting = waiting(row) + 1
+  row.added = row.added or {}
   row.added[#row.added + 1] = member
   enter(INBOX, member)
   put(MESSAGES, member, array({message_id, NOW, run, event}, 4))
@@ -389,31 +431,38 @@ local tasks = {}
 
 local function places_of_task(task)
   local key, owner = task.key, task[T_OWNER]
-  local places = {[TASK_INDEX] = key}
   if owner == '' then
-    places[READY] = text(task[T_QUEUE]) .. text(task[T_NAME]) .. be8(task[T_WAKE_AT]) .. key
-  else
-    places[HELD] = text(owner) .. 't' .. key
-    if task[T_CANCEL] then places[HELD .. '#c'] = text(owner) .. 'c' .. key end
+    return {
+      [TASK_INDEX] = key,
+      [READY] = text(task[T_QUEUE]) .. text(task[T_NAME]) .. be8(task[T_WAKE_AT]) .. key,
+    }
   end
+  local places = {[TASK_INDEX] = key, [HELD] = text(owner) .. 't' .. key}
+  if task[T_CANCEL] then places[HELD .. '#c'] = text(owner) .. 'c' .. key end
   return places
 end
 
-local function as_task(fields, key)
-  fields.key, fields.table, fields.count, fields.places = key, TASKS, TASK_FIELDS, places_of_task
-  tasks[key] = fields
-  return fields
+local TASK = {hash = TASKS, count = TASK_FIELDS, places = places_of_task}
+
+local function as_task(key, ...)
+  local task = {key = key, kind = TASK, before = false, gone = false, ...}
+  tasks[key] = task
+  return task
 end
 
 local function task_key(uid, run, command)
-  return uid .. be4(run) .. be4(command)
+  return struct.pack('>c16I4I4', uid, run, command)
 end
 
 -- The task with this key, or nil.
 local function find_task(key)
   if tasks[key] == nil then
     local packed = redis.call('HGET', TASKS, key)
-    tasks[key] = packed and as_task(cmsgpack.unpack(packed), key)
+    if not packed then
+      tasks[key] = false
+    else
+      as_task(key, values_of(packed, TASK_FIELDS))
+    end
   end
   local task = tasks[key]
   return task and not task.gone and task or nil
@@ -440,7 +489,7 @@ local function drop_tasks(row)
     local task = find_task(key)
     if task then drop_task(task) end
   end
-  for _, task in ipairs(row.new_tasks) do
+  for _, task in ipairs(row.new_tasks or NONE) do
     if not task.gone then drop_task(task) end
   end
 end

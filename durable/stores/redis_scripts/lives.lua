@@ -28,8 +28,8 @@ end
 
 -- A first run.
 local function add(new)
-  local row = as_instance({}, new.uid)
-  row.before, row.born = {}, true
+  local row = as_instance(new.uid)
+  row.before, row.born = NONE, true
   touched[#touched + 1], born[#born + 1] = row, row
   uids[new.id] = new.uid
   put(IDS, new.id, new.uid)
