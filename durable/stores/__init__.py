@@ -6,7 +6,7 @@
 ``sqlite:///orders.db``       a file in the current directory
 ``sqlite:////var/orders.db``  a file by its full path
 ``postgresql://host/name``    a PostgreSQL database; needs the extra ``postgresql``
-``redis://host:6379/0``       a Redis server and the number of its database
+``redis://host:6379/0``       a Redis server, and the number of its database
 ``rediss://host:6379/0``      the same over TLS
 ============================  ===========================================================
 
@@ -199,8 +199,10 @@ def _redis(url: str, place: str, options: dict[str, Any]) -> Store:
         raise UsageError(f"{url} names no server: write redis://localhost:6379/0")
     if database and not database.isdecimal():
         raise UsageError(f"{url}: behind the server stands the number of a database: /0")
-    from durable.stores.redis import RedisStore
-
+    try:
+        from durable.stores.redis import RedisStore
+    except ImportError as error:
+        raise UsageError(f"{url} needs the driver redis ({error}): pip install redis") from None
     scheme = url.partition("://")[0]
     return RedisStore(f"{scheme}://{place}", url=url, **options)
 

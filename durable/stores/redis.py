@@ -61,6 +61,12 @@ OWN_AT_ONCE = 1000
 AT_ONCE = 500
 """How many instances a script lists, purges or blocks before others have their turn."""
 
+LARGEST = 256 * 1024 * 1024
+"""Bytes of a request: half of what a server takes as it comes, and it has them twice."""
+
+SAMPLES = 1000
+"""How many entries of a table tell its size."""
+
 SENT = {sent.value.encode(): sent for sent in Sent}
 VERDICT = {verdict.value.encode()[0]: verdict for verdict in Verdict}
 """By the first letter."""
@@ -101,6 +107,10 @@ class RedisStore(Store):
             request = rows.pack(args)
         except (UnicodeEncodeError, OverflowError) as error:
             raise Poison(f"{self.url}: {error}") from error
+        if len(request) > LARGEST:
+            raise Poison(
+                f"{self.url}: {len(request):,} bytes at once; at most {LARGEST:,} are sent"
+            )
         keys = self._keys.values()
         moment, answer = self._link.call(
             SCRIPTS[name], len(keys), *keys, request, self._watch.sender
@@ -123,6 +133,7 @@ class RedisStore(Store):
         if not self._allow_loss:
             self._refuse_losses()
         self.migrate()
+        self._call("rights")
 
     def schema(self) -> tuple[int, int]:
         stored = self._link.command("HGET", self._keys["settings"], "schema")
@@ -155,7 +166,10 @@ class RedisStore(Store):
 
     def size(self) -> int:
         """In the server's memory, about: that is what must suffice."""
-        sizes = [self._link.command("MEMORY", "USAGE", key) for key in self._keys.values()]
+        sizes = [
+            self._link.command("MEMORY", "USAGE", key, "SAMPLES", SAMPLES)
+            for key in self._keys.values()
+        ]
         return sum(size or 0 for size in sizes)
 
     # -- what the server promises -------------------------------------------------------
@@ -267,8 +281,10 @@ class RedisStore(Store):
     # -- workers ------------------------------------------------------------------------
 
     def register(self, worker: WorkerInfo) -> None:
-        if self._call("register", worker.id, rows.as_worker(worker), worker.expires_at):
-            self._watch.change()
+        info = rows.as_worker(worker)
+        self._call("register", worker.id, info, worker.expires_at)
+        while self._change("awaken", info, AT_ONCE) == AT_ONCE:
+            pass
 
     def heartbeat(self, worker: str, lease: int) -> list[TaskKey] | None:
         keys = self._call("heartbeat", worker, lease)

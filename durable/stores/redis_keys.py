@@ -46,10 +46,13 @@ CHANNEL = "changes"
 
 NAMES = (
     *("create", "send", "terminate", "pause", "resume", "unblock", "rerun", "delete", "purge"),
-    *("register", "heartbeat", "beat", "take_over", "block_unknown"),
+    *("register", "awaken", "heartbeat", "beat", "take_over", "block_unknown"),
     *("claim", "owned", "adopt", "release", "commit", "complete", "settle"),
-    *("read", "list", "history", "waiting", "tasks", "workers", "stats", "prepare"),
+    *("read", "list", "history", "waiting", "tasks", "workers", "stats", "prepare", "rights"),
 )
+
+LIBRARIES = ("library", "finds", "lives")
+"""What every script begins with."""
 
 BEGIN, END = b"local function verb()\n", b"end\nreturn {NOW, verb() or false}\n"
 """Around the verb: each answer comes with its moment."""
@@ -69,7 +72,7 @@ class Script:
 
 def _scripts() -> Mapping[str, Script]:
     folder = files("durable.stores") / "redis_scripts"
-    shared = b"".join((folder / f"{name}.lua").read_bytes() for name in ("library", "lives"))
+    shared = b"".join((folder / f"{name}.lua").read_bytes() for name in LIBRARIES)
     scripts = {}
     for name in NAMES:
         text = shared + BEGIN + (folder / f"{name}.lua").read_bytes() + END

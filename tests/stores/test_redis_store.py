@@ -7,20 +7,23 @@ import re
 import socket
 import threading
 import time
-from collections.abc import Iterator
-from contextlib import suppress
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import msgpack
 import pytest
+from redis._parsers import _RESP2Parser
 from servers import Redis, drop, fresh, redis
 from sqlite_kit import ended, python
 
 from durable.errors import OutcomeUnknown, StoreError
+from durable.model import Status
 from durable.store import Poison, Sent, Unavailable
 from durable.stores import open_store
+from durable.stores.errors import Kind
 from durable.stores.redis import RedisStore
 from durable.stores.redis_keys import SCRIPTS, TABLES, tables
+from durable.stores.redis_link import ERRORS
 from durable.testing.store_contract.base import (
     HOUR,
     PATIENCE,
@@ -29,8 +32,11 @@ from durable.testing.store_contract.base import (
     an_instance,
     inbox,
     look,
+    pause,
+    resume,
     send,
     start,
+    terminate,
 )
 
 
@@ -150,6 +156,43 @@ def _calls(store: RedisStore) -> int:
     return sum(map(int, re.findall(r"cmdstat_(?!info)[^:]+:calls=(\d+)", stats)))
 
 
+def test_what_is_woken_and_blocked_comes_in_batches(
+    store: RedisStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("durable.stores.redis.AT_ONCE", 2)
+    start(store, *(f"i-{n}" for n in range(5)), workflow="strange")
+    worker = FakeWorker(store)
+    assert store.block_unknown(worker.info, 0) == 5
+    assert {look(store, f"i-{n}").status for n in range(5)} == {Status.BLOCKED}
+    assert worker.claim().instances == []
+    other = FakeWorker(store, "w-2", workflows=("strange",))
+    assert len(other.claim().instances) == 5
+
+
+@pytest.mark.parametrize(
+    ("answer", "kind"),
+    [
+        ("BUSY Redis is busy running a script", Kind.RETRY_TXN),
+        ("LOADING Redis is loading the dataset in memory", Kind.RETRY_TXN),
+        ("NOSCRIPT No matching script.", Kind.RETRY_TXN),
+        ("CLUSTERDOWN The cluster is down", Kind.RETRY_TXN),
+        ("TRYAGAIN Multiple keys request during rehashing of slot", Kind.RETRY_TXN),
+        ("MISCONF Errors writing to the AOF file", Kind.LATER),
+        ("OOM command not allowed when used memory > 'maxmemory'", Kind.LATER),
+        ("READONLY You can't write against a read only replica.", Kind.LATER),
+        ("NOREPLICAS Not enough good replicas to write.", Kind.LATER),
+        ("MASTERDOWN Link with MASTER is down", Kind.LATER),
+        ("WRONGTYPE Operation against a key holding the wrong kind of value", Kind.FATAL),
+        ("NOPERM this user has no permissions", Kind.FATAL),
+        ("NOAUTH Authentication required.", Kind.FATAL),
+        ("ERR user_script:1: a row is damaged", Kind.FATAL),
+    ],
+)
+def test_the_class_of_an_answer(answer: str, kind: Kind) -> None:
+    parser: Any = _RESP2Parser
+    assert ERRORS.kind(parser(1).parse_error(answer)) is kind
+
+
 # -- settings ---------------------------------------------------------------------------
 
 
@@ -186,6 +229,26 @@ def test_losses_can_be_accepted(store: RedisStore, url: str) -> None:
         opened(url, allow_loss=True).close()
     finally:
         store._link.command("CONFIG", "SET", "maxmemory-policy", "noeviction")
+
+
+def test_who_may_not_write_is_found_out_before(store: RedisStore, url: str) -> None:
+    rights = ("on", ">secret", "~*", "&*", "+@all", "-zadd")
+    store._link.command("ACL", "SETUSER", "clerk", *rights)
+    before = keyspace(store)
+    try:
+        with pytest.raises(StoreError, match="can't run this command"):
+            opened(url.replace("redis://", "redis://clerk:secret@"))
+    finally:
+        store._link.command("ACL", "DELUSER", "clerk")
+    assert keyspace(store) == before
+
+
+def test_a_key_of_another_kind_is_found_out_before(store: RedisStore, url: str) -> None:
+    store._link.command("SET", store._keys["children"], "mine")
+    before = keyspace(store)
+    with pytest.raises(StoreError, match="wrong kind of value"):
+        opened(url)
+    assert keyspace(store) == before
 
 
 def test_a_newer_schema_is_refused(store: RedisStore) -> None:
@@ -228,45 +291,87 @@ class Cutter:
             threading.Thread(target=self.serve, args=[client], daemon=True).start()
 
     def serve(self, client: socket.socket) -> None:
-        """Pass on what the client says; the replies go back in a thread."""
-        lost = threading.Event()
         with client, socket.create_connection(("127.0.0.1", self.port)) as server:
-            back = threading.Thread(target=self.answer, args=[server, client, lost])
-            back.start()
             while data := client.recv(1 << 20):
+                server.sendall(data)
+                while b"EVALSHA" in data and not data.endswith(b"\r\n"):
+                    data += (more := client.recv(1 << 20))
+                    server.sendall(more)
+                reply = server.recv(1 << 20)
                 if self.cutting and b"EVALSHA" in data:
                     self.scripts += 1
-                    lost.set()
-                server.sendall(data)
-            server.shutdown(socket.SHUT_WR)
-            back.join()
-
-    def answer(self, server: socket.socket, client: socket.socket, lost: threading.Event) -> None:
-        while (reply := server.recv(1 << 20)) and not lost.is_set():
-            client.sendall(reply)
-        with suppress(OSError):
-            client.shutdown(socket.SHUT_RDWR)
+                    return
+                client.sendall(reply)
 
 
-def test_a_lost_reply_is_unknown_and_nothing_runs_twice(
-    store: RedisStore, server: Redis, url: str
-) -> None:
-    start(store)
+@pytest.fixture
+def far(store: RedisStore, server: Redis, url: str) -> Iterator[tuple[RedisStore, Cutter]]:
+    """The same store, behind a proxy."""
     port = server.processes[0].port
     cutter = Cutter(port)
     far = opened(url.replace(f":{port}/", f":{cutter.listener.getsockname()[1]}/"))
-    far.send([])
-    cutter.cutting = True
-    with pytest.raises(OutcomeUnknown, match="not known whether"):
-        send(far)
-    assert cutter.scripts == 1
-    with pytest.raises(Unavailable):
-        far.instance("i-1")  # what only reads has no outcome
-    cutter.cutting = False
-    assert send(far) is Sent.SENT
-    assert [id for id, _ in inbox(store, look(store).uid)] == ["m-1"]
+    for script in SCRIPTS.values():
+        store._link.command("SCRIPT", "LOAD", script.text)
+    yield far, cutter
     far.close()
     cutter.listener.close()
+
+
+def test_a_lost_reply_is_unknown_and_nothing_runs_twice(
+    store: RedisStore, far: tuple[RedisStore, Cutter]
+) -> None:
+    there, cutter = far
+    start(store)
+    there.send([])
+    cutter.cutting = True
+    with pytest.raises(OutcomeUnknown, match="not known whether"):
+        send(there)
+    assert cutter.scripts == 1
+    with pytest.raises(Unavailable):
+        there.instance("i-1")  # what only reads has no outcome
+    cutter.cutting = False
+    assert send(there) is Sent.SENT
+    assert [id for id, _ in inbox(store, look(store).uid)] == ["m-1"]
+
+
+Verb = Callable[[RedisStore], object]
+
+
+def paused(store: RedisStore) -> None:
+    start(store)
+    pause(store)
+
+
+def terminated(store: RedisStore) -> None:
+    start(store)
+    terminate(store)
+
+
+# verb: what is done before, the call, and what it answers when it is repeated.
+REPEATS: dict[str, tuple[Verb, Verb, object]] = {
+    "send": (start, send, Sent.SENT),
+    "pause": (start, pause, Sent.SENT),
+    "resume": (paused, resume, Sent.SENT),
+    "terminate": (start, terminate, Sent.SENT),
+    "delete": (terminated, lambda store: store.delete("i-1"), Sent.NOT_FOUND),
+    "purge": (terminated, lambda store: store.purge(store.now() + HOUR, list(Status), 10), 0),
+}
+
+
+@pytest.mark.parametrize("verb", REPEATS)
+def test_a_call_can_be_repeated(
+    verb: str, store: RedisStore, far: tuple[RedisStore, Cutter]
+) -> None:
+    there, cutter = far
+    before, call, answer = REPEATS[verb]
+    before(store)
+    cutter.cutting = True
+    with pytest.raises(OutcomeUnknown):
+        call(there)
+    cutter.cutting = False
+    once = keyspace(store)
+    assert call(there) == answer
+    assert keyspace(store) == once
 
 
 def test_a_server_that_is_away_was_sent_nothing() -> None:

@@ -1,5 +1,5 @@
--- beat(worker, beats): keep the details of tasks that the worker holds; the tasks to
--- be cancelled.
+-- beat(worker, beats): keep the details of tasks that the worker holds; the tasks to be
+-- cancelled.
 
 for _, beat in ipairs(R[2]) do
   local task = find_task(task_key(beat.uid, beat.run, beat.command))

@@ -1,5 +1,6 @@
 -- block_unknown(queues, after, limit): deal with what is due and no live worker can run; how
--- many rows were changed: at most limit, so that others have their turn.
+-- many rows were changed. Of each name it looks at the longest due, at most limit, so that others
+-- have their turn.
 
 local known = {}
 for _, worker in ipairs(live_workers()) do
@@ -30,7 +31,7 @@ for queue in pairs(set_of(R[1])) do
     local name = range[1]
     local refused = name:find(SEPARATOR, 1, true)
     if not known[name] and not (refused and able(queue, name)) then
-      for _, member in ipairs(due_in(DUE, range[2], -1)) do
+      for _, member in ipairs(due_in(DUE, range[2], R[3])) do
         if changed == R[3] then break end
         local row = find(member:sub(-16))
         if refused then rest(row) else block(row, name) end

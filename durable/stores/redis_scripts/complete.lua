@@ -1,6 +1,6 @@
 -- complete(worker, completions, postponed): results of tasks become messages, other tasks are
 -- given back for another attempt; for each, 1 if the worker (still) held the task.
---
+
 local function held(one)
   local task = find_task(task_key(one.uid, one.run, one.command))
   return holds(R[1], task, one.epoch) and task

@@ -7,6 +7,8 @@
 --   their place.
 -- * What is for a run of the parent is dropped if that run is over.
 -- * A parent that is deleted leaves its children as they are.
+-- * A family is closed in one go, as nobody may meet a part of it: ten thousand children that
+--   are terminated keep the server from others for about a second.
 
 local function begin(row, new, run, epoch)
   local parent = new.parent or NONE

@@ -1,5 +1,4 @@
--- settle(completion): a result from outside, whoever holds
--- the task.
+-- settle(completion): a result from outside, whoever holds the task.
 
 local done = R[1]
 local row = find(done.uid)

@@ -1,5 +1,6 @@
 -- take_over(workers, crashes): remove workers and release what they own, due now. workers:
--- nil stands for all whose lease has expired. Answers how many there were.
+-- nil stands for all whose lease has expired. Answers how many there were. All in one go: a
+-- worker owns no more than it can have in its hands.
 
 local registered, workers, count = leases(), R[1], 0
 if not workers then
