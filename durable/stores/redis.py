@@ -14,6 +14,7 @@ Rules
 from __future__ import annotations
 
 import heapq
+import logging
 import os
 import weakref
 from collections.abc import Iterator, Mapping, Sequence
@@ -51,6 +52,8 @@ from durable.stores.redis_watch import Watch
 from durable.stores.server_clock import ServerClock
 
 __all__ = ["DEFAULT_PREFIX", "RedisStore"]
+
+logger = logging.getLogger("durable.store")
 
 SCHEMA = 1
 DEFAULT_PREFIX = "durable"
@@ -209,6 +212,10 @@ class RedisStore(Store):
                     f"{self.url}: the server has {name} {found}, so it may lose what it has"
                     f" acknowledged; set {name} {values[0]}, or accept that with ?allow_loss=yes"
                 )
+        if settings.get("appendfsync") == "everysec":
+            logger.warning(
+                "%s: appendfsync is everysec: a crash may take what was acknowledged last", self.url
+            )
 
     # -- time and waking ----------------------------------------------------------------
 

@@ -119,3 +119,15 @@ def test_only_the_backend_asked_for_is_loaded() -> None:
         " print([name for name in ('peewee', 'redis', 'sqlite3') if name in sys.modules])"
     )
     assert ended(python(code)) == "[]\n"
+
+
+def test_a_driver_that_is_missing_is_named() -> None:
+    code = (
+        "import sys; sys.modules['redis'] = None\n"
+        "from durable.stores import open_store\n"
+        "try: open_store('redis://:secret@h')\n"
+        "except Exception as error: print(type(error).__name__, error)"
+    )
+    said = ended(python(code))
+    assert said.startswith("UsageError redis://:***@h needs the driver redis (")
+    assert said.endswith("): pip install redis\n")

@@ -206,7 +206,9 @@ def test_the_class_of_an_answer(answer: str, kind: Kind) -> None:
         ("appendfsync", "always", "durable"),
     ],
 )
-def test_what_the_server_promises(store: RedisStore, setting: str, value: str, tier: str) -> None:
+def test_what_the_server_promises(
+    store: RedisStore, setting: str, value: str, tier: str, caplog: pytest.LogCaptureFixture
+) -> None:
     [_, before] = store._link.command("CONFIG", "GET", setting)
     store._link.command("CONFIG", "SET", setting, value)
     try:
@@ -216,6 +218,7 @@ def test_what_the_server_promises(store: RedisStore, setting: str, value: str, t
                 store.open()
         else:
             store.open()
+            assert ("may take what was acknowledged last" in caplog.text) == (tier == "prefix")
     finally:
         store._link.command("CONFIG", "SET", setting, before)
     store.open()
