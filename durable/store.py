@@ -302,9 +302,10 @@ class Store(ABC):
     @abstractmethod
     def complete(
         self, worker: str, completions: Sequence[Completion], postponed: Sequence[Postponed]
-    ) -> list[bool]:
-        """Put results of the worker's tasks into inboxes and postpone others; tells for
-        each (completions first) whether the worker still held the task."""
+    ) -> list[Verdict]:
+        """Put results of the worker's tasks into inboxes and postpone others; for each
+        (completions first): COMMITTED, LOST if the worker did not hold the task any more, or
+        BUSY."""
 
     @abstractmethod
     def settle(self, completion: Completion) -> Sent:

@@ -324,6 +324,8 @@ class Worker:
         self._claimed_mark = NO_MARK  # what is committed now may be due now
         for attempt in self.runner.turn():
             self._executor.submit(attempt)
+        if self.runner.stalled:
+            self._rest(self.store.mark(), BUSY_CLAIM_INTERVAL)
 
     def _drain(self) -> None:
         done, finish = self._done, self.runner.finish
@@ -376,6 +378,10 @@ class Worker:
             timeout = min(timeout, limit)
         if self._stopping.is_set():
             timeout = min(timeout, max(0.0, self._grace_ends - time.monotonic()))
+        self._rest(mark, timeout)
+
+    def _rest(self, mark: int, timeout: float) -> None:
+        """Until the store changes or an activity ends, for some seconds at most."""
         self._idle = True
         try:
             if self._done.empty():

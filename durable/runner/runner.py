@@ -78,7 +78,6 @@ class Runner:
         self.store = store
         self.registry = registry
         self.codec = codec
-        self.worker = worker
         self.slots = slots
         self.max_held = max_held
         self.cache = cache
@@ -98,7 +97,7 @@ class Runner:
         self._starting: list[Attempt] = []
         self._kept: dict[TaskKey, Outcome] = {}  # of steps whose outcome is unknown
         self._lookups: list[Lookup] = []
-        self._decider = self._new_decider()
+        self.become(worker)
 
     # -- work comes in ------------------------------------------------------------------
 
@@ -112,6 +111,11 @@ class Runner:
         return bool(
             self._todo or self._proposals or self._outbox or self._starting or self.must_reconcile
         )
+
+    @property
+    def stalled(self) -> bool:
+        """Whether all that is left of a turn has rows in somebody else's hands."""
+        return bool(self._proposals or self._outbox) and not self._todo
 
     def claim(self) -> Claimed:
         """Claim what there is room for."""
@@ -484,12 +488,8 @@ class Runner:
 
     def become(self, worker: WorkerInfo) -> None:
         """Go on as another incarnation, after `drop_all`."""
-        self.worker = worker
-        self._decider = self._new_decider()
-
-    def _new_decider(self) -> Decider:
-        worker = self.worker
-        return Decider(worker.id, worker.build, self.codec, self._reserve, self.max_history)
+        self.worker, codec = worker, self.codec
+        self._decider = Decider(worker.id, worker.build, codec, self._reserve, self.max_history)
 
 
 _VERDICTS = {

@@ -104,6 +104,8 @@ POSTGRESQL: Mapping[str, Kind] = {
     "40001": Kind.RETRY_TXN,
     "40P01": Kind.RETRY_TXN,
     "55P03": Kind.RETRY_TXN,
+    # Another transaction, which has ended since, was the first to insert that key.
+    "23505": Kind.RETRY_TXN,
     # Of a session that the server ended; and what has no code came from the connection.
     "08": Kind.UNKNOWN,
     "57P01": Kind.UNKNOWN,

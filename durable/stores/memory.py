@@ -314,7 +314,7 @@ class MemoryStore(Store):
 
     def complete(
         self, worker: str, completions: Sequence[Completion], postponed: Sequence[Postponed]
-    ) -> list[bool]:
+    ) -> list[Verdict]:
         with self._change() as now:
             told = [self._steps.complete(worker, one, now) for one in completions]
             return told + [self._steps.postpone(worker, one, now) for one in postponed]

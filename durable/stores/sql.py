@@ -183,9 +183,7 @@ class SqlStore(Store):
 
     def migrate(self, *, dry_run: bool = False) -> list[str]:
         def work(tx: Tx) -> list[str]:
-            stored = migrations.stored_version(tx, self.models, self.dialect)
-            migrations.refuse_newer(stored, self.url)
-            return migrations.migrate(tx, self.models, self.dialect, dry_run=dry_run)
+            return migrations.migrate(tx, self.models, self.dialect, self.url, dry_run=dry_run)
 
         return self._read(work) if dry_run else self._write(work)
 
@@ -281,7 +279,7 @@ class SqlStore(Store):
 
     def complete(
         self, worker: str, completions: Sequence[Completion], postponed: Sequence[Postponed]
-    ) -> list[bool]:
+    ) -> list[Verdict]:
         return self._write(lambda tx: sql_results.complete(tx, worker, completions, postponed))
 
     def settle(self, completion: Completion) -> Sent:

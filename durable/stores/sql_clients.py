@@ -27,7 +27,8 @@ __all__ = ["EMPTY", "create", "delete", "insert", "purge"]
 
 EXISTING = Query(
     """
-    SELECT id, number, uid, token, run, finished_at FROM {instances} WHERE id IN ({list})
+    SELECT id, number, uid, token, run, finished_at FROM {instances}
+    WHERE id IN ({list}) ORDER BY number{lock}
     """,
     kinds="vvxxvv",
 )
@@ -65,12 +66,12 @@ NEW_PAYLOADS = Statement(
     WHERE number = ?
     """
 )
-TARGET = Query("SELECT number, finished_at FROM {instances} WHERE id = ?", kinds="vv")
+TARGET = Query("SELECT number, finished_at FROM {instances} WHERE id = ?{lock}", kinds="vv")
 # status || '' hides the status from the planner, which would sort all that have it.
 ENDED = Query(
     """
     SELECT number FROM {instances}
-    WHERE finished_at < ? AND status || '' IN ({list}) ORDER BY finished_at LIMIT ?
+    WHERE finished_at < ? AND status || '' IN ({list}) ORDER BY finished_at LIMIT ?{skip_locked}
     """,
     kinds="v",
 )

@@ -24,11 +24,20 @@ __all__ = ["Note", "put", "receipts", "send"]
 Note = tuple[int, str, bytes, int]
 """A message for an instance: (number, message id, event, run that it is for)."""
 
+# All in one order: whoever waits for rows waits for those behind his own.
 BY_ID = Query(
-    "SELECT id, number, run, finished_at FROM {instances} WHERE id IN ({list})", kinds="vvvv"
+    """
+    SELECT id, number, run, finished_at FROM {instances}
+    WHERE id IN ({list}) ORDER BY number{lock}
+    """,
+    kinds="vvvv",
 )
 BY_UID = Query(
-    "SELECT uid, number, run, finished_at FROM {instances} WHERE uid IN ({list})", kinds="xvvv"
+    """
+    SELECT uid, number, run, finished_at FROM {instances}
+    WHERE uid IN ({list}) ORDER BY number{lock}
+    """,
+    kinds="xvvv",
 )
 RECEIPTS = Query(
     """

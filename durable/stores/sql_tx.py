@@ -105,6 +105,16 @@ class Tx:
         rows: list[Any] = self._execute(text, params).fetchall()
         return rows
 
+    @property
+    def locks_rows(self) -> bool:
+        """Whether others write at the same time, each to rows that it has locked."""
+        return self._texts.locks_rows
+
+    def exclude(self) -> None:
+        """Until the end of the transaction, be the only one who decides by all workers."""
+        if self._texts.exclude:
+            self.do(self._texts.exclude)
+
     def do(self, text: str, params: Sequence[object] = ()) -> None:
         """Run what was made elsewhere and gives no rows."""
         self._execute(text, params)
