@@ -60,7 +60,7 @@ from durable.stores import (
     sql_results,
     sql_workers,
 )
-from durable.stores.errors import CommitFailed, Kind
+from durable.stores.errors import CommitFailed, Kind, text_of
 from durable.stores.schema import Schema
 from durable.stores.sql_text import Dialect, Texts
 from durable.stores.sql_tx import Tx
@@ -162,7 +162,7 @@ class SqlStore(Store):
     def _translated(self, error: BaseException, at_commit: bool) -> DurableError:
         kind, action = self.dialect.errors.kind(error), self.dialect.errors.action(error)
         raises = action.at_commit if at_commit else action.raises
-        text = str(error) or type(error).__name__
+        text = text_of(error)
         if kind is Kind.RETRY_TXN:
             text += f" (for {self._patience:g} seconds)"
         if raises is OutcomeUnknown:

@@ -207,6 +207,13 @@ def at_path(url: str, path: str) -> str:
     return urlunsplit(urlsplit(url)._replace(path=f"/{path}"))
 
 
+def as_user(url: str, name: str, password: str) -> str:
+    """A URL with another user."""
+    parts = urlsplit(url)
+    netloc = f"{name}:{password}@{parts.netloc.rpartition('@')[2]}"
+    return urlunsplit(parts._replace(netloc=netloc))
+
+
 def with_prefix(url: str, prefix: str) -> str:
     """A URL with a prefix, behind the one that it has."""
     parts = urlsplit(url)
