@@ -189,6 +189,17 @@ class SqlStore(Store):
 
         return self._read(work) if dry_run else self._write(work)
 
+    def erase(self) -> None:
+        """Drop its tables, with all that is in them."""
+        names = self.models.names.values()
+
+        def work(tx: Tx) -> None:
+            for name in names:
+                tx.do(f"DROP TABLE IF EXISTS {name}")
+
+        self._write(work)
+        self._secret = None
+
     def secret(self) -> bytes:
         if self._secret is None:
             self._secret = self._read(sql_reads.secret)
