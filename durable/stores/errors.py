@@ -30,6 +30,7 @@ __all__ = [
     "Kind",
     "postgresql_signs",
     "sqlite_signs",
+    "text_of",
 ]
 
 
@@ -127,6 +128,12 @@ POSTGRESQL: Mapping[str, Kind] = {
     "OperationalError": Kind.UNKNOWN,
     "InterfaceError": Kind.UNKNOWN,
 }
+
+
+def text_of(error: BaseException) -> str:
+    """What a driver says, in one line; of PostgreSQL without the statement that it quotes."""
+    primary = getattr(getattr(error, "diag", None), "message_primary", None)
+    return " ".join((primary or str(error)).split()) or type(error).__name__
 
 
 def postgresql_signs(error: BaseException) -> Iterable[str]:
