@@ -229,7 +229,7 @@ def test_worker_options(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
     cli.ok("worker", "orders", "--step-timeout", "1m", "--unknown-after", "500ms")
     first, second = seen
     assert first.build == "v2"
-    assert first._max_history == 7
+    assert first._limits.max_history == 7
     assert second._watchdog._step_timeout == 60.0
     assert second._lease._unknown_after == 500_000
     for option in ("--step-timeout=0", "--max-history=0", "--unknown-after=soon"):
