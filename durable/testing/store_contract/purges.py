@@ -10,6 +10,7 @@ from durable.model import Status
 from durable.purging import count, purge
 from durable.store import End, Start, Store
 from durable.testing.store_contract.base import (
+    COMMITTED,
     COMPLETED,
     HOUR,
     REPLY,
@@ -19,6 +20,7 @@ from durable.testing.store_contract.base import (
     a_family,
     a_finished,
     a_next,
+    a_step,
     an_instance,
     claim_all,
     end_of,
@@ -165,7 +167,7 @@ class Purges(Base):
             ended: list[str] = []
             for _ in range(20):
                 for claimed in worker.claim(instances=2).instances:
-                    worker.finish(claimed, COMPLETED)
+                    assert worker.commit(a_step(claimed, end=COMPLETED)) == [COMMITTED]
                     ended.append(claimed.instance.id)
             return ended
 
