@@ -236,7 +236,13 @@ class Store(ABC):
 
     @abstractmethod
     def purge(self, finished_before: int, statuses: Sequence[Status], limit: int) -> int:
-        """Delete at most ``limit`` finished instances, oldest first; returns how many."""
+        """Delete at most ``limit`` finished instances, oldest first; returns how many: 0 if
+        there are no more, and fewer than ``limit`` if what they own is much.
+
+        One stays while its parent could still ask for it, in other words (see
+        `durable.purging.wanted`): if the parent has not ended and it is a child of its
+        present run or the one before, or if the parent could be retried.
+        """
 
     # -- workers ------------------------------------------------------------------------
 

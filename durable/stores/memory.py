@@ -195,6 +195,7 @@ class MemoryStore(Store):
                 if row.instance.status in statuses
                 and row.instance.finished_at is not None
                 and row.instance.finished_at < finished_before
+                and not self._rows.wanted(row.instance)
             )
             oldest = nsmallest(limit, ended)
             for _, _, row in oldest:

@@ -81,6 +81,7 @@ ADD_TASKS = Statement(
     VALUES {list}
     """,
     item="(?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 1, 0, 0)",
+    payloads=(5, 6, 12),
 )
 DROP_TASKS = Statement("DELETE FROM {tasks} WHERE id IN ({list})")
 ASK_TO_CANCEL = Statement("UPDATE {tasks} SET cancel_requested = 1 WHERE id IN ({list})")

@@ -53,6 +53,7 @@ WAITING = Query(
 ADD_MESSAGES = Statement(
     "INSERT INTO {inbox} (number, message_id, arrived_at, event, run) VALUES {list}",
     item="(?, ?, ?, ?, ?)",
+    payloads=(3,),
 )
 ADD_RECEIPTS = Statement("INSERT INTO {receipts} (number, message_id) VALUES {list}", item="(?, ?)")
 # Refused by code: blocked_by.  A pending instance with a later wake_at is before its start (one

@@ -20,6 +20,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 
 from durable.stores.errors import Errors
 
@@ -89,6 +90,9 @@ class Dialect:
     update: an `Update`.
     has_table: counts the tables of a name.
     migrations: how its schema came to be, the oldest first: see `durable.stores.migrations`.
+    statement_bytes: payloads that a statement over a list may have in all, unless one row has
+    more: a quarter of the smallest packet that a server takes as it comes (16 MiB), because a
+    driver may write bytes as text of twice the length.
     """
 
     name: str
@@ -106,6 +110,7 @@ class Dialect:
     update: str
     has_table: str
     migrations: Sequence[Migration]
+    statement_bytes: int = 4 * 1024 * 1024
 
 
 @dataclass(frozen=True, eq=False)
@@ -113,12 +118,19 @@ class Statement:
     """Something to run.
 
     item: what stands in ``{list}`` for each of its members. columns: one letter a column of
-    ``{values}``: ``n`` a number, ``t`` a text, ``b`` bytes.
+    ``{values}``: ``n`` a number, ``t`` a text, ``b`` bytes. payloads: places of what may be
+    large in a member of the list; of ``{values}``, what are bytes is known.
     """
 
     text: str
     item: str = "?"
     columns: str = ""
+    payloads: tuple[int, ...] = ()
+
+    @cached_property
+    def large(self) -> tuple[int, ...]:
+        """Places of what may be large."""
+        return self.payloads or tuple(i for i, kind in enumerate(self.columns) if kind == "b")
 
     @property
     def nested(self) -> bool:
@@ -166,6 +178,7 @@ class Texts:
         self._plain: dict[tuple[Statement, int], str] = {}
         self._packed: dict[tuple[Query, int], str] = {}
         self.packs = dialect.packed
+        self.statement_bytes = dialect.statement_bytes
 
     def plain(self, statement: Statement, size: int) -> str:
         """The text for a list of this size (0: without a list)."""
