@@ -30,6 +30,8 @@ from durable.store import Store
 __all__ = ["open_store", "redact"]
 
 _PREFIX = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,30}")
+_HOST = re.compile(r"(\[[^\[\]]+\]|[^:\[\]]*)(:\d{1,5})?")
+_BARE_PERCENT = re.compile(r"%(?![0-9A-Fa-f]{2})")
 _SECRET = re.compile(r"([?&][^=&]*(?:password|passwd|secret|token)[^=&]*=)[^&]*", re.IGNORECASE)
 
 
@@ -63,6 +65,8 @@ def open_store(url: str, **options: object) -> Store:
             f"no store has the scheme {scheme!r}{_did_you_mean(scheme, _BACKENDS)}; there are"
             f" {_known()}"
         )
+    if not rest.startswith("/"):
+        _check_server(url, rest)
     place, _, query = rest.partition("?")
     given: dict[str, object] = dict(parse_qsl(query, keep_blank_values=True))
     given.update(options)
@@ -83,6 +87,20 @@ def redact(url: str) -> str:
         name, colon, _ = user.partition(":")
         rest = f"{name}{':***' if colon else ''}{at}{host}{mark}{query}"
     return _SECRET.sub(r"\1***", f"{scheme}{found}{rest}")
+
+
+def _check_server(url: str, rest: str) -> None:
+    """Refuse what a driver would take apart in its own way, and then show parts of it."""
+    authority = re.split("[/?]", rest, maxsplit=1)[0]
+    login, _, hosts = authority.rpartition("@")
+    if rest.count("@") > authority.count("@") or "@" in login or _BARE_PERCENT.search(login):
+        raise UsageError(
+            f"{redact(url)}: in a user's name and password write / as %2F, ? as %3F, @ as %40 and"
+            " % as %25"
+        )
+    for host in hosts.split(","):
+        if not _HOST.fullmatch(host):
+            raise UsageError(f"{redact(url)}: {host!r} is not host, or host:port")
 
 
 # -- options ----------------------------------------------------------------------------

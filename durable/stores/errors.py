@@ -32,6 +32,7 @@ __all__ = [
     "postgresql_signs",
     "redis_signs",
     "sqlite_signs",
+    "text_of",
 ]
 
 
@@ -142,6 +143,8 @@ POSTGRESQL: Mapping[str, Kind] = {
     "40001": Kind.RETRY_TXN,
     "40P01": Kind.RETRY_TXN,
     "55P03": Kind.RETRY_TXN,
+    # Another transaction, which has ended since, was the first to insert that key.
+    "23505": Kind.RETRY_TXN,
     # Of a session that the server ended; and what has no code came from the connection.
     "08": Kind.UNKNOWN,
     "57P01": Kind.UNKNOWN,
@@ -163,6 +166,12 @@ POSTGRESQL: Mapping[str, Kind] = {
     "OperationalError": Kind.UNKNOWN,
     "InterfaceError": Kind.UNKNOWN,
 }
+
+
+def text_of(error: BaseException) -> str:
+    """What a driver says, in one line; of PostgreSQL without the statement that it quotes."""
+    primary = getattr(getattr(error, "diag", None), "message_primary", None)
+    return " ".join((primary or str(error)).split()) or type(error).__name__
 
 
 def postgresql_signs(error: BaseException) -> Iterable[str]:

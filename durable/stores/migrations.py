@@ -16,6 +16,7 @@ Rules
 from __future__ import annotations
 
 import os
+from zlib import crc32
 
 from durable.errors import StoreError
 from durable.stores.schema import Schema
@@ -52,9 +53,14 @@ def refuse_newer(stored: int, url: str) -> None:
         )
 
 
-def migrate(tx: Tx, schema: Schema, dialect: Dialect, *, dry_run: bool = False) -> list[str]:
+def migrate(
+    tx: Tx, schema: Schema, dialect: Dialect, url: str, *, dry_run: bool = False
+) -> list[str]:
     """Bring the schema up to date; returns the statements (to be) run."""
+    if dialect.migration_lock and not dry_run:
+        tx.raw(dialect.migration_lock.format(key=crc32(schema.prefix.encode())))
     stored = stored_version(tx, schema, dialect)
+    refuse_newer(stored, url)
     statements = [] if stored else schema.migration_table()
     for text in () if dry_run else statements:
         tx.do(text)

@@ -4,8 +4,9 @@ Rules
 -----
 * Transactions are READ COMMITTED, and short.  Their moment is the server's clock, read when
   they begin; between transactions it goes on by this process's monotonic clock.
-* Transactions that write take one advisory lock of the store, and so come one after the
-  other: their statements may read first and write then.  Readers wait for nobody.
+* A transaction that writes first locks the instances that it changes, and then reads what it
+  decides by.  Workers leave out what is locked, and so wait for no application's transaction;
+  clients wait.  Who deadlocks is repeated, as is who was not the first to use an id.
 * What need not be acknowledged is committed with ``synchronous_commit = off``.
 * A transaction that changes something for others sends NOTIFY after it was committed: a
   hint, which may be lost.  Within the transaction it would make all commits of the database
@@ -18,7 +19,6 @@ import logging
 from collections.abc import Callable
 from contextlib import suppress
 from typing import Any, TypeVar
-from zlib import crc32
 
 import psycopg
 from peewee import PostgresqlDatabase
@@ -43,6 +43,9 @@ logger = logging.getLogger("durable.store")
 
 DEFAULT_TIMEOUT = 10.0
 
+# As UPDATE locks a row; it leaves in peace who only keeps it from being deleted.
+LOCK = "FOR NO KEY UPDATE"
+
 DIALECT = Dialect(
     name="postgresql",
     errors=Errors((psycopg.Error, UnicodeEncodeError, OverflowError), postgresql_signs, POSTGRESQL),
@@ -56,7 +59,15 @@ DIALECT = Dialect(
     partial_indexes=True,
     clustered=False,
     packed=False,
-    skip_locked="",
+    locks={
+        "lock": f" {LOCK}",
+        **{f"lock_{alias}": f" {LOCK} OF {alias}" for alias in "ipt"},
+        "skip_locked": f" {LOCK} SKIP LOCKED",
+        "share": " FOR KEY SHARE",
+        "alone": " FOR UPDATE",
+    },
+    exclude="SELECT name FROM {settings} WHERE name = 'secret' FOR UPDATE",
+    migration_lock="SELECT pg_advisory_xact_lock({key})",
     values="(VALUES {list})",
     casts={"n": "::bigint", "t": "::text", "b": "::bytea"},
     update="UPDATE {table} SET {changes} FROM {values} AS v WHERE {key} = v.column1",
@@ -100,7 +111,6 @@ class PostgresqlStore(SqlStore):
         self._timeout = timeout
         self._links = ServerLinks(self._connect)
         self._watch = Watch(self._links, f"{prefix}changed")
-        self._lock_key = crc32(prefix.encode())
         self._clock = ServerClock(lambda: self._persist(self._ask))
 
     def _connect(self) -> Any:
@@ -133,11 +143,8 @@ class PostgresqlStore(SqlStore):
         connection = self._links.mine()
         cursor = connection.cursor(binary=False)
         strength = "" if durable else "SET LOCAL synchronous_commit TO off;"
-        lock = f"SELECT pg_advisory_xact_lock({self._lock_key})"
         try:
-            cursor.execute(
-                f"BEGIN ISOLATION LEVEL READ COMMITTED; {strength} {lock}; SELECT {CLOCK}"
-            )
+            cursor.execute(f"BEGIN ISOLATION LEVEL READ COMMITTED; {strength} SELECT {CLOCK}")
             while cursor.nextset():
                 pass
             result = work(Tx(cursor, self._texts, self._clock.told(cursor.fetchone()[0])))

@@ -155,6 +155,11 @@ class RedisStore(Store):
             self._call("prepare", SCHEMA, os.urandom(32), 1)
         return [f"initialise {self._keys['settings']}"]
 
+    def erase(self) -> None:
+        """Remove its keys, with all that is in them."""
+        self._change("erase")
+        self._secret = None
+
     def close(self) -> None:
         self._watch.close()
         self._link.close()
@@ -275,14 +280,13 @@ class RedisStore(Store):
         return SENT.get(self._change("delete", id))
 
     def purge(self, finished_before: int, statuses: Sequence[Status], limit: int) -> int:
-        names = [status.value for status in dict.fromkeys(statuses)]
-        total = 0
-        while total < limit:
+        places = [[status.value, b""] for status in dict.fromkeys(statuses)]
+        total, more = 0, bool(places)
+        while more and total < limit:
             count = min(limit - total, AT_ONCE)
-            purged = self._change("purge", finished_before, names, count)
+            purged, more, ends = self._change("purge", finished_before, places, count)
+            places = [[status, end] for (status, _), end in zip(places, ends, strict=True)]
             total += purged
-            if purged < count:
-                break
         return total
 
     # -- workers ------------------------------------------------------------------------
@@ -360,10 +364,11 @@ class RedisStore(Store):
 
     def complete(
         self, worker: str, completions: Sequence[Completion], postponed: Sequence[Postponed]
-    ) -> list[bool]:
+    ) -> list[Verdict]:
         done = [rows.as_completion(one) for one in completions]
         later = [rows.as_postponed(one) for one in postponed]
-        return [bool(told) for told in self._change("complete", worker, done, later)]
+        told = self._change("complete", worker, done, later)
+        return [Verdict.COMMITTED if held else Verdict.LOST for held in told]
 
     def settle(self, completion: Completion) -> Sent:
         return self._ask("settle", rows.as_completion(completion))

@@ -46,6 +46,7 @@ CHANNEL = "changes"
 
 NAMES = (
     *("create", "send", "terminate", "pause", "resume", "unblock", "rerun", "delete", "purge"),
+    "erase",
     *("register", "awaken", "heartbeat", "beat", "take_over", "block_unknown"),
     *("claim", "owned", "adopt", "release", "commit", "complete", "settle"),
     *("read", "list", "history", "waiting", "tasks", "workers", "stats", "prepare", "rights"),

@@ -34,7 +34,7 @@ TARGET = Query(
     f"""
     SELECT number, uid, run, status, history_length, wake_at, blocked_by, finished_at, queue,
         {NEEDS}
-    FROM {{instances}} WHERE id = ?
+    FROM {{instances}} WHERE id = ?{{lock}}
     """,
     kinds="vxvvvvvvvv",
 )
@@ -129,6 +129,7 @@ def resume(tx: Tx, id: str, message_id: str, event: bytes) -> Sent:
 def _resumed(tx: Tx, found: Target) -> tuple[Status, int | None]:
     """The status of a paused instance that goes on, and when to look at it."""
     if found.blocked_by:
+        tx.exclude()
         name = place_name(found.need, found.blocked_by)
         return Status.BLOCKED, tx.now if able(live_workers(tx), found.queue, name) else None
     wake_at = found.wake_at

@@ -20,12 +20,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 
 from durable.stores.errors import Errors
 
 __all__ = [
     "BIG",
     "MANY_ROWS",
+    "NO_LOCKS",
     "SIZES",
     "Dialect",
     "Migration",
@@ -39,6 +41,16 @@ SIZES = (1, 2, 4, 8, 16, 32, 64, 128, 256, 500)
 
 BIG = 2048
 """A longer payload is not packed: it would be written in hexadecimal."""
+
+NO_LOCKS = dict.fromkeys(
+    ("lock", "lock_i", "lock_p", "lock_t", "skip_locked", "share", "alone"), ""
+)
+"""How rows are locked where a transaction that writes is alone anyhow, so not at all.
+
+``lock`` waits for the rows; ``lock_i``, ``lock_p``, ``lock_t``: those of the table with that alias.
+``skip_locked`` leaves rows out that others have locked.  ``share`` keeps a row from being deleted,
+``alone`` waits for whoever keeps it so.
+"""
 
 MANY_ROWS = 10_000
 """More rows are not packed, so that a packed text stays of a bearable size."""
@@ -70,12 +82,17 @@ class Dialect:
     in `durable.stores.schema`. parameter: how a parameter is written.
     partial_indexes, clustered: whether it has indexes over some rows, and tables that are
     their primary key. packed: whether JSON functions pack rows (see the rules above).
-    skip_locked: what a SELECT of rows to change ends in.
+    locks: what a SELECT of rows to change ends in, by the names that stand in statements (see
+    `NO_LOCKS`). exclude: the lock for what is decided by looking at all workers (or "").
+    migration_lock: what lets one process migrate at a time; ``{key}`` is a number of the prefix.
     values: a list of rows as something to select from, with columns column1, column2 …
     casts: what stands behind a parameter there, so that it has the type of its letter.
     update: an `Update`.
     has_table: counts the tables of a name.
     migrations: how its schema came to be, the oldest first: see `durable.stores.migrations`.
+    statement_bytes: payloads that a statement over a list may have in all, unless one row has
+    more: a quarter of the smallest packet that a server takes as it comes (16 MiB), because a
+    driver may write bytes as text of twice the length.
     """
 
     name: str
@@ -85,12 +102,15 @@ class Dialect:
     partial_indexes: bool
     clustered: bool
     packed: bool
-    skip_locked: str
+    locks: Mapping[str, str]
+    exclude: str
+    migration_lock: str
     values: str
     casts: Mapping[str, str]
     update: str
     has_table: str
     migrations: Sequence[Migration]
+    statement_bytes: int = 4 * 1024 * 1024
 
 
 @dataclass(frozen=True, eq=False)
@@ -98,12 +118,19 @@ class Statement:
     """Something to run.
 
     item: what stands in ``{list}`` for each of its members. columns: one letter a column of
-    ``{values}``: ``n`` a number, ``t`` a text, ``b`` bytes.
+    ``{values}``: ``n`` a number, ``t`` a text, ``b`` bytes. payloads: places of what may be
+    large in a member of the list; of ``{values}``, what are bytes is known.
     """
 
     text: str
     item: str = "?"
     columns: str = ""
+    payloads: tuple[int, ...] = ()
+
+    @cached_property
+    def large(self) -> tuple[int, ...]:
+        """Places of what may be large."""
+        return self.payloads or tuple(i for i, kind in enumerate(self.columns) if kind == "b")
 
     @property
     def nested(self) -> bool:
@@ -145,10 +172,13 @@ class Texts:
 
     def __init__(self, dialect: Dialect, tables: Mapping[str, str]) -> None:
         self._dialect = dialect
-        self._names = dict(tables, skip_locked=dialect.skip_locked)
+        self._names = dict(tables, **dialect.locks)
+        self.exclude = dialect.exclude.format_map(tables)
+        self.locks_rows = any(dialect.locks.values())
         self._plain: dict[tuple[Statement, int], str] = {}
         self._packed: dict[tuple[Query, int], str] = {}
         self.packs = dialect.packed
+        self.statement_bytes = dialect.statement_bytes
 
     def plain(self, statement: Statement, size: int) -> str:
         """The text for a list of this size (0: without a list)."""

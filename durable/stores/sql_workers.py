@@ -74,17 +74,28 @@ REST = Statement(
     """
 )
 RENEW = Statement("UPDATE {workers} SET expires_at = ? WHERE id = ? AND expires_at > ?")
+# Whoever claims for one of them has claimed before this, or finds that it is gone.
+LEAVING = Query("SELECT id FROM {workers} WHERE id IN ({list}) ORDER BY id{alone}", kinds="v")
+OWNED_INSTANCES = Query(
+    "SELECT number FROM {instances} WHERE owner IN ({list}) AND owner <> ''{skip_locked}",
+    kinds="v",
+    unbounded=True,
+)
+OWNED_TASKS = Query(
+    "SELECT id FROM {tasks} WHERE owner IN ({list}) AND owner <> ''{lock}",
+    kinds="v",
+    unbounded=True,
+)
 RELEASE_INSTANCES = Statement(
     """
-    UPDATE {instances} SET owner = '', wake_at = ?, crashes = crashes + ?
-    WHERE owner IN ({list}) AND owner <> ''
+    UPDATE {instances} SET owner = '', wake_at = ?, crashes = crashes + ? WHERE number IN ({list})
     """
 )
 RELEASE_TASKS = Statement(
-    """
-    UPDATE {tasks} SET owner = '', wake_at = ?, crashes = crashes + ?
-    WHERE owner IN ({list}) AND owner <> ''
-    """
+    "UPDATE {tasks} SET owner = '', wake_at = ?, crashes = crashes + ? WHERE id IN ({list})"
+)
+LEFT = Query(
+    "SELECT DISTINCT owner FROM {instances} WHERE owner IN ({list}) AND owner <> ''", kinds="v"
 )
 EXPIRED = Query("SELECT id FROM {workers} WHERE expires_at <= ?", kinds="v")
 BLOCK = Statement(
@@ -111,6 +122,7 @@ SAY = Statement(
 
 def register(tx: Tx, worker: WorkerInfo) -> None:
     """Add a worker; wake what other code has refused and it may run."""
+    tx.exclude()
     tx.each(REMOVE, [worker.id])
     tx.run(
         ADD,
@@ -160,9 +172,15 @@ def take_over(tx: Tx, workers: Sequence[str] | None) -> int:
 
 
 def _release(tx: Tx, workers: Sequence[str], crashes: int) -> int:
-    for statement in (RELEASE_INSTANCES, RELEASE_TASKS):
-        tx.each(statement, workers, before=(tx.now, crashes))
-    return tx.each(REMOVE, workers)
+    """Give back what they own and remove them; but those stay of whom a row is in another
+    transaction's hands, to be taken over again."""
+    tx.fetch(LEAVING, workers)
+    instances = [number for [number] in tx.fetch(OWNED_INSTANCES, workers)]
+    tx.each(RELEASE_INSTANCES, instances, before=(tx.now, crashes))
+    tasks = [id for [id] in tx.fetch(OWNED_TASKS, workers)]
+    tx.each(RELEASE_TASKS, tasks, before=(tx.now, crashes))
+    left = {owner for [owner] in tx.fetch(LEFT, workers)}
+    return tx.each(REMOVE, [worker for worker in workers if worker not in left])
 
 
 def unknown(tx: Tx, worker: WorkerInfo) -> list[tuple[str, str]]:
@@ -181,6 +199,7 @@ def unknown(tx: Tx, worker: WorkerInfo) -> list[tuple[str, str]]:
 def block_unknown(tx: Tx, worker: WorkerInfo, after: int) -> int:
     """Say of such instances what they lack, and block those that are long due. What code has
     refused rests again: who might have tried it is gone."""
+    tx.exclude()
     changed = 0
     for queue, name in unknown(tx, worker):
         place = (queue, name, tx.now)

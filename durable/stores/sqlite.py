@@ -30,7 +30,7 @@ from durable.store import DEFAULT_MAX_INBOX
 from durable.stores.errors import SQLITE, CommitFailed, Errors, sqlite_signs
 from durable.stores.schema import DEFAULT_PREFIX
 from durable.stores.sql import SqlStore
-from durable.stores.sql_text import Dialect
+from durable.stores.sql_text import NO_LOCKS, Dialect
 from durable.stores.sql_tx import Tx
 from durable.stores.sqlite_link import Link, Links
 from durable.stores.sqlite_migrations import MIGRATIONS
@@ -55,7 +55,9 @@ DIALECT = Dialect(
     partial_indexes=True,
     clustered=True,
     packed=True,
-    skip_locked="",
+    locks=NO_LOCKS,
+    exclude="",
+    migration_lock="",
     values="(VALUES {list})",
     casts={"n": "", "t": "", "b": ""},
     update="UPDATE {table} SET {changes} FROM {values} AS v WHERE {key} = v.column1",

@@ -49,7 +49,7 @@ from durable.stores.sqlite import SqliteStore
         ("memory://?prefix=a", "no option 'prefix'"),
         ("redis://", "names no server: write redis://localhost:6379/0"),
         ("redis://:secret@/0", "names no server"),
-        ("redis://h:port/0", "names no server"),
+        ("redis://h:port/0", "is not host, or host:port"),
         ("redis://u:secret@h/shop", "the number of a database"),
         ("redis://h?allow_loss=maybe", "yes or no"),
         ("redis://h?synchronous=full", "no option 'synchronous'"),
@@ -111,6 +111,26 @@ def test_memory_stores_by_name() -> None:
 )
 def test_passwords_are_not_shown(url: str, shown: str) -> None:
     assert redact(url) == shown
+
+
+@pytest.mark.parametrize("password", ["se/cret", "se?cret", "se@cret", "se%zzcret", "se%"])
+def test_a_password_with_raw_signs_is_refused_and_not_shown(password: str) -> None:
+    with pytest.raises(UsageError, match=r"write / as %2F") as raised:
+        open_store(f"postgresql://me:{password}@host/shop")
+    assert "cret" not in str(raised.value)
+    assert "zz" not in str(raised.value)
+
+
+@pytest.mark.parametrize("host", ["host:port", "[::1", "host:1:2", "a:1,b:x"])
+def test_a_host_that_is_none_is_named(host: str) -> None:
+    with pytest.raises(UsageError, match="is not host, or host:port"):
+        open_store(f"postgresql://me:secret@{host}/shop")
+
+
+@pytest.mark.parametrize("host", ["", "host", "host:5432", "[::1]:5432", "a:1,b:2"])
+def test_hosts_as_drivers_know_them(host: str) -> None:
+    url = f"postgresql://me:p%40ss@{host}/shop"
+    assert open_store(url).url == redact(url)
 
 
 def test_only_the_backend_asked_for_is_loaded() -> None:

@@ -140,7 +140,12 @@ def test_no_statement_reads_a_whole_table(store: SqliteStore, name: str) -> None
         ),
         (
             sql_clients.ENDED,
-            "SEARCH instances USING INDEX instances_finished (finished_at<?)",
+            "SEARCH i USING INDEX instances_finished (finished_at<?)",
+        ),
+        (sql_clients.ENDED, "SEARCH p USING INDEX instances_uid (uid=?)"),
+        (
+            sql_clients.EVENTS,
+            "SEARCH history USING COVERING INDEX history_key (number=?)",
         ),
         (
             sql_workers.WAKE_REFUSED,
