@@ -6,6 +6,7 @@
 ``sqlite:///orders.db``       a file in the current directory
 ``sqlite:////var/orders.db``  a file by its full path
 ``postgresql://host/name``    a PostgreSQL database; needs the extra ``postgresql``
+``mysql://host/name``         a MySQL or MariaDB database; ``mariadb://`` is the same
 ============================  ===========================================================
 
 Options stand behind a ``?`` or are given by name: see `open_store`.
@@ -15,6 +16,7 @@ from __future__ import annotations
 
 import difflib
 import math
+import os
 import re
 import threading
 from collections.abc import Callable, Mapping
@@ -43,6 +45,8 @@ def open_store(url: str, **options: object) -> Store:
     * ``busy_timeout``: seconds to wait for other writers of a file. Defaults to 10.
     * ``timeout``: seconds to wait for a lock of a database server, or for a connection to it;
       a statement may take three times as long. Defaults to 10.
+    * ``ssl``: ``off``; ``on``: connections to MySQL are encrypted, and the server is verified;
+      or the file with the authorities by which it is. Defaults to ``off``.
     * ``max_inbox``: how many messages may wait for one instance. Defaults to 100,000.
 
     Raises `UsageError` if the address is wrong; no message shows a password.
@@ -118,6 +122,12 @@ def _seconds(name: str, value: Any) -> float:
     return seconds
 
 
+def _ssl(name: str, value: object) -> str:
+    if value in ("off", "on") or (isinstance(value, str) and os.path.isfile(value)):
+        return str(value)
+    raise UsageError(f"{name}={value!r}: it is off, on, or a file with authorities")
+
+
 def _count(name: str, value: Any) -> int:
     try:
         count = int(value)
@@ -181,6 +191,28 @@ def _postgresql(url: str, place: str, options: dict[str, Any]) -> Store:
     return PostgresqlStore(f"postgresql://{place}", url=url, **options)
 
 
+def _mysql(url: str, place: str, options: dict[str, Any]) -> Store:
+    from durable.stores.mysql import MysqlStore
+
+    # The name of a user, or a password, may have any sign in it: it ends at the last @.
+    who, _, where = place.rpartition("@")
+    server, _, database = where.partition("/")
+    host, _, port = server.partition(":")
+    user, _, password = who.partition(":")
+    if not database or "/" in database:
+        raise UsageError(f"{url} names no database: write mysql://user@host/name")
+    if port and not port.isdigit():
+        raise UsageError(f"{url}: {port!r} is not the number of a port")
+    address = {
+        "host": unquote(host) or "localhost",
+        "port": int(port or 3306),
+        "user": unquote(user) or None,
+        "password": unquote(password),
+        "database": unquote(database),
+    }
+    return MysqlStore(address, url=url, **options)
+
+
 @dataclass(frozen=True, slots=True)
 class _Backend:
     """How the stores of a scheme are made: from (address to show, place, options)."""
@@ -189,8 +221,13 @@ class _Backend:
     options: Mapping[str, Callable[[str, Any], Any]]
 
 
+_MYSQL = _Backend(
+    _mysql, {"prefix": _prefix, "timeout": _seconds, "ssl": _ssl, "max_inbox": _count}
+)
 _BACKENDS: Mapping[str, _Backend] = {
+    "mariadb": _MYSQL,
     "memory": _Backend(_memory, {"max_inbox": _count}),
+    "mysql": _MYSQL,
     "postgresql": _Backend(
         _postgresql, {"prefix": _prefix, "timeout": _seconds, "max_inbox": _count}
     ),

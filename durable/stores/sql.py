@@ -187,7 +187,11 @@ class SqlStore(Store):
             migrations.refuse_newer(stored, self.url)
             return migrations.migrate(tx, self.models, self.dialect, dry_run=dry_run)
 
-        return self._read(work) if dry_run else self._write(work)
+        return self._read(work) if dry_run else self._alone(work)
+
+    def _alone(self, work: Callable[[Tx], T]) -> T:
+        """Change the schema, as the only one."""
+        return self._write(work)
 
     def secret(self) -> bytes:
         if self._secret is None:

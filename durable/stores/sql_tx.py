@@ -20,6 +20,7 @@ Row = list[Any]
 
 _from_hex = bytes.fromhex
 _flat = chain.from_iterable
+_LONG = frozenset((bytes, str))
 
 
 class Tx:
@@ -55,19 +56,22 @@ class Tx:
         parameters that stand before and after the list.
         """
         changed = 0
-        for size, params in _parts(statement, items):
+        for size, params in _parts(statement, items, self._texts.room):
             self._execute(self._texts.plain(statement, size), [*before, *params, *after])
             changed += self._cursor.rowcount
         return changed
 
     def insert(self, statement: Statement, rows: Sequence[tuple[Any, ...]]) -> None:
         """Insert rows, in this order."""
-        start = 0
+        start, room = 0, self._texts.room
         while left := len(rows) - start:
-            size = SIZES[bisect_right(SIZES, left) - 1]
-            part = rows[start : start + size]
-            self._execute(self._texts.plain(statement, size), list(_flat(part)))
-            start += size
+            place = bisect_right(SIZES, left) - 1
+            params = list(_flat(rows[start : start + SIZES[place]]))
+            while room is not None and place and _weight(params) > room:
+                place -= 1
+                params = list(_flat(rows[start : start + SIZES[place]]))
+            self._execute(self._texts.plain(statement, SIZES[place]), params)
+            start += SIZES[place]
 
     def one(self, query: Query, *params: object) -> Row | None:
         """The first row of a query without a list."""
@@ -77,6 +81,10 @@ class Tx:
     def rows(self, query: Query, *params: object) -> list[Row]:
         """The rows of a query without a list."""
         return self._read(query, 0, params)
+
+    def heads(self, query: Query, queue: str) -> list[Row]:
+        """The rows of a query whose parameters are the queue, as often as it needs it, and now."""
+        return self.rows(query, *[queue] * (self._texts.places(query) - 1), self.now)
 
     def fetch(
         self,
@@ -116,20 +124,43 @@ class Tx:
             if len(rows) <= MANY_ROWS and _unpack(rows, query.binary):
                 return rows
         found = self._execute(self._texts.plain(query, size), params).fetchall()
-        return list(map(list, found))
+        rows = list(map(list, found))
+        if self._texts.as_bytes:
+            _decode(rows, query.plain)
+        return rows
 
 
-def _parts(statement: Statement, items: Sequence[Any]) -> Iterator[tuple[int, Sequence[Any]]]:
-    """(size, parameters) for lists of at most the largest size."""
+def _parts(
+    statement: Statement, items: Sequence[Any], room: int | None = None
+) -> Iterator[tuple[int, Sequence[Any]]]:
+    """(size, parameters) for lists of at most the largest size, for which there is room."""
     largest = SIZES[-1]
     nested = statement.nested
     for start in range(0, len(items), largest):
         part = items[start : start + largest] if len(items) > largest else items
         size = SIZES[bisect_left(SIZES, len(part))]
-        missing = size - len(part)
-        if missing:
-            part = [*part, *[part[-1]] * missing]
-        yield size, list(_flat(part)) if nested else part
+        filled = [*part, *[part[-1]] * (size - len(part))] if size > len(part) else part
+        params = list(_flat(filled)) if nested else filled
+        if room is not None and size > 1 and _weight(params) > room:
+            half = len(part) // 2
+            yield from _parts(statement, part[:half], room)
+            yield from _parts(statement, part[half:], room)
+        else:
+            yield size, params
+
+
+def _weight(params: Sequence[Any]) -> int:
+    """How long the texts and payloads are together."""
+    return sum(len(value) for value in params if value.__class__ in _LONG)
+
+
+def _decode(rows: list[Row], places: Sequence[int]) -> None:
+    """Turn what should be text into text."""
+    for row in rows:
+        for place in places:
+            value = row[place]
+            if value.__class__ is bytes:
+                row[place] = value.decode()
 
 
 def _unpack(rows: list[Row], binary: Sequence[int]) -> bool:

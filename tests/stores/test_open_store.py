@@ -24,7 +24,10 @@ from durable.stores.sqlite import SqliteStore
         ("sqlite://x.db", r"three slashes \(sqlite:///x.db\)"),
         ("sqlite:///:memory:", "memory://"),
         ("sqlite3:///x.db", r"did you mean 'sqlite'\?"),
-        ("oracle://u:secret@h/d", "there are memory://, postgresql:// or sqlite://"),
+        (
+            "oracle://u:secret@h/d",
+            "there are mariadb://, memory://, mysql://, postgresql:// or sqlite://",
+        ),
         ("x.db", "'x.db' is not the address of a store"),
         ("", "not the address"),
         ("u:secret@h", "not the address"),
@@ -42,6 +45,11 @@ from durable.stores.sqlite import SqliteStore
         ("postgresql://u:secret@h/d?synchronous=full", "it has max_inbox, prefix, timeout"),
         ("postgres://u:secret@h/d", r"did you mean 'postgresql'\?"),
         ("memory://?prefix=a", "no option 'prefix'"),
+        ("mysql://u:secret@h", "names no database: write mysql://user@host/name"),
+        ("mysql://u:secret@h/a/b", "names no database"),
+        ("mariadb://u:secret@h:port/d", "'port' is not the number of a port"),
+        ("mysql://u:secret@h/d?ssl=maybe", "it is off, on, or a file"),
+        ("mysql://u:secret@h/d?busy_timeout=1", "it has max_inbox, prefix, ssl, timeout"),
     ],
 )
 def test_wrong_addresses(url: str, message: str) -> None:
