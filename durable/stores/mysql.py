@@ -139,8 +139,7 @@ class Cursor(cursors.Cursor):
     def execute(  # type: ignore[override]  # the driver's gives a number
         self, query: str, args: Sequence[object] = ()
     ) -> Any:
-        text = self.mogrify(query, args) if args else query
-        packet = text.encode()
+        packet = (query % self._literals(args) if args else query).encode()
         longest = getattr(self.connection, "longest", math.inf)
         if len(packet) >= longest:
             raise pymysql.DataError(
@@ -150,6 +149,11 @@ class Cursor(cursors.Cursor):
             )
         super().execute(packet)  # type: ignore[call-overload]  # bytes are not encoded again
         return self
+
+    def _literals(self, values: Sequence[object]) -> tuple[str, ...]:
+        # Most of them are numbers, and the driver takes long to find that out.
+        escape = self.connection.escape
+        return tuple([str(v) if v.__class__ is int else escape(v) for v in values])
 
 
 class MysqlStore(ServerStore):
