@@ -130,6 +130,14 @@ LATE = 0.08
 SLOWING = 1.05
 
 
+LITERALS: Mapping[type, Callable[[Any], str]] = {
+    int: str,
+    type(None): lambda value: "NULL",
+    bytes: lambda value: f"X'{value.hex()}'",
+}
+"""How most parameters are written; the driver takes 2.4 times as long to find that out."""
+
+
 class Cursor(cursors.Cursor):
     """A cursor whose `execute` returns it, and sends nothing that the server would refuse.
 
@@ -152,14 +160,8 @@ class Cursor(cursors.Cursor):
         return self
 
     def _literals(self, values: Sequence[object]) -> tuple[str, ...]:
-        # Most are numbers or nothing; the driver takes 2.4 times as long to find that out.
         escape = self.connection.escape
-        return tuple(
-            [
-                str(value) if value.__class__ is int else "NULL" if value is None else escape(value)
-                for value in values
-            ]
-        )
+        return tuple([LITERALS.get(value.__class__, escape)(value) for value in values])
 
 
 class MysqlStore(ServerStore):
@@ -203,7 +205,6 @@ class MysqlStore(ServerStore):
             # Else PyMySQL prepares for TLS by itself, which takes 30 ms for each connection.
             ssl_disabled=self._tls is None,
             charset="utf8mb4",
-            binary_prefix=True,
             autocommit=True,
             cursorclass=Cursor,
             client_flag=CLIENT.FOUND_ROWS,
@@ -213,6 +214,9 @@ class MysqlStore(ServerStore):
             write_timeout=patience * 3 + 1,
             program_name="durable",
         )
+        if self._tls is not None and not connection._secure:
+            connection.close()  # older drivers go on without
+            raise StoreError(f"{self.url}: the server does not encrypt connections (SSL)")
         kind = _kind(connection.get_server_info(), self.url)
         limit = LIMITS[kind].format(seconds=patience * 3, milliseconds=patience * 3000)
         cursor = connection.cursor()

@@ -107,7 +107,7 @@ def test_a_wrong_password_or_database_is_told_without_the_password(tmp_path: Pat
     assert mysql_arguments(url)["password"] not in str(raised.value)
 
 
-def test_no_password_goes_to_a_server_that_does_not_encrypt() -> None:
+def test_a_server_that_does_not_encrypt_is_refused() -> None:
     with pytest.raises(StoreError, match="SSL"):
         open_store(mariadb().url, ssl="on").open()
 
