@@ -29,6 +29,7 @@ LOCAL: Mapping[str, Callable[[Path], str]] = {
 
 SERVERS: Mapping[str, Callable[[], Server]] = {
     "postgresql": servers.postgres,
+    "mysql": servers.mariadb,
     "redis": servers.redis,
 }
 

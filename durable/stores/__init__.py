@@ -6,6 +6,7 @@
 ``sqlite:///orders.db``       a file in the current directory
 ``sqlite:////var/orders.db``  a file by its full path
 ``postgresql://host/name``    a PostgreSQL database; needs the extra ``postgresql``
+``mysql://host/name``         a MySQL or MariaDB database; ``mariadb://`` is the same
 ``redis://host:6379/0``       a Redis server, and the number of its database
 ``rediss://host:6379/0``      the same over TLS
 ============================  ===========================================================
@@ -17,6 +18,7 @@ from __future__ import annotations
 
 import difflib
 import math
+import os
 import re
 import threading
 from collections.abc import Callable, Mapping
@@ -48,6 +50,8 @@ def open_store(url: str, **options: object) -> Store:
     * ``timeout``: seconds to wait for a lock of a database server, or for a connection to it;
       a statement may take three times as long. On Redis, seconds to wait for each answer.
       Defaults to 10.
+    * ``ssl``: ``off``; ``on``: connections to MySQL are encrypted, and the server is verified;
+      or the file with the authorities by which it is. Defaults to ``off``.
     * ``allow_loss`` (Redis): ``yes`` to use a server that may lose what it has acknowledged:
       one without ``appendonly``, or that evicts keys. Defaults to ``no``.
     * ``max_inbox``: how many messages may wait for one instance. Defaults to 100,000.
@@ -148,6 +152,12 @@ def _yes(name: str, value: object) -> bool:
     return bool(found)
 
 
+def _ssl(name: str, value: object) -> str:
+    if value in ("off", "on") or (isinstance(value, str) and os.path.isfile(value)):
+        return str(value)
+    raise UsageError(f"{name}={value!r}: it is off, on, or a file with authorities")
+
+
 def _count(name: str, value: Any) -> int:
     try:
         count = int(value)
@@ -225,6 +235,28 @@ def _redis(url: str, place: str, options: dict[str, Any]) -> Store:
     return RedisStore(f"{scheme}://{place}", url=url, **options)
 
 
+def _mysql(url: str, place: str, options: dict[str, Any]) -> Store:
+    from durable.stores.mysql import MysqlStore
+
+    # The name of a user, or a password, may have any sign in it: it ends at the last @.
+    who, _, where = place.rpartition("@")
+    server, _, database = where.partition("/")
+    host, _, port = server.partition(":")
+    user, _, password = who.partition(":")
+    if not database or "/" in database:
+        raise UsageError(f"{url} names no database: write mysql://user@host/name")
+    if port and not port.isdigit():
+        raise UsageError(f"{url}: {port!r} is not the number of a port")
+    address = {
+        "host": unquote(host) or "localhost",
+        "port": int(port or 3306),
+        "user": unquote(user) or None,
+        "password": unquote(password),
+        "database": unquote(database),
+    }
+    return MysqlStore(address, url=url, **options)
+
+
 @dataclass(frozen=True, slots=True)
 class _Backend:
     """How the stores of a scheme are made: from (address to show, place, options)."""
@@ -240,8 +272,14 @@ _REDIS_OPTIONS: Mapping[str, Callable[[str, Any], Any]] = {
     "allow_loss": _yes,
 }
 
+_MYSQL = _Backend(
+    _mysql, {"prefix": _prefix, "timeout": _seconds, "ssl": _ssl, "max_inbox": _count}
+)
+
 _BACKENDS: Mapping[str, _Backend] = {
+    "mariadb": _MYSQL,
     "memory": _Backend(_memory, {"max_inbox": _count}),
+    "mysql": _MYSQL,
     "postgresql": _Backend(
         _postgresql, {"prefix": _prefix, "timeout": _seconds, "max_inbox": _count}
     ),

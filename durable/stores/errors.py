@@ -22,6 +22,7 @@ from durable.store import Poison, Unavailable
 
 __all__ = [
     "ACTIONS",
+    "MYSQL",
     "POSTGRESQL",
     "REDIS",
     "SQLITE",
@@ -29,6 +30,7 @@ __all__ = [
     "CommitFailed",
     "Errors",
     "Kind",
+    "mysql_signs",
     "postgresql_signs",
     "redis_signs",
     "sqlite_signs",
@@ -166,6 +168,70 @@ POSTGRESQL: Mapping[str, Kind] = {
     "OperationalError": Kind.UNKNOWN,
     "InterfaceError": Kind.UNKNOWN,
 }
+
+
+MYSQL: Mapping[str, Kind] = {
+    "1205": Kind.RETRY_TXN,  # waited too long for a lock: rolls back one statement only
+    "1213": Kind.RETRY_TXN,
+    "1020": Kind.RETRY_TXN,
+    "3572": Kind.RETRY_TXN,
+    # The connection was lost, or is out of step.
+    "0": Kind.UNKNOWN,
+    "1053": Kind.UNKNOWN,
+    "1152": Kind.UNKNOWN,
+    "1158": Kind.UNKNOWN,
+    "1159": Kind.UNKNOWN,
+    "1160": Kind.UNKNOWN,
+    "1161": Kind.UNKNOWN,
+    "1317": Kind.UNKNOWN,
+    "1927": Kind.UNKNOWN,
+    "2006": Kind.UNKNOWN,
+    "2013": Kind.UNKNOWN,
+    "2014": Kind.UNKNOWN,
+    "2055": Kind.UNKNOWN,
+    "4031": Kind.UNKNOWN,
+    # No connection: refused, too many of them, or the server blocks this host.
+    "1040": Kind.NOT_SENT,
+    "1129": Kind.NOT_SENT,
+    "1203": Kind.NOT_SENT,
+    "1226": Kind.NOT_SENT,
+    "2002": Kind.NOT_SENT,
+    "2003": Kind.NOT_SENT,
+    # Disk or memory is full, read-only, or it took longer than the statement timeout.
+    "28": Kind.LATER,
+    "1021": Kind.LATER,
+    "1037": Kind.LATER,
+    "1038": Kind.LATER,
+    "1041": Kind.LATER,
+    "1114": Kind.LATER,
+    "1290": Kind.LATER,
+    "1792": Kind.LATER,
+    "1836": Kind.LATER,
+    "1969": Kind.LATER,
+    "3024": Kind.LATER,
+    "3100": Kind.LATER,
+    "1048": Kind.POISON,
+    # Another transaction, which has ended since, was the first to insert that key.
+    "1062": Kind.RETRY_TXN,
+    "1118": Kind.POISON,
+    "1153": Kind.POISON,  # longer than max_allowed_packet
+    "1264": Kind.POISON,
+    "1300": Kind.POISON,
+    "1366": Kind.POISON,
+    "1406": Kind.POISON,
+    "1690": Kind.POISON,
+    "UnicodeEncodeError": Kind.POISON,
+    "OverflowError": Kind.POISON,
+}
+"""By number: what is not here, such as a wrong password or a table that is missing, is fatal."""
+
+
+def mysql_signs(error: BaseException) -> Iterable[str]:
+    """The number, and then the names of the Python classes."""
+    if error.args and isinstance(error.args[0], int):
+        yield str(error.args[0])
+    for cls in type(error).__mro__:
+        yield cls.__name__
 
 
 def text_of(error: BaseException) -> str:

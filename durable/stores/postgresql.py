@@ -2,8 +2,7 @@
 
 Rules
 -----
-* Transactions are READ COMMITTED, and short.  Their moment is the server's clock, read when
-  they begin; between transactions it goes on by this process's monotonic clock.
+* Transactions are READ COMMITTED, and short.
 * A transaction that writes first locks the instances that it changes, and then reads what it
   decides by.  Workers leave out what is locked, and so wait for no application's transaction;
   clients wait.  Who deadlocks is repeated, as is who was not the first to use an id.
@@ -15,7 +14,6 @@ Rules
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable
 from contextlib import suppress
 from typing import Any, TypeVar
@@ -28,20 +26,15 @@ from durable.store import DEFAULT_MAX_INBOX
 from durable.stores.errors import POSTGRESQL, CommitFailed, Errors, postgresql_signs
 from durable.stores.postgresql_migrations import MIGRATIONS
 from durable.stores.schema import DEFAULT_PREFIX
-from durable.stores.server_clock import ServerClock
 from durable.stores.server_links import ServerLink, ServerLinks
+from durable.stores.server_store import DEFAULT_TIMEOUT, ServerStore
 from durable.stores.server_watch import ServerWatch
-from durable.stores.sql import SqlStore
-from durable.stores.sql_text import Dialect
+from durable.stores.sql_text import JUMPING_HEADS, Dialect
 from durable.stores.sql_tx import Tx
 
 __all__ = ["DIALECT", "PostgresqlStore"]
 
 T = TypeVar("T")
-
-logger = logging.getLogger("durable.store")
-
-DEFAULT_TIMEOUT = 10.0
 
 # As UPDATE locks a row; it leaves in peace who only keeps it from being deleted.
 LOCK = "FOR NO KEY UPDATE"
@@ -58,6 +51,7 @@ DIALECT = Dialect(
     parameter="%s",
     partial_indexes=True,
     clustered=False,
+    compares_rows=True,
     packed=False,
     locks={
         "lock": f" {LOCK}",
@@ -68,9 +62,14 @@ DIALECT = Dialect(
     },
     exclude="SELECT name FROM {settings} WHERE name = 'secret' FOR UPDATE",
     migration_lock="SELECT pg_advisory_xact_lock({key})",
+    free="owner = '' AND wake_at IS NOT NULL",
+    heads=JUMPING_HEADS,
     values="(VALUES {list})",
+    row="({item})",
+    between=", ",
     casts={"n": "::bigint", "t": "::text", "b": "::bytea"},
     update="UPDATE {table} SET {changes} FROM {values} AS v WHERE {key} = v.column1",
+    texts_as_bytes=False,
     has_table=(
         "SELECT count(*) FROM pg_catalog.pg_tables"
         " WHERE schemaname = current_schema() AND tablename = %s"
@@ -88,7 +87,7 @@ WEAK = """
 """What the server does not do for what is acknowledged to last."""
 
 
-class PostgresqlStore(SqlStore):
+class PostgresqlStore(ServerStore):
     """A store in a PostgreSQL database.
 
     conninfo: an address, as libpq takes it. url: the same, to be shown. prefix: what the names
@@ -106,12 +105,8 @@ class PostgresqlStore(SqlStore):
         max_inbox: int = DEFAULT_MAX_INBOX,
     ) -> None:
         database = PostgresqlDatabase(None, field_types=DIALECT.field_types)
-        super().__init__(url, database, DIALECT, prefix, max_inbox=max_inbox, patience=timeout)
+        super().__init__(url, database, DIALECT, prefix, max_inbox=max_inbox, timeout=timeout)
         self._conninfo = conninfo
-        self._timeout = timeout
-        self._links = ServerLinks(self._connect)
-        self._watch = Watch(self._links, f"{prefix}changed")
-        self._clock = ServerClock(lambda: self._persist(self._ask))
 
     def _connect(self) -> Any:
         milliseconds = int(self._timeout * 1000)
@@ -128,14 +123,8 @@ class PostgresqlStore(SqlStore):
             application_name="durable",
         )
 
-    def open(self) -> None:
-        super().open()
-        weak = self._read(lambda tx: [name for [name] in tx.raw(WEAK)])
-        if weak:
-            logger.warning(
-                "%s: %s: a crash of the server may take what was acknowledged last",
-                self.url, ", ".join(weak),
-            )  # fmt: skip
+    def _weaknesses(self, tx: Tx) -> list[str]:
+        return [name for [name] in tx.raw(WEAK)]
 
     # -- transactions -------------------------------------------------------------------
 
@@ -162,13 +151,6 @@ class PostgresqlStore(SqlStore):
     def _look(self, work: Callable[[Tx], T]) -> T:
         return work(Tx(self._links.mine().cursor(), self._texts, self.now()))
 
-    def _distrust(self) -> None:
-        self._links.drop_mine()
-
-    def close(self) -> None:
-        self._watch.close()
-        self._links.close()
-
     def size(self) -> int:
         """The tables with their indexes."""
         text = "SELECT pg_total_relation_size(%s::regclass)"
@@ -177,26 +159,19 @@ class PostgresqlStore(SqlStore):
 
     # -- time and waking ----------------------------------------------------------------
 
-    def now(self) -> int:
-        return self._clock.now()
-
     def _ask(self) -> int:
         [now] = self._links.mine().execute(f"SELECT {CLOCK}").fetchone()
         return int(now)
 
-    def mark(self) -> int:
-        return self._watch.mark()
-
-    def wait(self, mark: int, timeout: float | None) -> None:
-        self._watch.wait(mark, timeout)
-
-    def wake(self) -> None:
-        self._watch.change()
+    def _make_watch(self) -> Watch:
+        watch = Watch(self._links, f"{self.models.prefix}changed")
+        self._tell = watch.tell
+        return watch
 
     def _changed(self) -> None:
         self._watch.change()
         with suppress(psycopg.Error):  # a hint
-            self._links.mine().execute(self._watch.tell)
+            self._links.mine().execute(self._tell)
 
 
 class Watch(ServerWatch):

@@ -185,7 +185,11 @@ class SqlStore(Store):
         def work(tx: Tx) -> list[str]:
             return migrations.migrate(tx, self.models, self.dialect, self.url, dry_run=dry_run)
 
-        return self._read(work) if dry_run else self._write(work)
+        return self._read(work) if dry_run else self._alone(work)
+
+    def _alone(self, work: Callable[[Tx], T]) -> T:
+        """Change the schema, as the only one."""
+        return self._write(work)
 
     def erase(self) -> None:
         """Drop its tables, with all that is in them."""

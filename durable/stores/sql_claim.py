@@ -37,32 +37,9 @@ Range = tuple[str, str]
 """(queue, need) or (queue, name)."""
 
 
-def _heads(table: str, column: str) -> Query:
-    """The ranges of a queue: (column, first wake_at, first wake_at after now).
-
-    Parameters: the queue, the queue, now, and twice the queue again.
-    """
-    free = "owner = '' AND queue = ? AND wake_at IS NOT NULL"
-    return Query(
-        f"""
-        WITH RECURSIVE ranges (found) AS (
-            SELECT min({column}) FROM {{{table}}} WHERE {free}
-            UNION ALL
-            SELECT (SELECT min({column}) FROM {{{table}}} WHERE {free} AND {column} > found)
-            FROM ranges WHERE found IS NOT NULL
-        )
-        SELECT found,
-            (SELECT min(wake_at) FROM {{{table}}} WHERE {free} AND {column} = found),
-            (SELECT min(wake_at) FROM {{{table}}} WHERE {free} AND {column} = found
-                AND wake_at > ?)
-        FROM ranges WHERE found IS NOT NULL
-        """,
-        kinds="vvv",
-    )
-
-
-INSTANCE_HEADS = _heads("instances", "needs")
-TASK_HEADS = _heads("tasks", "name")
+# (need or name, first wake_at, first wake_at after now) of the ranges of a queue.
+INSTANCE_HEADS = Query("{instance_heads}", kinds="vvv")
+TASK_HEADS = Query("{task_heads}", kinds="vvv")
 OWN_HEADS = Query(
     """
     SELECT
@@ -75,7 +52,7 @@ OWN_HEADS = Query(
 FREE_INSTANCES = Query(
     """
     SELECT wake_at, number FROM {instances}
-    WHERE owner = '' AND queue = ? AND needs = ? AND wake_at <= ?
+    WHERE {free} AND queue = ? AND needs = ? AND wake_at <= ?
     ORDER BY wake_at LIMIT ?{skip_locked}
     """,
     kinds="vv",
@@ -186,7 +163,7 @@ def _ranges(
     """The due ranges with known names; adds the first later moment of each to a list."""
     found: list[Range] = []
     for queue in dict.fromkeys(queues):
-        for name, first, after in tx.rows(heads, queue, queue, queue, queue, tx.now):
+        for name, first, after in tx.heads(heads, queue):
             later.append(after)
             if first <= tx.now and known(name):
                 found.append((queue, name))

@@ -80,7 +80,8 @@ def complete(
     numbers = tx.pairs(FREE_NUMBERS, uids)
     missing = [uid for uid in uids if uid not in numbers] if tx.locks_rows else []
     busy = tx.pairs(NUMBERS, missing).keys()
-    keys = list(dict.fromkeys((one.uid, one.run, one.command) for one in reports))
+    here = [one for one in reports if one.uid not in busy]
+    keys = list(dict.fromkeys((one.uid, one.run, one.command) for one in here))
     held = {
         (uid, run, command): (id, epoch, cancelled)
         for uid, run, command, id, epoch, cancelled in tx.fetch(HELD, keys, after=(worker,))

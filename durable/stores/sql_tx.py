@@ -72,6 +72,10 @@ class Tx:
         """The rows of a query without a list."""
         return self._read(query, 0, params)
 
+    def heads(self, query: Query, queue: str) -> list[Row]:
+        """The rows of a query whose parameters are the queue, as often as it needs it, and now."""
+        return self.rows(query, *[queue] * (self._texts.places(query) - 1), self.now)
+
     def fetch(
         self,
         query: Query,
@@ -118,7 +122,19 @@ class Tx:
             if len(rows) <= MANY_ROWS and _unpack(rows, query.binary):
                 return rows
         found = self._execute(self._texts.plain(query, size), params).fetchall()
-        return list(map(list, found))
+        rows = list(map(list, found))
+        if self._texts.as_bytes:
+            _decode(rows, query.plain)
+        return rows
+
+
+def _decode(rows: list[Row], places: Sequence[int]) -> None:
+    """Turn what should be text into text."""
+    for row in rows:
+        for place in places:
+            value = row[place]
+            if value.__class__ is bytes:
+                row[place] = value.decode()
 
 
 def _unpack(rows: list[Row], binary: Sequence[int]) -> bool:

@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from durable.model import WorkerInfo
 from durable.store import UNKNOWN, TaskKey
 from durable.stores.refusals import SEPARATOR, able, place_name
-from durable.stores.sql_claim import INSTANCE_HEADS
+from durable.stores.sql_claim import FREE_INSTANCES, INSTANCE_HEADS
 from durable.stores.sql_reads import live_workers
 from durable.stores.sql_results import to_cancel
 from durable.stores.sql_rows import NEEDS, words
@@ -63,16 +63,7 @@ WAKE_REFUSED = Statement(
     """,
     columns="ttnt",
 )
-REST = Statement(
-    """
-    UPDATE {instances} SET wake_at = NULL
-    WHERE number IN (
-        SELECT number FROM {instances}
-        WHERE owner = '' AND queue = ? AND needs = ? AND wake_at <= ?
-        ORDER BY wake_at LIMIT ?
-    )
-    """
-)
+REST = Statement("UPDATE {instances} SET wake_at = NULL WHERE number IN ({list})")
 RENEW = Statement("UPDATE {workers} SET expires_at = ? WHERE id = ? AND expires_at > ?")
 # Whoever claims for one of them has claimed before this, or finds that it is gone.
 LEAVING = Query("SELECT id FROM {workers} WHERE id IN ({list}) ORDER BY id{alone}", kinds="v")
@@ -101,23 +92,18 @@ EXPIRED = Query("SELECT id FROM {workers} WHERE expires_at <= ?", kinds="v")
 BLOCK = Statement(
     """
     UPDATE {instances} SET status = 'blocked', blocked_by = ?, wake_at = NULL, reason = ?
-    WHERE number IN (
-        SELECT number FROM {instances}
-        WHERE owner = '' AND queue = ? AND needs = ? AND wake_at <= ? AND wake_at < ?
-        ORDER BY wake_at LIMIT ?
-    )
+    WHERE number IN ({list})
     """
 )
-SAY = Statement(
+UNSAID = Query(
     """
-    UPDATE {instances} SET reason = ?
-    WHERE number IN (
-        SELECT number FROM {instances}
-        WHERE owner = '' AND queue = ? AND needs = ? AND wake_at <= ? AND reason <> ?
-        ORDER BY wake_at LIMIT ?
-    )
-    """
+    SELECT number FROM {instances}
+    WHERE {free} AND queue = ? AND needs = ? AND wake_at <= ? AND reason <> ?
+    ORDER BY wake_at LIMIT ?
+    """,
+    kinds="v",
 )
+SAY = Statement("UPDATE {instances} SET reason = ? WHERE number IN ({list})")
 
 
 def register(tx: Tx, worker: WorkerInfo) -> None:
@@ -190,7 +176,7 @@ def unknown(tx: Tx, worker: WorkerInfo) -> list[tuple[str, str]]:
     return [
         (queue, name)
         for queue in dict.fromkeys(worker.queues)
-        for name, first, _ in tx.rows(INSTANCE_HEADS, queue, queue, queue, queue, tx.now)
+        for name, first, _ in tx.heads(INSTANCE_HEADS, queue)
         if first <= tx.now and name not in known
         if SEPARATOR not in name or not able(live, queue, name)
     ]
@@ -202,12 +188,18 @@ def block_unknown(tx: Tx, worker: WorkerInfo, after: int) -> int:
     tx.exclude()
     changed = 0
     for queue, name in unknown(tx, worker):
-        place = (queue, name, tx.now)
         if SEPARATOR in name:
-            changed += tx.run(REST, *place, AT_ONCE)
+            changed += tx.each(REST, _due(tx, queue, name, tx.now))
             continue
         reason = f"no worker knows workflow {name}"
-        changed += tx.run(BLOCK, UNKNOWN, reason, *place, tx.now - after, AT_ONCE)
-        changed += tx.run(SAY, reason, *place, reason, AT_ONCE)
+        long_due = _due(tx, queue, name, min(tx.now, tx.now - after - 1))
+        changed += tx.each(BLOCK, long_due, before=(UNKNOWN, reason))
+        unsaid = tx.rows(UNSAID, queue, name, tx.now, reason, AT_ONCE)
+        changed += tx.each(SAY, [number for [number] in unsaid], before=(reason,))
     tx.tell = changed > 0
     return changed
+
+
+def _due(tx: Tx, queue: str, name: str, moment: int) -> list[int]:
+    """Numbers of what nobody owns and was due at a moment."""
+    return [number for _, number in tx.rows(FREE_INSTANCES, queue, name, moment, AT_ONCE)]

@@ -28,7 +28,7 @@ from durable.stores.sqlite import SqliteStore
         ("sqlite3:///x.db", r"did you mean 'sqlite'\?"),
         (
             "oracle://u:secret@h/d",
-            "there are memory://, postgresql://, redis://, rediss:// or sqlite://",
+            "there are mariadb://, memory://, mysql://, postgresql://, redis://, rediss:// or sqlite://",
         ),
         ("x.db", "'x.db' is not the address of a store"),
         ("", "not the address"),
@@ -53,6 +53,11 @@ from durable.stores.sqlite import SqliteStore
         ("redis://u:secret@h/shop", "the number of a database"),
         ("redis://h?allow_loss=maybe", "yes or no"),
         ("redis://h?synchronous=full", "no option 'synchronous'"),
+        ("mysql://u:secret@h", "names no database: write mysql://user@host/name"),
+        ("mysql://u:secret@h/a/b", "names no database"),
+        ("mariadb://u:secret@h:port/d", "'port' is not the number of a port"),
+        ("mysql://u:secret@h/d?ssl=maybe", "it is off, on, or a file"),
+        ("mysql://u:secret@h/d?busy_timeout=1", "it has max_inbox, prefix, ssl, timeout"),
     ],
 )
 def test_wrong_addresses(url: str, message: str) -> None:

@@ -6,41 +6,25 @@ import logging
 import os
 import threading
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import psycopg
 import pytest
 from psycopg import errors
+from row_locks import RowLocks
 from servers import postgres
 
 from durable.errors import OutcomeUnknown, StoreError
-from durable.model import ParentClose, Status
-from durable.store import Poison, Sent, Store, Unavailable, Verdict
+from durable.store import Poison, Store, Unavailable
 from durable.stores import open_store
 from durable.stores.errors import ACTIONS, CommitFailed, Kind
 from durable.stores.postgresql import DIALECT, PostgresqlStore
-from durable.stores.sql_text import Query
 from durable.testing.store_contract import StoreContract
 from durable.testing.store_contract.base import (
-    CLOSE,
-    COMPLETED,
-    REPLY,
-    SECOND,
-    FakeWorker,
-    a_family,
-    a_message,
-    a_step,
     an_instance,
-    inbox,
-    look,
-    nurse,
-    send,
-    start,
 )
-
-LOCK = Query("SELECT 1 FROM {instances} WHERE id = ? FOR UPDATE", kinds="v")
 
 
 def prefix_of(tmp_path: Path) -> str:
@@ -132,90 +116,12 @@ def test_a_commit_that_is_not_answered_is_unknown(
         store.create([an_instance(store, "a")], "raise")
 
 
-@pytest.fixture
-def hold(store: PostgresqlStore) -> Iterator[Callable[[str], None]]:
-    """Locks an instance, by id, in a transaction that stays open until the test ends."""
-    with psycopg.connect(postgres().url) as other:
-
-        def lock(id: str) -> None:
-            text = store._texts.plain(LOCK, 0)
-            assert other.execute(text.encode(), [id]).fetchall()
-
-        yield lock
-        other.rollback()
-
-
-def test_a_lock_that_nobody_gives_back_is_given_up(
-    store: PostgresqlStore, hold: Callable[[str], None]
-) -> None:
-    uid = start(store, "a", "b")
-    hold("a")
-    with pytest.raises(Unavailable, match="for 2 seconds"):
-        send(store, "m-1", "a")
-    assert send(store, "m-1", "b") is Sent.SENT
-    assert inbox(store, uid) == []
-
-
-def test_a_worker_waits_for_nobody(store: PostgresqlStore, hold: Callable[[str], None]) -> None:
-    """What is in another transaction's hands is left out, and the rest goes on."""
-    start(store, "a", "b")
-    worker = FakeWorker(store)
-    a, b = worker.claim().instances
-    start(store, "c", "d")
-    hold("a")
-    hold("c")
-    assert worker.commit(a_step(a), a_step(b)) == [Verdict.BUSY, Verdict.COMMITTED]
-    claimed = worker.claim()
-    assert [one.instance.id for one in claimed.instances] == ["d"]
-    before = store.now()
-    none = worker.claim()
-    assert none.instances == []
-    assert none.next_wake_at is not None
-    assert before < none.next_wake_at < store.now() + SECOND
-
-
-def test_a_step_waits_for_none_that_it_would_change(
-    store: PostgresqlStore, hold: Callable[[str], None]
-) -> None:
-    """The target of a message, a parent, a child: held, all of the step is to come again."""
-    start(store, "parent")
-    worker, nursed = FakeWorker(store), nurse(store)
-    parent = a_family(worker, "child", close=ParentClose.TERMINATE)
-    child = nursed.take()
-    start(store, "target", queue="others")
-    hold("target")
-    assert nursed.commit(a_step(child, sends=[a_message("target")])) == [Verdict.BUSY]
-    hold("child")
-    assert worker.commit(a_step(parent, end=COMPLETED, close=CLOSE)) == [Verdict.BUSY]
-    assert look(store, "parent").status is Status.RUNNING
-    assert inbox(store, look(store, "target").uid) == []
-
-
-def test_a_child_ends_when_its_parent_can_be_told(
-    store: PostgresqlStore, hold: Callable[[str], None]
-) -> None:
-    start(store, "parent")
-    parent = a_family(FakeWorker(store), "child")
-    nursed = nurse(store)
-    child = nursed.take()
-    hold("parent")
-    assert nursed.commit(a_step(child, end=REPLY)) == [Verdict.BUSY]
-    assert look(store, "child").status is Status.PENDING
-    assert inbox(store, parent.uid) == []
-
-
-def test_who_holds_a_row_of_a_dead_worker_only_delays_its_takeover(
-    store: PostgresqlStore,
-) -> None:
-    start(store, "a", "b")
-    FakeWorker(store, "dead", lease=-SECOND).claim()
-    with psycopg.connect(postgres().url) as other:
-        other.execute(store._texts.plain(LOCK, 0).encode(), ["a"])
-        assert store.take_over(None) == 0
-        assert (look(store, "a").owner, look(store, "b").owner) == ("dead", "")
-        other.rollback()
-    assert store.take_over(None) == 1
-    assert look(store, "a").owner == ""
+class TestRowLocks(RowLocks):
+    @pytest.fixture
+    def elsewhere(self) -> Iterator[Any]:
+        with psycopg.connect(postgres().url) as other:
+            yield other.cursor()
+            other.rollback()
 
 
 def test_what_postgresql_cannot_store_is_refused(store: PostgresqlStore) -> None:
