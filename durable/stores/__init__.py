@@ -245,8 +245,6 @@ def _mysql(url: str, place: str, options: dict[str, Any]) -> Store:
     user, _, password = who.partition(":")
     if not database or "/" in database:
         raise UsageError(f"{url} names no database: write mysql://user@host/name")
-    if port and not port.isdigit():
-        raise UsageError(f"{url}: {port!r} is not the number of a port")
     address = {
         "host": unquote(host) or "localhost",
         "port": int(port or 3306),

@@ -105,7 +105,7 @@ class MariaDB(Server):
         # One statement a line: that is all that an init file can have.
         first.write_text(
             f"CREATE USER IF NOT EXISTS {USER}@'%' IDENTIFIED BY '{password}';\n"
-            f"GRANT ALL ON *.* TO {USER}@'%';\n"
+            f"GRANT ALL ON *.* TO {USER}@'%' WITH GRANT OPTION;\n"
             f"CREATE DATABASE IF NOT EXISTS {DATABASE};\n"
         )
         first.chmod(0o644)

@@ -55,7 +55,7 @@ from durable.stores.sqlite import SqliteStore
         ("redis://h?synchronous=full", "no option 'synchronous'"),
         ("mysql://u:secret@h", "names no database: write mysql://user@host/name"),
         ("mysql://u:secret@h/a/b", "names no database"),
-        ("mariadb://u:secret@h:port/d", "'port' is not the number of a port"),
+        ("mariadb://u:secret@h:port/d", "is not host, or host:port"),
         ("mysql://u:secret@h/d?ssl=maybe", "it is off, on, or a file"),
         ("mysql://u:secret@h/d?busy_timeout=1", "it has max_inbox, prefix, ssl, timeout"),
     ],
