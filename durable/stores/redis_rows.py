@@ -95,6 +95,15 @@ def task_key_from(data: bytes) -> TaskKey:
     return uid, run, command
 
 
+EXACT = 2**53
+"""Up to here the numbers of Lua, which are floating-point, are exact: the year 2255."""
+
+
+def as_moment(at: int | None) -> int | None:
+    """A moment as Lua can keep it: later than `EXACT`, up to 64 microseconds earlier."""
+    return at if at is None or at < EXACT else at - at % 64
+
+
 # -- requests ---------------------------------------------------------------------------
 
 
@@ -108,7 +117,7 @@ def as_new(new: NewInstance) -> dict[str, Any]:
         "workflow": new.workflow,
         "version": new.version,
         "queue": new.queue,
-        "start_at": new.start_at,
+        "start_at": as_moment(new.start_at),
         "tags": sorted(set(new.tags)),
         "parent": parent
         and (parent.uid, parent.id, parent.run, parent.command, parent.close.value),
@@ -126,7 +135,7 @@ def as_next(next: NextRun) -> dict[str, Any]:
     return {
         "args": next.args,
         "kwargs": next.kwargs,
-        "start_at": next.start_at,
+        "start_at": as_moment(next.start_at),
         "version": next.version,
         "header": next.header,
         "history": pack(list(next.history)),
@@ -168,7 +177,7 @@ def as_step(step: Step) -> dict[str, Any]:
         "epoch": step.epoch,
         "length": step.history_length,
         "events": pack(step.events),
-        "wake_at": step.wake_at,
+        "wake_at": as_moment(step.wake_at),
         "release": step.release,
     }
     if step.messages:
@@ -205,8 +214,8 @@ def _new_task(task: NewTask) -> dict[str, Any]:
         "name": task.name,
         "queue": task.queue,
         "owner": task.owner,
-        "wake_at": task.wake_at,
-        "deadline": task.deadline,
+        "wake_at": as_moment(task.wake_at),
+        "deadline": as_moment(task.deadline),
         "inputs": pack((task.args, task.kwargs, task.options, task.context)),
     }
 
@@ -249,7 +258,7 @@ def as_postponed(one: Postponed) -> dict[str, Any]:
         "epoch": one.epoch,
         "message_id": one.message_id,
         "event": one.answer,
-        "wake_at": one.wake_at,
+        "wake_at": as_moment(one.wake_at),
         "attempt": one.attempt,
         "last_error": one.last_error,
         "crashed": one.crashed,
