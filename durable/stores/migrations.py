@@ -4,10 +4,11 @@ Rules
 -----
 * The table ``migration`` has a row for each migration that was applied; the version of a
   schema is the largest of their numbers, 0 without the table.
-* Migrations run alone, in one transaction where the database can (SQLite, PostgreSQL);
-  elsewhere each of their statements can be run again, and the version comes last.  They look
-  at the version again when they have the lock: of several processes that start at once, one
-  migrates and the others find it done.
+* Migrations run one process at a time (SQLite's write lock, `Dialect.migration_lock`
+  elsewhere), in one transaction where the database can (SQLite, PostgreSQL); elsewhere each of
+  their statements can be run again, and the version comes last.  They look at the version
+  when they have the lock: of several processes that start at once, one migrates and the
+  others find it done.
 * A migration that was published is never changed: it is text (``sqlite_migrations``), and
   does not depend on the models.  All of them together lead to what the models say, from
   wherever a store was.

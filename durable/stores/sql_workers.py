@@ -4,7 +4,10 @@ Rules
 -----
 * A lease belongs to a worker, not to what it owns: a heartbeat renews one row.
 * Taking over removes the worker and releases all that it owned, in one transaction; what it
-  still writes afterwards is refused, for it is not the owner any more.
+  still writes afterwards is refused, for it is not the owner any more.  While another
+  transaction holds one of its instances the worker stays, for the next takeover.
+* What depends on who lives (who may try what code has refused) is decided one at a time:
+  `Tx.exclude`.  Else a worker that registers and a step that blocks could miss each other.
 """
 
 from __future__ import annotations

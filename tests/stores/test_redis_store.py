@@ -14,6 +14,7 @@ import msgpack
 import pytest
 from redis._parsers import _RESP2Parser
 from servers import Redis, drop, fresh, redis
+from servers.base import as_user
 from sqlite_kit import ended, python
 
 from durable.errors import OutcomeUnknown, StoreError
@@ -240,7 +241,7 @@ def test_who_may_not_write_is_found_out_before(store: RedisStore, url: str) -> N
     before = keyspace(store)
     try:
         with pytest.raises(StoreError, match="can't run this command"):
-            opened(url.replace("redis://", "redis://clerk:secret@"))
+            opened(as_user(url, "clerk", "secret"))
     finally:
         store._link.command("ACL", "DELUSER", "clerk")
     assert keyspace(store) == before
@@ -412,10 +413,10 @@ for line in sys.stdin:
 """
 
 
-def test_another_process_wakes_who_waits(store: RedisStore) -> None:
+def test_another_process_wakes_who_waits(store: RedisStore, url: str) -> None:
     start(store)
     store.wait(store.mark(), 0.2)  # it listens
-    process = python(SEND, store.url)
+    process = python(SEND, url)
     mark, began = store.mark(), time.monotonic()
     assert process.stdin is not None
     process.stdin.write("m-1\n")
