@@ -96,7 +96,8 @@ class Dialect:
     """How one database wants its SQL.
 
     errors: its driver's errors. field_types: the column types that stand behind the names
-    in `durable.stores.schema`. parameter: how a parameter is written.
+        in `durable.stores.schema`. parameter: how a parameter is written. numbered: the same in a
+    `Statement`, where ``{}`` is its number; none if it is the same there.
     partial_indexes, clustered: whether it has indexes over some rows, and tables that are
     their primary key. compares_rows: whether an index finds ``(a, b) < (?, ?)``.
     packed: whether JSON functions pack rows (see the rules above).
@@ -142,6 +143,7 @@ class Dialect:
     has_table: str
     migrations: Sequence[Migration]
     statement_bytes: int = 4 * 1024 * 1024
+    numbered: str = ""
 
 
 @dataclass(frozen=True, eq=False)
@@ -220,6 +222,7 @@ class Texts:
         self.locks_rows = any(dialect.locks.values())
         self._plain: dict[tuple[Statement, int], str] = {}
         self._packed: dict[tuple[Query, int], str] = {}
+        self._places: dict[Query, int] = {}
         self.packs = dialect.packed
         self.as_bytes = dialect.texts_as_bytes
         self.statement_bytes = dialect.statement_bytes
@@ -229,12 +232,15 @@ class Texts:
         key = (statement, size)
         text = self._plain.get(key)
         if text is None:
-            text = self._plain[key] = self._make(statement, size)
+            text = self._plain[key] = self._written(self._make(statement, size))
         return text
 
     def places(self, query: Query) -> int:
         """How many parameters a query without a list has."""
-        return self.plain(query, 0).count(self._dialect.parameter)
+        found = self._places.get(query)
+        if found is None:
+            found = self._places[query] = self._make(query, 0).count("?")
+        return found
 
     def packed(self, query: Query, size: int) -> str:
         """The text that gives all rows as one JSON array of arrays."""
@@ -261,7 +267,15 @@ class Texts:
             text = dialect.update.format(
                 table=table, changes=text, values=values, key=statement.key
             )
-        return text.format_map(names).replace("?", dialect.parameter)
+        return text.format_map(names)
+
+    def _written(self, text: str) -> str:
+        """With its parameters as the driver takes them."""
+        numbered = self._dialect.numbered
+        if not numbered:
+            return text.replace("?", self._dialect.parameter)
+        first, *others = text.split("?")
+        return first + "".join(numbered.format(n) + part for n, part in enumerate(others, 1))
 
     def _pack(self, query: Query, size: int) -> str:
         columns = [f"c{place}" for place in range(len(query.kinds))]
