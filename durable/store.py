@@ -126,6 +126,9 @@ class Store(ABC):
     url: str
     """Where it is, without the password."""
 
+    remote = False
+    """Whether a server works for it, while this process may compute."""
+
     # -- the schema ---------------------------------------------------------------------
 
     @abstractmethod

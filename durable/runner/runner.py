@@ -2,7 +2,8 @@
 
 Rules
 -----
-* Everything that is ready at one moment goes into one commit (group commit).
+* Everything that is ready at one moment goes into one commit (group commit), or, while a
+  server works on the one before, into a few.
 * An activity starts only after the commit that schedules it.
 * The result of an activity that ran here, for an instance that is held here, is applied to
   the live generator and committed with the step that it causes; for one held elsewhere it
@@ -20,7 +21,7 @@ Not thread-safe: one loop calls it.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 
 from durable.codec import Codec
 from durable.errors import DurableError, OutcomeUnknown
@@ -31,7 +32,8 @@ from durable.registry import Registry
 from durable.runner.attempt import Attempt, Outcome
 from durable.runner.cache import Cache
 from durable.runner.collector import paused
-from durable.runner.decide import Decider, Proposal, UnseenMessages, aborted, first_batch
+from durable.runner.committer import Committer
+from durable.runner.decide import Decider, Proposal, UnseenMessages, aborted
 from durable.runner.held import Held, revive
 from durable.runner.lookups import Lookup, look_up
 from durable.runner.outbox import Outbox
@@ -51,6 +53,9 @@ logger = logging.getLogger("durable.worker")
 
 SUSPECT_CRASHES = 2
 MAX_CRASHES = 5
+
+PART = 128
+"""How many instances of a turn are decided before their commit is begun."""
 
 
 class Runner:
@@ -91,9 +96,8 @@ class Runner:
         self.must_reconcile = False
         self._reserved = 0  # slots for tasks of proposed steps
         self._todo: dict[bytes, Held] = {}
-        self._proposals: list[Proposal] = []  # proposed and not yet committed
-        self._waiting: list[Proposal] = []  # whose rows were locked elsewhere
         self._outbox = Outbox()
+        self._committer = Committer(store, self)
         self._starting: list[Attempt] = []
         self._kept: dict[TaskKey, Outcome] = {}  # of steps whose outcome is unknown
         self._lookups: list[Lookup] = []
@@ -109,13 +113,13 @@ class Runner:
     def busy(self) -> bool:
         """Whether `turn` has something to do."""
         return bool(
-            self._todo or self._proposals or self._outbox or self._starting or self.must_reconcile
+            self._todo or self._committer or self._outbox or self._starting or self.must_reconcile
         )
 
     @property
     def stalled(self) -> bool:
         """Whether all that is left of a turn has rows in somebody else's hands."""
-        return bool(self._proposals or self._outbox) and not self._todo
+        return bool(self._committer or self._outbox) and not self._todo
 
     def claim(self) -> Claimed:
         """Claim what there is room for."""
@@ -224,32 +228,39 @@ class Runner:
 
     # -- one turn -----------------------------------------------------------------------
 
-    def turn(self) -> list[Attempt]:
-        """Decide, commit, and give the attempts to start. Raises what the store raises;
-        everything that was not committed is kept for the next turn."""
+    def turn(self) -> Iterator[Attempt]:
+        """Decide, commit, and give the attempts to start, each after its commit. Raises what
+        the store raises; everything that was not committed is kept for the next turn."""
         with paused():
-            return self._turn()
+            yield from self._turn()
 
-    def _turn(self) -> list[Attempt]:
+    def _turn(self) -> Iterator[Attempt]:
         if self.must_reconcile:
             self.reconcile()
         if self._outbox:
             self._outbox.send(self.store, self.worker.id)
-        if self._todo:
-            self._propose()
-        while self._lookups:  # before the commit, so that nothing of it is forgotten
-            look_up(self.store, self.codec, self._lookups[0])
-            del self._lookups[0]
-        while self._proposals:
-            self._commit(first_batch(self._proposals))
-        self._proposals, self._waiting = self._waiting, []
-        starting, self._starting = self._starting, []
-        return starting
+        committer, worker, parts = self._committer, self.worker.id, self._parts()
+        try:
+            for number, part in enumerate(parts, 1):
+                self._propose(part)
+                committer.land(worker)
+                yield from self._started()
+                self._send(overlapping=number < len(parts))
+        finally:
+            committer.land(worker)
+            committer.rest()
+        yield from self._started()
 
-    def _propose(self) -> None:
-        proposed = {p.held.uid for p in self._proposals}
+    def _parts(self) -> list[list[Held]]:
+        """What is to be stepped, in parts of which each is stored while the next is decided."""
+        proposed = {p.held.uid for p in self._committer}
         ready = [held for uid, held in self._todo.items() if uid not in proposed]
         todo = [held for held in ready if held.crashes < SUSPECT_CRASHES] or ready[:1]
+        size = PART if self.store.remote else len(todo)
+        return [todo[start : start + size] for start in range(0, len(todo), size or 1)] or [[]]
+
+    def _propose(self, part: list[Held]) -> None:
+        todo = [held for held in part if self._todo.get(held.uid) is held]
         for held in todo:
             del self._todo[held.uid]
         missing = [held for held in todo if held.interpreter is None]
@@ -262,11 +273,22 @@ class Runner:
         for held in todo:
             if held.crashes >= MAX_CRASHES:
                 reason = f"it has taken down its worker {held.crashes} times in a row"
-                self._proposals.append(self._block(held, reason))
+                self._committer.add(self._block(held, reason))
             elif broken and held.uid in broken:
-                self._proposals.append(self._block(held, broken[held.uid]))
+                self._committer.add(self._block(held, broken[held.uid]))
             else:
                 self._decide(held, now)
+
+    def _send(self, *, overlapping: bool = False) -> None:
+        while self._lookups:  # before the commit, so that nothing of it is forgotten
+            look_up(self.store, self.codec, self._lookups[0])
+            del self._lookups[0]
+        self._committer.send(self.worker.id, overlapping=overlapping)
+
+    def _started(self) -> list[Attempt]:
+        """What may start now."""
+        starting, self._starting = self._starting, []
+        return starting
 
     def _decide(self, held: Held, now: int) -> None:
         self.stepping = held
@@ -285,7 +307,7 @@ class Runner:
         held.outcomes, held.messages = proposal.rest, []
         if proposal.rest:
             self._todo[held.uid] = held
-        self._proposals.append(proposal)
+        self._committer.add(proposal)
         if proposal.lookups:
             self._lookups += [(held.instance, number, id) for number, id in proposal.lookups]
 
@@ -333,29 +355,12 @@ class Runner:
 
     # -- commit -------------------------------------------------------------------------
 
-    def _commit(self, batch: list[Proposal]) -> None:
-        try:
-            verdicts = self.store.commit(self.worker.id, [p.step for p in batch])
-        except OutcomeUnknown:
-            self._distrust(batch)
-            raise
-        except Poison as error:
-            self._halve(batch, error)
-            return
-        done = {id(p) for p in batch}
-        self._proposals = [p for p in self._proposals if id(p) not in done]
-        for proposal, verdict in zip(batch, verdicts, strict=True):
-            _VERDICTS[verdict](self, proposal)
+    def answered(self, proposal: Proposal, verdict: Verdict) -> None:
+        """The store has decided."""
+        _VERDICTS[verdict](self, proposal)
 
-    def _halve(self, batch: list[Proposal], error: Poison) -> None:
-        """Find the step that the store refuses: it alone is blocked."""
-        if len(batch) > 1:
-            middle = len(batch) // 2
-            self._commit(batch[:middle])
-            self._commit(batch[middle:])
-            return
-        proposal = batch[0]
-        self._proposals.remove(proposal)
+    def refused(self, proposal: Proposal, error: Poison) -> None:
+        """Block the instance whose step the store refuses."""
         held = proposal.held
         self._reserved -= len(proposal.eager)
         self._give_away(proposal.outcomes)
@@ -363,12 +368,11 @@ class Runner:
             logger.error("%s cannot even be blocked: %s", held.instance.id, error)
             self._forget(held)
         else:
-            self._proposals.append(self._decider.block(held, f"the store refuses it: {error}"))
+            self._committer.add(self._decider.block(held, f"the store refuses it: {error}"))
 
-    def _distrust(self, batch: list[Proposal]) -> None:
+    def distrust(self, batch: list[Proposal]) -> None:
         """The outcome is unknown: forget the batch, keep its results, adopt it anew."""
         for proposal in batch:
-            self._proposals.remove(proposal)
             self._reserved -= len(proposal.eager)
             for _, outcome in proposal.all_outcomes:
                 self._kept[outcome.attempt.key] = outcome
@@ -419,9 +423,6 @@ class Runner:
         self._give_away(proposal.all_outcomes)
         self._forget(proposal.held)
 
-    def _busy(self, proposal: Proposal) -> None:
-        self._waiting.append(proposal)
-
     def _unseen(self, proposal: Proposal) -> None:
         """It would have ended without a message that has come: the next claim brings it."""
         held = proposal.held
@@ -451,7 +452,7 @@ class Runner:
                     del self.attempts[key]
         kept = {k: o for k, o in self._kept.items() if owned.tasks.get(k) == o.attempt.epoch}
         waiting = self._outbox.keys()
-        for proposal in self._proposals:
+        for proposal in self._committer:
             waiting |= {o.attempt.key for _, o in proposal.outcomes}
         for held in self.held.values():
             waiting |= {o.attempt.key for _, o in held.outcomes}
@@ -477,12 +478,11 @@ class Runner:
             self._forget(held)
         self.attempts.clear()
         self._todo.clear()
-        self._proposals.clear()
-        self._waiting.clear()
         self._outbox.clear()
         self._starting.clear()
         self._kept.clear()
         self._lookups.clear()
+        self._committer.clear()
         self._reserved = 0
         self.must_reconcile = False
 
@@ -495,6 +495,5 @@ class Runner:
 _VERDICTS = {
     Verdict.COMMITTED: Runner._committed,
     Verdict.LOST: Runner._lost,
-    Verdict.BUSY: Runner._busy,
     Verdict.UNSEEN: Runner._unseen,
 }

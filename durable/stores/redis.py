@@ -84,6 +84,8 @@ class RedisStore(Store):
     allow_loss: use a server that may lose what it has acknowledged. Defaults to False.
     """
 
+    remote = True
+
     def __init__(
         self,
         address: str,
