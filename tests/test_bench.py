@@ -16,8 +16,9 @@ from durable.bench.cli import SCENARIOS, bench
 from durable.bench.measuring import percentiles
 from durable.bench.places import Places
 from durable.bench.recording import Call, RecordingStore, ceiling
-from durable.bench.scenarios import Sizes, idle, latency
+from durable.bench.scenarios import Sizes, idle, latency, processes
 from durable.client import Client
+from durable.errors import UsageError
 from durable.stores import open_store
 from durable.worker import Worker
 
@@ -33,6 +34,7 @@ KEYS = {
     "long": RATES | {"us_per_activity_first", "us_per_activity_last", "ratio"},
     "backlog": {"claim_ms_small", "claim_ms_large", "ratio"},
     "replay": {"histories", "events_per_history", "events_per_s"},
+    "processes": {"activities_per_s_of_one", "activities_per_s_of_two", "ratio"},
 }
 TINY = {
     "sequential": ["-n", "20", "-k", "2", "--payload", "10", "-t", "2"],
@@ -40,6 +42,7 @@ TINY = {
     "long": ["-k", "12"],
     "backlog": ["-n", "600"],
     "replay": ["-n", "2", "-k", "5"],
+    "processes": ["-n", "10", "-k", "1", "-t", "2"],
 }
 
 
@@ -83,6 +86,11 @@ def test_latency_and_idle(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     assert not [word for word in words if "://" in word]
     assert {"same_process_p50_ms", "other_process_p99_ms"} <= row.keys()
     assert "cpu_percent_of_a_core" in idle(Places("memory://"), Sizes(idle=0.01))
+
+
+def test_other_processes_need_a_store_that_they_see() -> None:
+    with pytest.raises(UsageError, match="do not see what is in memory"):
+        processes(Places("memory://"), Sizes())
 
 
 def test_nothing_is_left(url: str, tmp_path: Path) -> None:

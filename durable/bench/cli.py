@@ -8,10 +8,20 @@ from durable.bench.measuring import Row, machine
 from durable.bench.places import Places
 from durable.bench.reading import backlog, replay
 from durable.bench.report import print_block, print_json
-from durable.bench.scenarios import Scenario, Sizes, fan_out, idle, latency, long, sequential
+from durable.bench.scenarios import (
+    Scenario,
+    Sizes,
+    fan_out,
+    idle,
+    latency,
+    long,
+    processes,
+    sequential,
+)
 
 SCENARIOS: dict[str, Scenario] = {
     "sequential": sequential,
+    "processes": processes,
     "fan-out": fan_out,
     "long": long,
     "backlog": backlog,

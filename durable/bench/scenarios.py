@@ -1,4 +1,4 @@
-"""What is measured of running workflows: sequential, fan-out, long, latency, idle."""
+"""What is measured of running workflows: throughput, latency, and what idling costs."""
 
 from __future__ import annotations
 
@@ -6,7 +6,8 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,7 +16,9 @@ from durable.bench.measuring import Clock, Row, against, lifetimes, percentiles,
 from durable.bench.places import Places
 from durable.bench.recording import Call, Ceiling, RecordingStore, ceiling
 from durable.client import Client
+from durable.errors import UsageError
 from durable.orchestrator import Orchestrator
+from durable.store import Store
 from durable.worker import Worker
 
 MODULES = [workflows]
@@ -25,6 +28,7 @@ WINDOW = 1000
 """Activities over which `long` compares the start with the end."""
 IDLE_TIME = 5.0
 RESULT_TIMEOUT = 60.0
+LOOK_INTERVAL = 0.1
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,17 +103,25 @@ def latency(places: Places, sizes: Sizes) -> Row:
         row: Row = percentiles(_one_by_one(here.client, count, sizes.text), "same_process")
     if places.kind == "memory":
         return {"instances": count} | row
-    with places.fresh() as (store, url):
-        command = [sys.executable, "-m", "durable", "worker", workflows.__name__]
-        # Not on the command line: everybody can read it there, and it may have a password.
-        env = {**os.environ, "DURABLE_STORE": url}
-        worker = subprocess.Popen([*command, "--log-level", "warning"], env=env)
-        try:
-            took = _one_by_one(Client(store), count, sizes.text)
-        finally:
-            worker.terminate()
-            worker.wait()
+    with places.fresh() as (store, url), _processes(url, 1):
+        took = _one_by_one(Client(store), count, sizes.text)
     return {"instances": count} | row | percentiles(took, "other_process")
+
+
+def processes(places: Places, sizes: Sizes) -> Row:
+    """The same as `sequential`, by one worker process and then by two."""
+    if places.kind == "memory":
+        raise UsageError("other processes do not see what is in memory://")
+    count, steps = sizes.instances or 5000, sizes.activities or 3
+    starts = [(workflows.chain, steps, sizes.text)] * count
+    rates = [_rate(places, starts, number, sizes) * steps for number in (1, 2)]
+    return {
+        "instances": count,
+        "activities": count * steps,
+        "activities_per_s_of_one": round(rates[0]),
+        "activities_per_s_of_two": round(rates[1]),
+        "ratio": round(rates[1] / rates[0], 3),
+    }
 
 
 def idle(places: Places, sizes: Sizes) -> Row:
@@ -151,6 +163,46 @@ def _run(
         inner.close()
         row["bytes_per_activity"] = round((inner.size() - empty) / activities)
     return row | against(_ceiling(places, recorder.calls), clock, activities), recorder.commits()
+
+
+def _rate(places: Places, starts: Sequence[tuple[Any, ...]], number: int, sizes: Sizes) -> float:
+    """Instances per second that end, when this many processes work."""
+    threads = str(sizes.threads or sizes.in_flight)
+    with places.fresh() as (store, url), _processes(url, number, "-t", threads):
+        client = Client(store)
+        _until(store, lambda: len(store.workers()) == number)
+        began = time.perf_counter()
+        for place in range(0, len(starts), START_AT_ONCE):
+            client.start_many(starts[place : place + START_AT_ONCE])
+        _until(store, lambda: client.stats()["instances"]["completed"] == len(starts))
+        return len(starts) / (time.perf_counter() - began)
+
+
+def _until(store: Store, condition: Callable[[], bool]) -> None:
+    """Wait for what worker processes bring about; looks a few times a second."""
+    end = time.monotonic() + RESULT_TIMEOUT
+    while not condition():
+        if time.monotonic() > end:
+            raise TimeoutError(f"{store.url}: nothing came of it within {RESULT_TIMEOUT:g} s")
+        time.sleep(LOOK_INTERVAL)
+
+
+@contextmanager
+def _processes(url: str, number: int, *options: str) -> Iterator[None]:
+    """Worker processes."""
+    command = [sys.executable, "-m", "durable", "worker", workflows.__name__, *options]
+    # Not on the command line: everybody can read it there, and it may have a password.
+    env = {**os.environ, "DURABLE_STORE": url}
+    started = [
+        subprocess.Popen([*command, "--log-level", "warning"], env=env) for _ in range(number)
+    ]
+    try:
+        yield
+    finally:
+        for process in started:
+            process.terminate()
+        for process in started:
+            process.wait()
 
 
 def _ceiling(places: Places, calls: Sequence[Call]) -> Ceiling:
