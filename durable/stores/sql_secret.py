@@ -29,5 +29,6 @@ def stored(tx: Tx) -> bytes:
 
 def make(tx: Tx) -> bytes:
     """The secret, made if there is none."""
+    tx.tell = False
     tx.run(SET_SECRET, os.urandom(LENGTH))
     return stored(tx)
