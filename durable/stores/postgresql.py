@@ -83,14 +83,20 @@ DIALECT = Dialect(
     migrations=MIGRATIONS,
 )
 
-PLANNING = dict.fromkeys(
-    ("enable_seqscan", "enable_sort", "enable_hashjoin", "enable_mergejoin", "jit"), "off"
-)
-"""Settings of our sessions: every statement goes by an index, whatever the statistics say.
+PLANNING = {
+    "plan_cache_mode": "force_custom_plan",
+    "enable_seqscan": "off",
+    "enable_bitmapscan": "off",  # it reads all that is due, and sorts it
+    "enable_hashjoin": "off",
+    "enable_mergejoin": "off",
+    "jit": "off",
+}
+"""Settings of our sessions: statements go by their indexes, whatever the statistics say.
 
-A plan is chosen by statistics that are a minute old, or is kept from a time when the tables were
-small; a burst of instances then meets one that reads whole tables.  Sorts and scans that have no
-other way are still done, at a price that would set off ``jit``.
+A plan that was made when the tables were small, or by statistics of a minute ago, reads whole
+tables when a burst of instances has come.  So none is kept, and none joins in a way that reads
+more than what it looks for.  What has no other way is still done, at a price that would set off
+``jit``.
 """
 
 WEAK = """
