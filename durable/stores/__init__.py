@@ -31,7 +31,7 @@ from durable.store import Store
 
 __all__ = ["open_store", "redact"]
 
-_PREFIX = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,30}")
+_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,30}")
 _HOST = re.compile(r"(\[[^\[\]]+\]|[^:\[\]]*)(:\d{1,5})?")
 _BARE_PERCENT = re.compile(r"%(?![0-9A-Fa-f]{2})")
 _SECRET = re.compile(r"([?&][^=&]*(?:password|passwd|secret|token)[^=&]*=)[^&]*", re.IGNORECASE)
@@ -44,6 +44,8 @@ def open_store(url: str, **options: object) -> Store:
 
     * ``prefix``: what the names of its tables or keys begin with, so that several
       applications can share a database. Defaults to ``durable_``, on Redis to ``durable``.
+    * ``schema`` (PostgreSQL): where its tables are; it is made if it is not there. Defaults to
+      the first on the ``search_path``.
     * ``synchronous``: ``full``: what was acknowledged survives a power failure; ``normal``:
       a power failure may take the last commits. Defaults to ``full``.
     * ``busy_timeout``: seconds to wait for other writers of a file. Defaults to 10.
@@ -120,10 +122,10 @@ def _checked(given: Mapping[str, object], known: Mapping[str, Callable[[str, Any
     return {name: known[name](name, value) for name, value in given.items()}
 
 
-def _prefix(name: str, value: object) -> str:
-    if not isinstance(value, str) or not _PREFIX.fullmatch(value):
+def _name(name: str, value: object) -> str:
+    if not isinstance(value, str) or not _NAME.fullmatch(value):
         raise UsageError(
-            f"{name}={value!r}: a prefix begins with a letter or _, and has at most 31 letters,"
+            f"{name}={value!r}: a {name} begins with a letter or _, and has at most 31 letters,"
             " digits and _"
         )
     return value
@@ -264,27 +266,26 @@ class _Backend:
 
 
 _REDIS_OPTIONS: Mapping[str, Callable[[str, Any], Any]] = {
-    "prefix": _prefix,
+    "prefix": _name,
     "timeout": _seconds,
     "max_inbox": _count,
     "allow_loss": _yes,
 }
 
-_MYSQL = _Backend(
-    _mysql, {"prefix": _prefix, "timeout": _seconds, "ssl": _ssl, "max_inbox": _count}
-)
+_MYSQL = _Backend(_mysql, {"prefix": _name, "timeout": _seconds, "ssl": _ssl, "max_inbox": _count})
 
 _BACKENDS: Mapping[str, _Backend] = {
     "mariadb": _MYSQL,
     "memory": _Backend(_memory, {"max_inbox": _count}),
     "mysql": _MYSQL,
     "postgresql": _Backend(
-        _postgresql, {"prefix": _prefix, "timeout": _seconds, "max_inbox": _count}
+        _postgresql,
+        {"prefix": _name, "schema": _name, "timeout": _seconds, "max_inbox": _count},
     ),
     "sqlite": _Backend(
         _sqlite,
         {
-            "prefix": _prefix,
+            "prefix": _name,
             "synchronous": _synchronous,
             "busy_timeout": _seconds,
             "max_inbox": _count,

@@ -268,17 +268,23 @@ class Errors:
     """The errors of one driver.
 
     caught: the exception classes that are the driver's; all others are left alone.
-    signs: gives the signs of an error; table: from sign to class.
+    signs: gives the signs of an error; table: from sign to class. rights: the signs of those
+    that say that this user may not do it.
     """
 
     caught: tuple[type[BaseException], ...]
     signs: Callable[[BaseException], Iterable[str]]
     table: Mapping[str, Kind]
+    rights: frozenset[str] = frozenset()
 
     def kind(self, error: BaseException) -> Kind:
         """The class of an error."""
         found = (self.table[sign] for sign in self.signs(error) if sign in self.table)
         return next(found, Kind.FATAL)
+
+    def denied(self, error: BaseException) -> bool:
+        """Whether it says that this user may not do it."""
+        return not self.rights.isdisjoint(self.signs(error))
 
     def action(self, error: BaseException) -> Action:
         """What is done about it."""

@@ -4,11 +4,13 @@ Rules
 -----
 * The table ``migration`` has a row for each migration that was applied; the version of a
   schema is the largest of their numbers, 0 without the table.
-* Migrations run one process at a time (SQLite's write lock, `Dialect.migration_lock`
-  elsewhere), in one transaction where the database can (SQLite, PostgreSQL); elsewhere each of
-  their statements can be run again, and the version comes last.  They look at the version
-  when they have the lock: of several processes that start at once, one migrates and the
-  others find it done.
+* Migrations run one process at a time (`SqlStore._alone`), in one transaction where the
+  database can (SQLite, PostgreSQL); elsewhere each of their statements can be run again, and
+  the version comes last.  They look at the version when they have the lock: of several
+  processes that start at once, one migrates and the others find it done.
+* Their statements are whole: they have no parameters, and say the same whoever runs them, a
+  store or somebody with the database's own client.  What is random is no part of them: the
+  secret of a store stands empty until it is first asked for.
 * A migration that was published is never changed: it is text (``sqlite_migrations``), and
   does not depend on the models.  All of them together lead to what the models say, from
   wherever a store was.
@@ -17,29 +19,23 @@ Rules
 
 from __future__ import annotations
 
-import os
-from zlib import crc32
-
 from durable.errors import StoreError
 from durable.stores.schema import Schema
-from durable.stores.sql_text import Dialect, Query, Statement
+from durable.stores.sql_text import Dialect, Migration, Query
 from durable.stores.sql_tx import Tx
 
-__all__ = ["WANTED", "migrate", "refuse_newer", "stored_version"]
+__all__ = ["WANTED", "pending", "refuse_newer", "stored_version"]
 
 WANTED = 2
 """The version that this code wants."""
 
-ENTROPY = 32
-"""How many bytes a parameter of a migration gets."""
-
 _VERSION = Query("SELECT max(version) FROM {migration}", kinds="v")
-_APPLIED = Statement("INSERT INTO {migration} (version, name, applied_at) VALUES (?, ?, ?)")
 
 
 def stored_version(tx: Tx, schema: Schema, dialect: Dialect) -> int:
     """The version of the stored schema, 0 if there is none."""
-    [[tables]] = tx.raw(dialect.has_table, [schema.migration._meta.table_name])
+    names = {"name": f"{schema.prefix}migration", "quoted": schema.names["migration"]}
+    [[tables]] = tx.raw(dialect.has_table.format(**names))
     if not tables:
         return 0
     row = tx.one(_VERSION)
@@ -55,24 +51,20 @@ def refuse_newer(stored: int, url: str) -> None:
         )
 
 
-def migrate(
-    tx: Tx, schema: Schema, dialect: Dialect, url: str, *, dry_run: bool = False
-) -> list[str]:
-    """Bring the schema up to date; returns the statements (to be) run."""
-    if dialect.migration_lock and not dry_run:
-        tx.raw(dialect.migration_lock.format(key=crc32(schema.prefix.encode())))
+def pending(tx: Tx, schema: Schema, dialect: Dialect, url: str) -> list[str]:
+    """The statements that bring the schema up to date; none if it is."""
     stored = stored_version(tx, schema, dialect)
     refuse_newer(stored, url)
     statements = [] if stored else schema.migration_table()
-    for text in () if dry_run else statements:
-        tx.do(text)
     for migration in dialect.migrations:
-        if migration.version <= stored:
-            continue
-        texts = migration.statements(schema.prefix)
-        statements += texts
-        if not dry_run:
-            for text in texts:
-                tx.do(text, [os.urandom(ENTROPY) for _ in range(text.count(dialect.parameter))])
-            tx.run(_APPLIED, migration.version, migration.name, tx.now)
+        if migration.version > stored:
+            statements += migration.statements(schema.prefix, schema.qualifier)
+            statements.append(_applied(migration, schema, dialect))
     return statements
+
+
+def _applied(migration: Migration, schema: Schema, dialect: Dialect) -> str:
+    return (
+        f"INSERT INTO {schema.names['migration']} (version, name, applied_at)"
+        f" VALUES ({migration.version}, '{migration.name}', {dialect.clock})"
+    )

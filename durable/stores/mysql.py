@@ -22,7 +22,7 @@ import math
 import re
 import time
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
+from contextlib import closing, suppress
 from hashlib import sha256
 from ssl import create_default_context
 from typing import Any, TypeVar
@@ -36,7 +36,7 @@ from durable.errors import StoreError
 from durable.store import DEFAULT_MAX_INBOX
 from durable.stores.errors import MYSQL, CommitFailed, Errors, mysql_signs
 from durable.stores.mysql_migrations import MIGRATIONS, SLOTS
-from durable.stores.schema import DEFAULT_PREFIX
+from durable.stores.schema import DEFAULT_PREFIX, TABLES
 from durable.stores.server_links import ServerLink, ServerLinks
 from durable.stores.server_store import DEFAULT_TIMEOUT, ServerStore
 from durable.stores.server_watch import ServerWatch
@@ -61,9 +61,17 @@ HEADS = """
     ) AS l ON l.found = f.found
 """
 
+# SYSDATE and not NOW: that is when the statement began, before it had waited for its lock.
+CLOCK = "CAST(UNIX_TIMESTAMP(SYSDATE(6)) * 1000000 AS SIGNED)"
+
 DIALECT = Dialect(
     name="mysql",
-    errors=Errors((pymysql.MySQLError, UnicodeEncodeError, OverflowError), mysql_signs, MYSQL),
+    errors=Errors(
+        (pymysql.MySQLError, UnicodeEncodeError, OverflowError),
+        mysql_signs,
+        MYSQL,
+        rights=frozenset({"1044", "1142", "1227"}),
+    ),
     field_types={
         "KEY": "VARBINARY(255)",
         "NAME": "VARBINARY(255)",
@@ -72,6 +80,7 @@ DIALECT = Dialect(
     },
     parameter="%s",
     partial_indexes=False,
+    fixed_leads=True,
     clustered=False,
     compares_rows=False,
     packed=False,
@@ -82,7 +91,7 @@ DIALECT = Dialect(
         "share": " LOCK IN SHARE MODE",
     },
     exclude="SELECT name FROM {settings} WHERE name = 'lock' FOR UPDATE",
-    migration_lock="",
+    clock=CLOCK,
     free="free = 1",
     heads=HEADS,
     values="(SELECT {nulls} FROM DUAL WHERE FALSE UNION ALL {list})",
@@ -94,7 +103,7 @@ DIALECT = Dialect(
     texts_as_bytes=True,
     has_table=(
         "SELECT count(*) FROM information_schema.tables"
-        " WHERE table_schema = DATABASE() AND table_name = %s"
+        " WHERE table_schema = DATABASE() AND table_name = '{name}'"
     ),
     migrations=MIGRATIONS,
 )
@@ -102,17 +111,16 @@ DIALECT = Dialect(
 OLDEST = {"MariaDB": (10, 6), "MySQL": (8, 0)}
 """The oldest servers with SKIP LOCKED and recursive queries."""
 
-# SYSDATE and not NOW: that is when the statement began, before it had waited for its lock.
-CLOCK = "CAST(UNIX_TIMESTAMP(SYSDATE(6)) * 1000000 AS SIGNED)"
-
 ISOLATION = "SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED"
 # UTC: in a local time zone an hour comes twice each autumn. wait_timeout: a client that is
 # gone without a word leaves its locks for so long.
 SETTINGS = """
     SET SESSION time_zone = '+00:00', wait_timeout = 60, default_storage_engine = InnoDB,
         sql_mode = 'STRICT_ALL_TABLES,PIPES_AS_CONCAT,NO_ENGINE_SUBSTITUTION',
-        innodb_lock_wait_timeout = {lock}, {limit}
+        innodb_lock_wait_timeout = {lock}, lock_wait_timeout = {lock}, {limit}
 """
+MIGRATION = 24 * 3600
+"""Seconds that one statement of a migration may take: an index over many rows."""
 LIMITS = {
     "MariaDB": "max_statement_time = {seconds}",
     "MySQL": "max_execution_time = {milliseconds}",
@@ -197,13 +205,18 @@ class MysqlStore(ServerStore):
         super().__init__(
             url, database, DIALECT, prefix, timeout=timeout, rest=REST, max_inbox=max_inbox
         )
-        changes = f"`{prefix}changes`"
-        self._tell = f"UPDATE {changes} SET n = n + 1 WHERE slot = CONNECTION_ID() % {SLOTS}"
+        self._tell = f"UPDATE {self._changes} SET n = n + 1 WHERE slot = CONNECTION_ID() % {SLOTS}"
+
+    @property
+    def _changes(self) -> str:
+        return f"`{self.models.prefix}changes`"
 
     # -- connections --------------------------------------------------------------------
 
-    def _connect(self) -> Any:
+    def _connect(self, longest: int | None = None) -> Any:
+        """A connection. longest: seconds for a statement. Defaults to three times the timeout."""
         patience = max(1, math.ceil(self._timeout))
+        longest = longest or patience * 3
         connection: Any = pymysql.connect(
             **self._address,
             ssl=self._tls,
@@ -215,22 +228,22 @@ class MysqlStore(ServerStore):
             client_flag=CLIENT.FOUND_ROWS,
             connect_timeout=max(2, patience),
             # After the server itself has given up.
-            read_timeout=patience * 3 + 1,
-            write_timeout=patience * 3 + 1,
+            read_timeout=longest + 1,
+            write_timeout=longest + 1,
             program_name="durable",
         )
         if self._tls is not None and not connection._secure:
             connection.close()  # older drivers go on without
             raise StoreError(f"{self.url}: the server does not encrypt connections (SSL)")
         kind = _kind(connection.get_server_info(), self.url)
-        limit = LIMITS[kind].format(seconds=patience * 3, milliseconds=patience * 3000)
+        limit = LIMITS[kind].format(seconds=longest, milliseconds=longest * 1000)
         cursor = connection.cursor()
         cursor.execute(ISOLATION)
         cursor.execute(SETTINGS.format(lock=patience, limit=limit))
-        [[longest]] = cursor.execute("SELECT @@max_allowed_packet").fetchall()
-        connection.longest = longest
+        [[packet]] = cursor.execute("SELECT @@max_allowed_packet").fetchall()
+        connection.longest = packet
         # In hexadecimal, or quoted, each byte may become two.
-        self._texts.statement_bytes = longest // 4
+        self._texts.statement_bytes = packet // 4
         return connection
 
     def _cursor(self) -> Any:
@@ -274,31 +287,51 @@ class MysqlStore(ServerStore):
     def _look(self, work: Callable[[Tx], T]) -> T:
         return work(Tx(self._cursor(), self._texts, self.now()))
 
+    # -- the schema ---------------------------------------------------------------------
+
     def _alone(self, work: Callable[[Tx], T]) -> T:
         return self._persist(lambda: self._locked(work))
 
     def _locked(self, work: Callable[[Tx], T]) -> T:
-        """Run what commits by itself while no other process does."""
-        cursor = self._cursor()
+        """Run what commits by itself while nobody else does; the lock ends with its session."""
+        with closing(ServerLink(self._connect(longest=MIGRATION))) as link:
+            cursor = link.connection.cursor()
+            wait = [self._exclusive, self._timeout]
+            [[got]] = cursor.execute("SELECT GET_LOCK(%s, %s)", wait).fetchall()
+            if not got:
+                raise pymysql.OperationalError(ER.LOCK_WAIT_TIMEOUT, "somebody else migrates")
+            return work(Tx(cursor, self._texts, self.now()))
+
+    def _script(self, statements: Sequence[str]) -> list[str]:
+        lock, wait = self._exclusive, math.ceil(self._timeout)
+        return [f"DO GET_LOCK('{lock}', {wait})", *statements, f"DO RELEASE_LOCK('{lock}')"]
+
+    @property
+    def _exclusive(self) -> str:
+        """The name of the lock of those who migrate these tables."""
         place = f"{self._address['database']}.{self.models.prefix}"
-        name = f"durable.{sha256(place.encode()).hexdigest()[:32]}"
-        [[got]] = cursor.execute("SELECT GET_LOCK(%s, %s)", [name, self._timeout]).fetchall()
-        if not got:
-            raise pymysql.OperationalError(ER.LOCK_WAIT_TIMEOUT, "somebody else migrates")
-        try:
-            return work(Tx(cursor, self._texts, self._ask()))
-        finally:
-            with suppress(pymysql.MySQLError):
-                cursor.execute("SELECT RELEASE_LOCK(%s)", [name])
+        return f"durable.{sha256(place.encode()).hexdigest()[:32]}"
+
+    def erase(self) -> None:
+        super().erase()
+        self._cursor().execute(f"DROP TABLE IF EXISTS {self._changes}")
 
     def size(self) -> int:
-        """The tables with their indexes, as the server estimates them."""
+        """The tables with their indexes, estimated from samples that are taken now."""
+        names = (*TABLES, "changes", "migration")
+        marks = ", ".join(["%s"] * len(names))
         text = (
             "SELECT coalesce(sum(data_length + index_length), 0) FROM information_schema.tables"
-            " WHERE table_schema = DATABASE() AND table_name LIKE %s"
+            f" WHERE table_schema = DATABASE() AND table_name IN ({marks})"
         )
-        prefix = self.models.prefix.replace("_", r"\_")
-        return self._read(lambda tx: int(tx.raw(text, [f"{prefix}%"])[0][0]))
+
+        def work(tx: Tx) -> int:
+            with suppress(pymysql.MySQLError):  # of a user who may only read
+                tx.do(f"ANALYZE LOCAL TABLE {', '.join(self.models.names.values())}")
+            [[total]] = tx.raw(text, [f"{self.models.prefix}{name}" for name in names])
+            return int(total)
+
+        return self._read(work)
 
     # -- time and waking ----------------------------------------------------------------
 
@@ -307,7 +340,7 @@ class MysqlStore(ServerStore):
         return int(now)
 
     def _make_watch(self) -> ServerWatch:
-        return Watch(self._links, f"SELECT sum(n) FROM `{self.models.prefix}changes`")
+        return Watch(self._links, f"SELECT sum(n) FROM {self._changes}")
 
     def _changed(self) -> None:
         self._watch.change()

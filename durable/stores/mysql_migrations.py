@@ -69,7 +69,7 @@ CREATE TABLE IF NOT EXISTS `{prefix}workers` (`id` VARBINARY(255) NOT NULL PRIMA
     `expires_at` BIGINT NOT NULL) ENGINE=InnoDB ROW_FORMAT=DYNAMIC;
 CREATE TABLE IF NOT EXISTS `{prefix}settings` (`name` VARBINARY(255) NOT NULL PRIMARY KEY,
     `value` LONGBLOB NOT NULL) ENGINE=InnoDB ROW_FORMAT=DYNAMIC;
-INSERT INTO `{prefix}settings` (`name`, `value`) VALUES ('secret', %s), ('lock', '') ON
+INSERT INTO `{prefix}settings` (`name`, `value`) VALUES ('secret', ''), ('lock', '') ON
     DUPLICATE KEY UPDATE `value` = `value`;
 CREATE TABLE IF NOT EXISTS `{prefix}changes` (`slot` INTEGER NOT NULL PRIMARY KEY, `n` BIGINT
     NOT NULL) ENGINE=InnoDB ROW_FORMAT=DYNAMIC;

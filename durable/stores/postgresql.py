@@ -16,7 +16,7 @@ Rules
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from typing import Any, TypeVar
 
@@ -41,9 +41,16 @@ T = TypeVar("T")
 # As UPDATE locks a row; it leaves in peace who only keeps it from being deleted.
 LOCK = "FOR NO KEY UPDATE"
 
+CLOCK = "(extract(epoch FROM clock_timestamp()) * 1000000)::bigint"
+
 DIALECT = Dialect(
     name="postgresql",
-    errors=Errors((psycopg.Error, UnicodeEncodeError, OverflowError), postgresql_signs, POSTGRESQL),
+    errors=Errors(
+        (psycopg.Error, UnicodeEncodeError, OverflowError),
+        postgresql_signs,
+        POSTGRESQL,
+        rights=frozenset({"42501"}),
+    ),
     field_types={
         "KEY": "BYTEA",
         "NAME": 'TEXT COLLATE "C"',
@@ -53,6 +60,8 @@ DIALECT = Dialect(
     parameter="%s",
     numbered="${}",
     partial_indexes=True,
+    # It leaves what the condition of an index says out of the range, and then walks all of it.
+    fixed_leads=False,
     clustered=False,
     compares_rows=True,
     packed=False,
@@ -64,7 +73,7 @@ DIALECT = Dialect(
         "alone": " FOR UPDATE",
     },
     exclude="SELECT name FROM {settings} WHERE name = 'secret' FOR UPDATE",
-    migration_lock="SELECT pg_advisory_xact_lock({key})",
+    clock=CLOCK,
     free="owner = '' AND wake_at IS NOT NULL",
     heads=JUMPING_HEADS,
     values="(VALUES {list})",
@@ -73,14 +82,25 @@ DIALECT = Dialect(
     casts={"n": "::bigint", "t": "::text", "b": "::bytea"},
     update="UPDATE {table} SET {changes} FROM {values} AS v WHERE {key} = v.column1",
     texts_as_bytes=False,
-    has_table=(
-        "SELECT count(*) FROM pg_catalog.pg_tables"
-        " WHERE schemaname = current_schema() AND tablename = %s"
-    ),
+    has_table="SELECT count(to_regclass('{quoted}'))",
     migrations=MIGRATIONS,
 )
 
-CLOCK = "(extract(epoch FROM clock_timestamp()) * 1000000)::bigint"
+PLANNING = {
+    "plan_cache_mode": "force_custom_plan",
+    "enable_seqscan": "off",
+    "enable_bitmapscan": "off",  # it reads all that is due, and sorts it
+    "enable_hashjoin": "off",
+    "enable_mergejoin": "off",
+    "jit": "off",
+}
+"""Settings of our sessions: statements go by their indexes, whatever the statistics say.
+
+A plan that was made when the tables were small, or by statistics of a minute ago, reads whole
+tables when a burst of instances has come.  So none is kept, and none joins in a way that reads
+more than what it looks for.  What has no other way is still done, at a price that would set off
+``jit``.
+"""
 
 WEAK = """
     SELECT name || ' is off' FROM pg_catalog.pg_settings
@@ -94,8 +114,9 @@ class PostgresqlStore(ServerStore):
     """A store in a PostgreSQL database.
 
     conninfo: an address, as libpq takes it. url: the same, to be shown. prefix: what the names
-    of its tables begin with. timeout: seconds after which a statement, or waiting for a lock,
-    is given up.
+    of its tables begin with. schema: where they are; None: the first on the ``search_path``
+    that has them, or would get them. timeout: seconds after which waiting for a lock is given
+    up; a statement may take three times as long.
     """
 
     def __init__(
@@ -104,16 +125,24 @@ class PostgresqlStore(ServerStore):
         *,
         url: str,
         prefix: str = DEFAULT_PREFIX,
+        schema: str | None = None,
         timeout: float = DEFAULT_TIMEOUT,
         max_inbox: int = DEFAULT_MAX_INBOX,
     ) -> None:
         database = PostgresqlDatabase(None, field_types=DIALECT.field_types)
-        super().__init__(url, database, DIALECT, prefix, max_inbox=max_inbox, timeout=timeout)
+        super().__init__(
+            url, database, DIALECT, prefix, schema=schema, max_inbox=max_inbox, timeout=timeout
+        )
         self._conninfo = conninfo
 
     def _connect(self) -> Any:
         milliseconds = int(self._timeout * 1000)
-        options = f"-c lock_timeout={milliseconds} -c statement_timeout={milliseconds * 3}"
+        settings = {
+            "lock_timeout": milliseconds,
+            "statement_timeout": milliseconds * 3,
+            **PLANNING,
+        }
+        options = " ".join(f"-c {name}={value}" for name, value in settings.items())
         return psycopg.connect(
             self._conninfo,
             autocommit=True,
@@ -158,6 +187,33 @@ class PostgresqlStore(ServerStore):
         cursor: Any = psycopg.RawCursor(connection)
         return work(Tx(cursor, self._texts, self.now(), connection.cursor()))
 
+    # -- the schema ---------------------------------------------------------------------
+
+    def _alone(self, work: Callable[[Tx], T]) -> T:
+        def alone(tx: Tx) -> T:
+            tx.do(self._exclusive)
+            # An index over many rows takes its time; locks are still waited for no longer.
+            tx.do("SET LOCAL statement_timeout TO 0")
+            return work(tx)
+
+        return self._write(alone)
+
+    def _script(self, statements: Sequence[str]) -> list[str]:
+        return ["BEGIN", self._exclusive, *statements, "COMMIT"]
+
+    @property
+    def _exclusive(self) -> str:
+        """Waits until nobody else migrates these tables, until the end of the transaction."""
+        schema = "current_schema()" if self.models.schema is None else f"'{self.models.schema}'"
+        place = f"concat('durable:', {schema}, '.{self.models.prefix}')"
+        return f"SELECT pg_advisory_xact_lock(hashtextextended({place}, 0))"
+
+    def _before_tables(self, tx: Tx) -> list[str]:
+        name = self.models.schema
+        if name is None or tx.raw("SELECT 1 FROM pg_namespace WHERE nspname = %s", [name]):
+            return []  # who may not make one may not say IF NOT EXISTS either
+        return [f'CREATE SCHEMA IF NOT EXISTS "{name}"']
+
     def size(self) -> int:
         """The tables with their indexes."""
         text = "SELECT pg_total_relation_size(%s::regclass)"
@@ -171,24 +227,41 @@ class PostgresqlStore(ServerStore):
         return int(now)
 
     def _make_watch(self) -> Watch:
-        watch = Watch(self._links, f"{self.models.prefix}changed")
+        watch = Watch(self._links, self.models.names["instances"])
         self._tell = watch.tell
         return watch
 
     def _changed(self) -> None:
         self._watch.change()
         with suppress(psycopg.Error):  # a hint
-            self._links.mine().execute(self._tell)
+            self._tell(self._links.mine())
+
+
+# Of the schema that the table is really in: two may have tables of the same name.
+CHANNEL = """
+    SELECT 'durable_' || md5(relnamespace::regnamespace || '.' || relname) FROM pg_class
+    WHERE oid = %s::regclass
+"""
 
 
 class Watch(ServerWatch):
-    """Listens on a channel of the database. tell: the statement that is heard there."""
+    """Listens on a channel of the database, which is named after a table of the store."""
 
-    def __init__(self, links: ServerLinks, channel: str) -> None:
+    def __init__(self, links: ServerLinks, table: str) -> None:
         self._links = links
-        self._channel = sql.Identifier(channel)
-        self.tell = sql.SQL("NOTIFY {}").format(self._channel)
+        self._table = table
+        self._known: sql.Identifier | None = None
         super().__init__()
+
+    def tell(self, connection: Any) -> None:
+        """Say that something has changed."""
+        connection.execute(sql.SQL("NOTIFY {}").format(self._channel(connection)))
+
+    def _channel(self, connection: Any) -> sql.Identifier:
+        if self._known is None:
+            [name] = connection.execute(CHANNEL, [self._table]).fetchone()
+            self._known = sql.Identifier(name)
+        return self._known
 
     def forget(self) -> None:
         super().forget()
@@ -196,7 +269,8 @@ class Watch(ServerWatch):
 
     def listen(self) -> None:
         self._link = self._links.another()
-        self._link.connection.execute(sql.SQL("LISTEN {}").format(self._channel))
+        connection = self._link.connection
+        connection.execute(sql.SQL("LISTEN {}").format(self._channel(connection)))
 
     def heard(self, timeout: float) -> bool:
         assert self._link is not None

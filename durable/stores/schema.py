@@ -101,7 +101,11 @@ _Table: Any = Model
 
 
 class Schema:
-    """The models of one store: ``schema.instances`` is the table of that name."""
+    """The models of one store: ``schema.instances`` is the table of that name.
+
+    schema: what holds the tables in a database that has several such; None: the one that its
+    user meets first.
+    """
 
     instances: Any
     payloads: Any
@@ -114,20 +118,34 @@ class Schema:
     settings: Any
     migration: Any
 
-    def __init__(self, database: Database, prefix: str, dialect: Dialect) -> None:
+    def __init__(
+        self, database: Database, prefix: str, dialect: Dialect, schema: str | None = None
+    ) -> None:
         self.database = database
         self.prefix = prefix
         self.dialect = dialect
+        self.schema = schema
         self._make_instances()
         self._make_messages()
         self._make_tasks()
         self._make_workers()
 
     @property
+    def qualifier(self) -> str:
+        """What stands before the names of tables: the schema and a dot, or nothing."""
+        return "" if self.schema is None else f"{self._quoted(self.schema)}."
+
+    @property
     def names(self) -> dict[str, str]:
         """From the name of a table to what statements call it."""
+        return {
+            name: f"{self.qualifier}{self._quoted(self.prefix + name)}"
+            for name in (*TABLES, "migration")
+        }
+
+    def _quoted(self, name: str) -> str:
         left, right = self.database.quote[0], self.database.quote[1]
-        return {name: f"{left}{self.prefix}{name}{right}" for name in (*TABLES, "migration")}
+        return f"{left}{name}{right}"
 
     def statements(self) -> list[str]:
         """What would make the tables and indexes at once."""
@@ -145,6 +163,7 @@ class Schema:
             "database": self.database,
             "table_name": f"{self.prefix}{table}",
             "legacy_table_names": False,
+            "schema": self.schema,
         }
         if key is not None:
             options["primary_key"] = key
@@ -193,7 +212,8 @@ class Schema:
             parent_close=Name(null=True),
         )
         free, owned = "owner = '' AND wake_at IS NOT NULL", "owner <> ''"
-        self._index(instances, "instances_free", "owner queue needs wake_at", free)
+        lead = "owner " if self.dialect.fixed_leads else ""
+        self._index(instances, "instances_free", f"{lead}queue needs wake_at", free)
         due = f"{owned} AND wake_at IS NOT NULL"
         self._index(instances, "instances_own_due", "owner wake_at", due)
         self._index(instances, "instances_owned", "owner", owned)
@@ -282,7 +302,8 @@ class Schema:
             awaits=IntegerField(constraints=_zero()),
         )
         self._index(tasks, "tasks_key", "number run command", unique=True)
-        self._index(tasks, "tasks_free", "owner queue name wake_at", "owner = ''")
+        lead = "owner " if self.dialect.fixed_leads else ""
+        self._index(tasks, "tasks_free", f"{lead}queue name wake_at", "owner = ''")
         self._index(tasks, "tasks_owned", "owner", "owner <> ''")
 
     def _make_workers(self) -> None:

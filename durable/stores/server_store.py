@@ -50,9 +50,12 @@ class ServerStore(SqlStore):
         *,
         timeout: float,
         rest: float = math.inf,
+        schema: str | None = None,
         max_inbox: int = DEFAULT_MAX_INBOX,
     ) -> None:
-        super().__init__(url, database, dialect, prefix, max_inbox=max_inbox, patience=timeout)
+        super().__init__(
+            url, database, dialect, prefix, schema=schema, max_inbox=max_inbox, patience=timeout
+        )
         self._timeout = timeout
         self._links = ServerLinks(self._connect, rest)
         self._watch = self._make_watch()

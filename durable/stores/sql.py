@@ -25,7 +25,7 @@ from typing import TypeVar
 
 from peewee import Database
 
-from durable.errors import DurableError, OutcomeUnknown
+from durable.errors import DurableError, OutcomeUnknown, StoreError
 from durable.model import Instance, Stats, Status, Task, WorkerInfo
 from durable.store import (
     DEFAULT_MAX_INBOX,
@@ -58,6 +58,7 @@ from durable.stores import (
     sql_messages,
     sql_reads,
     sql_results,
+    sql_secret,
     sql_workers,
 )
 from durable.stores.errors import CommitFailed, Kind, text_of
@@ -75,7 +76,8 @@ FIRST_PAUSE, LONGEST_PAUSE = 0.0005, 0.005
 class SqlStore(Store):
     """A store in an SQL database.
 
-    patience: seconds for which a transaction is repeated that could not get its locks.
+    schema: see `Schema`. patience: seconds for which a transaction is repeated that could not
+    get its locks.
     """
 
     def __init__(
@@ -85,12 +87,13 @@ class SqlStore(Store):
         dialect: Dialect,
         prefix: str,
         *,
+        schema: str | None = None,
         max_inbox: int = DEFAULT_MAX_INBOX,
         patience: float,
     ) -> None:
         self.url = url
         self.dialect = dialect
-        self.models = Schema(database, prefix, dialect)
+        self.models = Schema(database, prefix, dialect, schema)
         self.max_inbox = max_inbox
         self._texts = Texts(dialect, self.models.names)
         self._patience = patience
@@ -112,6 +115,18 @@ class SqlStore(Store):
     @abstractmethod
     def _distrust(self) -> None:
         """Close this thread's connection."""
+
+    @abstractmethod
+    def _alone(self, work: Callable[[Tx], T]) -> T:
+        """Run a function that changes the schema, as the only one who does."""
+
+    @abstractmethod
+    def _script(self, statements: Sequence[str]) -> list[str]:
+        """The statements of a migration for somebody else to run, who is alone with that, too."""
+
+    def _before_tables(self, tx: Tx) -> list[str]:
+        """The statements for what has to be there before any table can be."""
+        return []
 
     @abstractmethod
     def _changed(self) -> None:
@@ -182,14 +197,32 @@ class SqlStore(Store):
         return stored, migrations.WANTED
 
     def migrate(self, *, dry_run: bool = False) -> list[str]:
+        statements = self._read(self._pending) if dry_run else self._migrated()
+        return self._script(statements) if statements else []
+
+    def _pending(self, tx: Tx) -> list[str]:
+        statements = migrations.pending(tx, self.models, self.dialect, self.url)
+        return self._before_tables(tx) + statements if statements else []
+
+    def _migrated(self) -> list[str]:
         def work(tx: Tx) -> list[str]:
-            return migrations.migrate(tx, self.models, self.dialect, self.url, dry_run=dry_run)
+            statements = self._pending(tx)
+            for text in statements:
+                tx.do(text)
+            return statements
 
-        return self._read(work) if dry_run else self._alone(work)
-
-    def _alone(self, work: Callable[[Tx], T]) -> T:
-        """Change the schema, as the only one."""
-        return self._write(work)
+        try:
+            statements = self._alone(work)
+        except StoreError as error:
+            if error.__cause__ is None or not self.dialect.errors.denied(error.__cause__):
+                raise
+            raise StoreError(
+                f"{error}; this user may not change the schema: run `durable store migrate` as one"
+                " who may, or have the statements run that `durable store migrate --dry-run --sql`"
+                " prints"
+            ) from error.__cause__
+        self.secret()
+        return statements
 
     def erase(self) -> None:
         """Drop its tables, with all that is in them."""
@@ -204,7 +237,7 @@ class SqlStore(Store):
 
     def secret(self) -> bytes:
         if self._secret is None:
-            self._secret = self._read(sql_reads.secret)
+            self._secret = self._read(sql_secret.stored) or self._write(sql_secret.make)
         return self._secret
 
     # -- clients ------------------------------------------------------------------------

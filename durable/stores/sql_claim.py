@@ -43,9 +43,10 @@ TASK_HEADS = Query("{task_heads}", kinds="vvv")
 OWN_HEADS = Query(
     """
     SELECT
-        (SELECT min(wake_at) FROM {instances} WHERE owner = ? AND owner <> ''
-            AND wake_at IS NOT NULL),
-        (SELECT min(wake_at) FROM {instances} WHERE owner = ? AND owner <> '' AND wake_at > ?)
+        (SELECT wake_at FROM {instances} WHERE owner = ? AND owner <> ''
+            AND wake_at IS NOT NULL ORDER BY wake_at LIMIT 1),
+        (SELECT wake_at FROM {instances} WHERE owner = ? AND owner <> ''
+            AND wake_at > ? ORDER BY wake_at LIMIT 1)
     """,
     kinds="vv",
 )
@@ -99,15 +100,16 @@ OWNED_TASKS = Query(
 OWN_NUMBERS = Query(
     """
     SELECT uid, number FROM {instances}
-    WHERE uid IN ({list}) AND owner = ? AND owner <> ''{skip_locked}
+    WHERE uid IN ({list}) AND nullif(owner, '') = ?{skip_locked}
     """,
     kinds="xv",
 )
 OWN_TASK_IDS = Query(
     """
-    SELECT t.id FROM {tasks} t JOIN {instances} i ON i.number = t.number
-    WHERE (i.uid, t.run, t.command) IN (SELECT * FROM {values} AS v)
-    AND t.owner = ? AND t.owner <> ''{lock_t}
+    SELECT t.id FROM {values} AS v
+    JOIN {instances} i ON i.uid = v.column1
+    JOIN {tasks} t ON t.number = i.number AND t.run = v.column2 AND t.command = v.column3
+    WHERE nullif(t.owner, '') = ?{lock_t}
     """,
     columns="bnn",
     kinds="v",

@@ -48,7 +48,7 @@ STANDS = Query(
     f"""
     SELECT uid, number, epoch, run, history_length, wake_at, {PLAIN}
     FROM {{instances}}
-    WHERE uid IN ({{list}}) AND owner = ? AND finished_at IS NULL
+    WHERE uid IN ({{list}}) AND nullif(owner, '') = ? AND finished_at IS NULL
     """,
     kinds="xvvvvvv",
 )
@@ -61,7 +61,7 @@ HELD = Query(
     """
     SELECT t.id FROM {values} AS v
     JOIN {tasks} t ON t.number = v.column1 AND t.run = v.column2 AND t.command = v.column3
-    WHERE t.epoch = v.column4 AND t.owner = ?{lock_t}
+    WHERE t.epoch = v.column4 AND nullif(t.owner, '') = ?{lock_t}
     """,
     columns="nnnn",
     kinds="v",

@@ -37,7 +37,6 @@ __all__ = [
     "instance",
     "instances",
     "live_workers",
-    "secret",
     "stats",
     "tasks",
     "unread",
@@ -64,13 +63,6 @@ UNREAD = Query(f"SELECT unread FROM {{payloads}} WHERE number = {NUMBER}", kinds
 TASKS = Query(TASK + "WHERE i.uid = ? ORDER BY t.run, t.command", kinds=TASK_KINDS, unbounded=True)
 ALL_WORKERS = Query(WORKERS + "ORDER BY started_at, id", kinds="v" * 11)
 BY_STATUS = Query("SELECT status, count(*) FROM {instances} GROUP BY status", kinds="vv")
-SECRET = Query("SELECT value FROM {settings} WHERE name = 'secret'", kinds="b")
-
-
-def secret(tx: Tx) -> bytes:
-    """The random bytes that were made with the store."""
-    [[value]] = tx.rows(SECRET)
-    return bytes(value)
 
 
 def instance(tx: Tx, id: str) -> Instance | None:

@@ -28,7 +28,7 @@ HELD = Query(
     FROM {values} AS v
     JOIN {instances} i ON i.uid = v.column1
     JOIN {tasks} t ON t.number = i.number AND t.run = v.column2 AND t.command = v.column3
-    WHERE t.owner = ? AND t.owner <> '' AND t.run = i.run{lock_t}
+    WHERE nullif(t.owner, '') = ? AND t.run = i.run{lock_t}
     """,
     columns="bnn",
     kinds="xvvvvv",

@@ -13,6 +13,8 @@ Rules
   while one other thread computes: a commit of 100 steps took 0.5 s row by row.  So writes
   are statements over lists, and reads are *packed* where the dialect can: all rows come as
   one JSON text.  It is a little slower when nobody else computes, and 100 times faster then.
+* ``nullif(owner, '')`` hides the owner from a planner that has the keys of the rows: it might
+  read all that a worker owns, which statistics of a minute ago say is little.
 * What differs between databases is an attribute of `Dialect`, not a branch.
 """
 
@@ -59,15 +61,19 @@ MANY_ROWS = 10_000
 
 JUMPING_HEADS = """
     WITH RECURSIVE ranges (found) AS (
-        SELECT min({column}) FROM {table} WHERE {free} AND queue = ?
+        SELECT (SELECT {column} FROM {table} WHERE {free} AND queue = ? ORDER BY {column} LIMIT 1)
         UNION ALL
-        SELECT (SELECT min({column}) FROM {table} WHERE {free} AND queue = ? AND {column} > found)
+        SELECT (
+            SELECT {column} FROM {table} WHERE {free} AND queue = ? AND {column} > found
+            ORDER BY {column} LIMIT 1
+        )
         FROM ranges WHERE found IS NOT NULL
     )
     SELECT found,
-        (SELECT min(wake_at) FROM {table} WHERE {free} AND queue = ? AND {column} = found),
-        (SELECT min(wake_at) FROM {table} WHERE {free} AND queue = ? AND {column} = found
-            AND wake_at > ?)
+        (SELECT wake_at FROM {table} WHERE {free} AND queue = ? AND {column} = found
+            ORDER BY wake_at LIMIT 1),
+        (SELECT wake_at FROM {table} WHERE {free} AND queue = ? AND {column} = found
+            AND wake_at > ? ORDER BY wake_at LIMIT 1)
     FROM ranges WHERE found IS NOT NULL
 """
 """`Dialect.heads` where a subquery jumps through an index: each finds its first row at once."""
@@ -77,17 +83,17 @@ JUMPING_HEADS = """
 class Migration:
     """One step of the schema of one dialect, from the version before to this one.
 
-    text: statements, each ending in ``;``.  ``{prefix}`` is what names begin with, and a
-    parameter stands for 32 random bytes.
+    text: statements, each ending in ``;``.  ``{prefix}`` is what names begin with; where tables
+    may be in a schema of the user's choice, ``{schema}`` stands before each of their names.
     """
 
     version: int
     name: str
     text: str
 
-    def statements(self, prefix: str) -> list[str]:
-        """What to run."""
-        texts = self.text.format(prefix=prefix).split(";")
+    def statements(self, prefix: str, schema: str = "") -> list[str]:
+        """What to run. schema: with a dot behind it, or nothing."""
+        texts = self.text.format(prefix=prefix, schema=schema).split(";")
         return [" ".join(text.split()) for text in texts if text.strip()]
 
 
@@ -103,7 +109,8 @@ class Dialect:
     packed: whether JSON functions pack rows (see the rules above).
     locks: what a SELECT of rows to change ends in, by the names that stand in statements (see
     `NO_LOCKS`). exclude: the lock for what is decided by looking at all workers (or "").
-    migration_lock: what lets one process migrate at a time; ``{key}`` is a number of the prefix.
+    fixed_leads: whether an index over some rows begins with the column that its condition fixes.
+    clock: the present moment, in microseconds since 1970.
     free: what an instance is that nobody owns and that has a moment, so that the index finds it.
     heads: gives (name, first moment, first moment after now) for each name that what is free
     has in ``{column}``, without looking at all of it; its parameters are the queue, once or
@@ -114,7 +121,7 @@ class Dialect:
     its letter.
     update: an `Update`.
     texts_as_bytes: whether names come as bytes.
-    has_table: counts the tables of a name.
+    has_table: counts the tables of a name, which is ``{name}``, or ``{quoted}``.
     migrations: how its schema came to be, the oldest first: see `durable.stores.migrations`.
     statement_bytes: payloads that a statement over a list may have in all, unless one row has
     more: a quarter of the smallest packet that a server takes as it comes (16 MiB), because a
@@ -126,12 +133,13 @@ class Dialect:
     field_types: Mapping[str, str]
     parameter: str
     partial_indexes: bool
+    fixed_leads: bool
     clustered: bool
     compares_rows: bool
     packed: bool
     locks: Mapping[str, str]
     exclude: str
-    migration_lock: str
+    clock: str
     free: str
     heads: str
     values: str

@@ -19,7 +19,7 @@ import sqlite3
 import threading
 import time
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from typing import TypeVar
 
@@ -53,12 +53,13 @@ DIALECT = Dialect(
     field_types={"KEY": "BLOB", "NAME": "TEXT", "WORDS": "TEXT", "PAYLOAD": "BLOB"},
     parameter="?",
     partial_indexes=True,
+    fixed_leads=True,
     clustered=True,
     compares_rows=True,
     packed=True,
     locks=NO_LOCKS,
     exclude="",
-    migration_lock="",
+    clock="CAST(strftime('%s', 'now') AS INTEGER) * 1000000",
     free="owner = '' AND wake_at IS NOT NULL",
     heads=JUMPING_HEADS,
     values="(VALUES {list})",
@@ -67,7 +68,7 @@ DIALECT = Dialect(
     casts={"n": "", "t": "", "b": ""},
     update="UPDATE {table} SET {changes} FROM {values} AS v WHERE {key} = v.column1",
     texts_as_bytes=False,
-    has_table="SELECT count(*) FROM sqlite_master WHERE type = 'table' AND name = ?",
+    has_table="SELECT count(*) FROM sqlite_master WHERE type = 'table' AND name = '{name}'",
     migrations=MIGRATIONS,
 )
 
@@ -172,6 +173,12 @@ class SqliteStore(SqlStore):
             if link.connection is not None and link.connection.in_transaction:
                 with suppress(sqlite3.Error):
                     execute("ROLLBACK")
+
+    def _alone(self, work: Callable[[Tx], T]) -> T:
+        return self._write(work)
+
+    def _script(self, statements: Sequence[str]) -> list[str]:
+        return ["BEGIN IMMEDIATE", *statements, "COMMIT"]
 
     def _look(self, work: Callable[[Tx], T]) -> T:
         while True:

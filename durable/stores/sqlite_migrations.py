@@ -77,7 +77,7 @@ ALTER TABLE "{prefix}tasks" ADD COLUMN "details" BLOB;
 ALTER TABLE "{prefix}tasks" ADD COLUMN "deferrals" INTEGER NOT NULL DEFAULT 0;
 ALTER TABLE "{prefix}tasks" ADD COLUMN "awaits" INTEGER NOT NULL DEFAULT 0;
 CREATE TABLE "{prefix}settings" ("name" TEXT NOT NULL PRIMARY KEY, "value" BLOB NOT NULL);
-INSERT INTO "{prefix}settings" ("name", "value") VALUES ('secret', ?);
+INSERT INTO "{prefix}settings" ("name", "value") VALUES ('secret', x'');
 """
 
 MIGRATIONS = (

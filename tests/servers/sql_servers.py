@@ -70,6 +70,12 @@ class Postgres(Server):
         self._execute(f"CREATE ROLE {name} LOGIN PASSWORD '{password}' IN ROLE pg_read_all_data")
         return as_user(url, name, password)
 
+    def writer(self, url: str) -> str:
+        """The address of the same place for a user who may change rows, but make no tables."""
+        theirs = self.reader(url)
+        self._execute(f"GRANT pg_write_all_data TO {urlsplit(theirs).username}")
+        return theirs
+
     def _execute(self, statement: str) -> None:
         import psycopg
 
@@ -141,6 +147,12 @@ class MariaDB(Server):
         self._execute(f"CREATE USER {name}@'%' IDENTIFIED BY '{password}'")
         self._execute(f"GRANT SELECT ON *.* TO {name}@'%'")
         return as_user(url, name, password)
+
+    def writer(self, url: str) -> str:
+        """The address of the same place for a user who may change rows, but make no tables."""
+        theirs = self.reader(url)
+        self._execute(f"GRANT INSERT, UPDATE, DELETE ON *.* TO {urlsplit(theirs).username}@'%'")
+        return theirs
 
     def _execute(self, statement: str) -> None:
         import pymysql

@@ -291,44 +291,6 @@ def test_a_server_that_forgets_is_named(
     assert "innodb_flush_log_at_trx_commit is 2: a crash of the server may take" in caplog.text
 
 
-def test_a_newer_schema_is_refused(store: MysqlStore) -> None:
-    table = store.models.names["migration"]
-    store._cursor().execute(f"INSERT INTO {table} VALUES (99, 'later', 0)")
-    with pytest.raises(StoreError, match="schema version 99, of a newer durable"):
-        store.open()
-
-
-def test_a_migration_that_was_interrupted_goes_on(tmp_path: Path) -> None:
-    store = open_store(mariadb().url, prefix=prefix_of(tmp_path))
-    assert isinstance(store, MysqlStore)
-    statements = store.migrate(dry_run=True)
-    for text in statements[:4]:
-        store._cursor().execute(text)
-    store.open()
-    assert store.schema() == (2, 2)
-    secret = store.secret()
-    assert len(secret) == 32
-    store._cursor().execute(f"DELETE FROM {store.models.names['migration']}")
-    store.open()
-    again = open_store(mariadb().url, prefix=prefix_of(tmp_path))
-    assert again.secret() == secret
-    again.close()
-    store.close()
-
-
-def test_one_of_several_migrates(tmp_path: Path) -> None:
-    stores = [open_store(mariadb().url, prefix=prefix_of(tmp_path)) for _ in range(4)]
-    threads = [threading.Thread(target=store.open) for store in stores]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert {store.schema() for store in stores} == {(2, 2)}
-    assert len({store.secret() for store in stores}) == 1
-    for store in stores:
-        store.close()
-
-
 def test_a_change_elsewhere_ends_a_wait(store: MysqlStore, tmp_path: Path) -> None:
     other = open_store(mariadb().url, prefix=prefix_of(tmp_path))
     mark = store.mark()

@@ -6,16 +6,18 @@ import sqlite3
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from dataclasses import replace
+from functools import partial
 from hashlib import sha256
 from pathlib import Path
+from signal import SIGKILL
 
 import pytest
+from sql_kit import ending, forked, killed_after
 from sqlite_kit import ended, python
 
 from durable.errors import StoreError
 from durable.model import Status
 from durable.store import Filter, Sent, Verdict
-from durable.stores import open_store
 from durable.stores.migrations import WANTED
 from durable.stores.sql_text import Migration
 from durable.stores.sqlite import SqliteStore
@@ -127,6 +129,24 @@ def test_processes_that_start_at_once_migrate_once(path: Path, old: bool) -> Non
     assert rows == [(version,) for version in VERSIONS]
 
 
+def test_an_old_store_whose_migration_was_broken_off(path: Path, tmp_path: Path) -> None:
+    """Each process dies one statement later than the one before; the next one does it all."""
+    an_old_store(path)
+    made = SqliteStore(tmp_path / "made.db")
+    made.open()
+    made.close()
+
+    def dying(statements: int) -> None:
+        killed_after(statements)
+        SqliteStore(path).migrate()
+
+    deaths = 0
+    while ending(forked(partial(dying, deaths + 1))) == -SIGKILL:
+        deaths += 1
+    assert deaths == len(MIGRATIONS[1].statements("durable_")) + 1
+    assert schema(path) == schema(tmp_path / "made.db")
+
+
 @pytest.mark.parametrize("old", [False, True])
 def test_a_dry_run_shows_what_open_does(path: Path, old: bool) -> None:
     if old:
@@ -141,15 +161,6 @@ def test_a_dry_run_shows_what_open_does(path: Path, old: bool) -> None:
     assert store.migrate() == []
     assert not any(store.secret().hex() in text for text in shown)
     store.close()
-
-
-def test_a_newer_schema_is_refused(store: SqliteStore, path: Path) -> None:
-    with connected(path) as connection:
-        connection.execute("INSERT INTO durable_migration VALUES (99, 'of tomorrow', 1)")
-    for refused in (store.open, store.migrate):
-        with pytest.raises(StoreError, match=rf"schema version 99.* up to {WANTED}: upgrade"):
-            refused()
-    assert store.schema() == (99, WANTED)
 
 
 def test_a_migration_that_fails_leaves_nothing(path: Path) -> None:
@@ -167,19 +178,6 @@ def test_a_migration_that_fails_leaves_nothing(path: Path) -> None:
     store.open()
     start(store)
     store.close()
-
-
-def test_two_prefixes_share_a_file(path: Path) -> None:
-    one, two = (open_store(f"sqlite:///{path}?prefix={prefix}") for prefix in ("a_", "b_"))
-    for store in (one, two):
-        store.open()
-    start(one, args=b"one")
-    assert two.instance("i-1") is None
-    start(two, args=b"two")
-    assert [look(store).args for store in (one, two)] == [b"one", b"two"]
-    assert one.secret() != two.secret()
-    for store in (one, two):
-        store.close()
 
 
 # -- a store of the first version goes on -----------------------------------------------

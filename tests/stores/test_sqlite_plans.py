@@ -10,6 +10,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
+from sql_statements import COUNTS, SMALL, STATEMENTS
 
 from durable.model import Instance, Parent, ParentClose, Status
 from durable.store import Close, Filter, Start, Step, Verdict
@@ -21,9 +22,6 @@ from durable.stores import (
     sql_control,
     sql_messages,
     sql_reads,
-    sql_results,
-    sql_rows,
-    sql_runs,
     sql_workers,
 )
 from durable.stores.sql_text import BIG, MANY_ROWS, SIZES, Query, Statement
@@ -47,39 +45,6 @@ from durable.testing.store_contract.base import (
 )
 
 # -- query plans ------------------------------------------------------------------------
-
-MODULES = (
-    sql_children,
-    sql_claim,
-    sql_clients,
-    sql_commit,
-    sql_control,
-    sql_messages,
-    sql_reads,
-    sql_results,
-    sql_rows,
-    sql_runs,
-    sql_workers,
-)
-SMALL = {"workers", "settings", "migration"}
-"""Tables that are read whole."""
-
-COUNTS = "sql_reads.BY_STATUS.0"
-"""What counts all there is."""
-
-
-def statements() -> dict[str, Statement]:
-    found: dict[str, Statement] = {}
-    for module in MODULES:
-        for name, value in vars(module).items():
-            several = value if isinstance(value, list) else [value]
-            for n, one in enumerate(several):
-                if isinstance(one, Statement):
-                    found[f"{module.__name__.rpartition('.')[2]}.{name}.{n}"] = one
-    return found
-
-
-STATEMENTS = statements()
 
 
 def plan(store: SqliteStore, statement: Statement, size: int | None = None) -> list[str]:
