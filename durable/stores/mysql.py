@@ -25,17 +25,18 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from hashlib import sha256
 from ssl import create_default_context
-from typing import Any, TypeVar
+from typing import Any, ClassVar, TypeVar
 
 import pymysql
 from peewee import MySQLDatabase
 from pymysql import cursors
-from pymysql.constants import CLIENT, ER
+from pymysql.constants import CLIENT, ER, SERVER_STATUS
 
-from durable.errors import StoreError
+from durable.errors import StoreError, UsageError
 from durable.store import DEFAULT_MAX_INBOX
 from durable.stores.errors import MYSQL, CommitFailed, Errors, mysql_signs
-from durable.stores.mysql_migrations import MIGRATIONS, SLOTS
+from durable.stores.mysql_migrations import GUESTS, MIGRATIONS, SLOTS
+from durable.stores.raw_connections import CLOSED, NO_TRANSACTION, refuse_foreign
 from durable.stores.schema import DEFAULT_PREFIX
 from durable.stores.server_links import ServerLink, ServerLinks
 from durable.stores.server_store import DEFAULT_TIMEOUT, ServerStore
@@ -132,6 +133,9 @@ SAFE: Mapping[str, Callable[[str], bool]] = {
 }
 """Which of the values in `WEAK` make what is acknowledged last."""
 
+TRIES = 4
+"""How many rows a transaction of an application tries before it counts its changes nowhere."""
+
 SOON = 0.05
 LATE = 0.08
 SLOWING = 1.05
@@ -152,11 +156,14 @@ class Cursor(cursors.Cursor):
     was lost.
     """
 
+    literals: ClassVar[Mapping[type, Callable[[Any], str]]] = LITERALS
+    longest: float = math.inf
+
     def execute(  # type: ignore[override]  # the driver's gives a number
         self, query: str, args: Sequence[object] = ()
     ) -> Any:
         packet = (query % self._literals(args) if args else query).encode()
-        longest = getattr(self.connection, "longest", math.inf)
+        longest = getattr(self.connection, "longest", self.longest)
         if len(packet) >= longest:
             raise pymysql.DataError(
                 ER.NET_PACKET_TOO_LARGE,
@@ -168,13 +175,26 @@ class Cursor(cursors.Cursor):
 
     def _literals(self, values: Sequence[object]) -> tuple[str, ...]:
         escape = self.connection.escape
-        return tuple([LITERALS.get(value.__class__, escape)(value) for value in values])
+        literals = self.literals
+        return tuple([literals.get(value.__class__, escape)(value) for value in values])
+
+
+class GuestCursor(Cursor):
+    """A cursor on a connection of an application. longest: what the server takes."""
+
+    # The character set of the session may be any; all our columns are bytes.
+    literals: ClassVar = {**LITERALS, str: lambda value: f"X'{value.encode().hex()}'"}
+
+    def __init__(self, connection: Any, longest: float) -> None:
+        super().__init__(connection)
+        self.longest = longest
 
 
 class MysqlStore(ServerStore):
     """A store in a MySQL or MariaDB database.
 
-    address: ``host``, ``port``, ``user``, ``password`` and ``database``. url: the same, to be
+    address: ``host``, ``port``, ``user``, ``password``, ``database``, and whatever else of
+    PyMySQL's parameters says where the server is and how to trust it. url: the same, to be
     shown. prefix: what the names of its tables begin with. timeout: seconds after which
     waiting for a lock is given up; a statement may take three times as long. ssl: ``"off"``,
     ``"on"``, or the file with the authorities by which the server is verified.
@@ -194,6 +214,7 @@ class MysqlStore(ServerStore):
         self._address = address
         file = None if ssl == "on" else ssl
         self._tls = None if ssl == "off" else create_default_context(cafile=file)
+        self._longest: float = math.inf
         super().__init__(
             url, database, DIALECT, prefix, timeout=timeout, rest=REST, max_inbox=max_inbox
         )
@@ -204,11 +225,13 @@ class MysqlStore(ServerStore):
 
     def _connect(self) -> Any:
         patience = max(1, math.ceil(self._timeout))
+        tls: dict[str, Any] = {}
+        if not any(name.startswith("ssl") for name in self._address):
+            # Else PyMySQL prepares for TLS by itself, which takes 30 ms for each connection.
+            tls = {"ssl": self._tls, "ssl_disabled": self._tls is None}
         connection: Any = pymysql.connect(
             **self._address,
-            ssl=self._tls,
-            # Else PyMySQL prepares for TLS by itself, which takes 30 ms for each connection.
-            ssl_disabled=self._tls is None,
+            **tls,
             charset="utf8mb4",
             autocommit=True,
             cursorclass=Cursor,
@@ -228,9 +251,9 @@ class MysqlStore(ServerStore):
         cursor.execute(ISOLATION)
         cursor.execute(SETTINGS.format(lock=patience, limit=limit))
         [[longest]] = cursor.execute("SELECT @@max_allowed_packet").fetchall()
-        connection.longest = longest
+        connection.longest = self._longest = longest
         # In hexadecimal, or quoted, each byte may become two.
-        self._texts.statement_bytes = longest // 4
+        self.texts.statement_bytes = longest // 4
         return connection
 
     def _cursor(self) -> Any:
@@ -256,7 +279,7 @@ class MysqlStore(ServerStore):
         try:
             cursor.execute("START TRANSACTION")
             [[now]] = cursor.execute(f"SELECT {CLOCK}").fetchall()
-            tx = Tx(cursor, self._texts, self._clock.told(int(now)))
+            tx = Tx(cursor, self.texts, self._clock.told(int(now)))
             result = work(tx)
             if tx.tell:
                 cursor.execute(self._tell)
@@ -271,8 +294,28 @@ class MysqlStore(ServerStore):
                 with suppress(pymysql.MySQLError):
                     cursor.execute("ROLLBACK")
 
+    def borrow(self, connection: Any) -> Any:
+        refuse_foreign(connection, pymysql.connections.Connection, self.url, "PyMySQL")
+        if not connection.open:
+            raise UsageError(CLOSED)
+        in_transaction = connection.server_status & SERVER_STATUS.SERVER_STATUS_IN_TRANS
+        if connection.get_autocommit() and not in_transaction:
+            raise UsageError(NO_TRANSACTION)
+        return GuestCursor(connection, self._longest)
+
+    def tell_at_commit(self, cursor: Any) -> None:
+        # A row that is free: a transaction that waited for another one could be in a deadlock,
+        # and that is for the application to choose. If there is none, nobody is told.
+        changes = f"`{self.models.prefix}changes`"
+        own = cursor.connection.thread_id()
+        for slot in (SLOTS + (own + turn) % GUESTS for turn in range(TRIES)):
+            look = f"SELECT n FROM {changes} WHERE slot = {slot} FOR UPDATE SKIP LOCKED"
+            if cursor.execute(look).fetchall():
+                cursor.execute(f"UPDATE {changes} SET n = n + 1 WHERE slot = {slot}")
+                return
+
     def _look(self, work: Callable[[Tx], T]) -> T:
-        return work(Tx(self._cursor(), self._texts, self.now()))
+        return work(Tx(self._cursor(), self.texts, self.now()))
 
     def _alone(self, work: Callable[[Tx], T]) -> T:
         return self._persist(lambda: self._locked(work))
@@ -286,7 +329,7 @@ class MysqlStore(ServerStore):
         if not got:
             raise pymysql.OperationalError(ER.LOCK_WAIT_TIMEOUT, "somebody else migrates")
         try:
-            return work(Tx(cursor, self._texts, self._ask()))
+            return work(Tx(cursor, self.texts, self._ask()))
         finally:
             with suppress(pymysql.MySQLError):
                 cursor.execute("SELECT RELEASE_LOCK(%s)", [name])

@@ -9,22 +9,29 @@ Rules
 * What need not be acknowledged is committed with ``synchronous_commit = off``.
 * A transaction that changes something for others sends NOTIFY after it was committed: a
   hint, which may be lost.  Within the transaction it would make all commits of the database
-  wait for each other.
+  wait for each other; so it does for those of applications that have `Client.using` in them.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from typing import Any, TypeVar
 
 import psycopg
 from peewee import PostgresqlDatabase
-from psycopg import sql
+from psycopg import pq, sql
+from psycopg.adapt import Loader
+from psycopg.conninfo import conninfo_to_dict
+from psycopg.rows import tuple_row
+from psycopg.types.numeric import IntLoader
+from psycopg.types.string import ByteaLoader, TextLoader
 
+from durable.errors import UsageError
 from durable.store import DEFAULT_MAX_INBOX
 from durable.stores.errors import POSTGRESQL, CommitFailed, Errors, postgresql_signs
 from durable.stores.postgresql_migrations import MIGRATIONS
+from durable.stores.raw_connections import CLOSED, NO_TRANSACTION, refuse_foreign
 from durable.stores.schema import DEFAULT_PREFIX
 from durable.stores.server_links import ServerLink, ServerLinks
 from durable.stores.server_store import DEFAULT_TIMEOUT, ServerStore
@@ -77,6 +84,14 @@ DIALECT = Dialect(
     migrations=MIGRATIONS,
 )
 
+LOADERS: Mapping[str, type[Loader]] = {
+    "bytea": ByteaLoader,
+    "int4": IntLoader,
+    "int8": IntLoader,
+    "text": TextLoader,
+}
+"""The types of what is read in transactions of applications."""
+
 CLOCK = "(extract(epoch FROM clock_timestamp()) * 1000000)::bigint"
 
 WEAK = """
@@ -110,12 +125,14 @@ class PostgresqlStore(ServerStore):
 
     def _connect(self) -> Any:
         milliseconds = int(self._timeout * 1000)
-        options = f"-c lock_timeout={milliseconds} -c statement_timeout={milliseconds * 3}"
+        # Behind those of the address: what stands last counts.
+        given = conninfo_to_dict(self._conninfo).get("options") or ""
+        ours = f"-c lock_timeout={milliseconds} -c statement_timeout={milliseconds * 3}"
         return psycopg.connect(
             self._conninfo,
             autocommit=True,
             connect_timeout=max(2, int(self._timeout)),
-            options=options,
+            options=f"{given} {ours}",
             keepalives_idle=10,
             keepalives_interval=5,
             keepalives_count=3,
@@ -136,7 +153,7 @@ class PostgresqlStore(ServerStore):
             cursor.execute(f"BEGIN ISOLATION LEVEL READ COMMITTED; {strength} SELECT {CLOCK}")
             while cursor.nextset():
                 pass
-            result = work(Tx(cursor, self._texts, self._clock.told(cursor.fetchone()[0])))
+            result = work(Tx(cursor, self.texts, self._clock.told(cursor.fetchone()[0])))
             try:
                 cursor.execute("COMMIT")
             except psycopg.Error as error:
@@ -149,7 +166,25 @@ class PostgresqlStore(ServerStore):
                     cursor.execute("ROLLBACK")
 
     def _look(self, work: Callable[[Tx], T]) -> T:
-        return work(Tx(self._links.mine().cursor(), self._texts, self.now()))
+        return work(Tx(self._links.mine().cursor(), self.texts, self.now()))
+
+    def borrow(self, connection: Any) -> Any:
+        refuse_foreign(connection, psycopg.Connection, self.url, "psycopg 3")
+        status = connection.info.transaction_status
+        if connection.closed or status == pq.TransactionStatus.UNKNOWN:
+            raise UsageError(CLOSED)
+        if status == pq.TransactionStatus.INERROR:
+            raise UsageError("the transaction has failed: roll it back first")
+        if status == pq.TransactionStatus.IDLE and connection.autocommit:
+            raise UsageError(NO_TRANSACTION)
+        cursor = psycopg.Cursor(connection, row_factory=tuple_row)
+        # As our own connections read them, whatever the application wants.
+        for name, loader in LOADERS.items():
+            cursor.adapters.register_loader(name, loader)
+        return cursor
+
+    def tell_at_commit(self, cursor: Any) -> None:
+        cursor.execute(self._tell)
 
     def size(self) -> int:
         """The tables with their indexes."""

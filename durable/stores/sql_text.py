@@ -267,9 +267,10 @@ class Texts:
         columns = [f"c{place}" for place in range(len(query.kinds))]
         limit = f" LIMIT {MANY_ROWS + 1}" if query.unbounded else ""
         values = ", ".join(map(_packed_value, columns, query.kinds))
+        # As bytes: the connection of an application may have ideas of its own about text.
         return (
             f"WITH packed ({', '.join(columns)}) AS ({self.plain(query, size)})"
-            f" SELECT json_group_array(json_array({values}))"
+            f" SELECT CAST(json_group_array(json_array({values})) AS BLOB)"
             f" FROM (SELECT * FROM packed{limit})"
         )
 
