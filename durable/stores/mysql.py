@@ -90,8 +90,12 @@ DIALECT = Dialect(
     row="SELECT {item}",
     between=" UNION ALL ",
     casts={"n": "", "t": "", "b": ""},
-    # The values first, whatever the optimizer thinks: a scan would lock rows of others.
-    update="UPDATE {values} AS v STRAIGHT_JOIN {table} ON {key} = v.column1 SET {changes}",
+    # The values first and then the key, whatever the optimizer thinks of small tables: a scan
+    # would wait for rows of others.
+    update=(
+        "UPDATE {values} AS v STRAIGHT_JOIN {table} FORCE INDEX (PRIMARY) ON {key} = v.column1"
+        " SET {changes}"
+    ),
     texts_as_bytes=True,
     has_table=(
         "SELECT count(*) FROM information_schema.tables"

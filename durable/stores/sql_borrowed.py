@@ -73,7 +73,8 @@ class Borrowed:
             ) from taken
 
     def send(self, messages: Sequence[Outgoing]) -> list[Sent]:
-        return self.run(lambda tx: sql_messages.send(tx, messages, self._store.max_inbox))
+        limit, lock = self._store.max_inbox, sql_messages.BY_NUMBER
+        return self.run(lambda tx: sql_messages.send(tx, messages, limit, lock=lock))
 
     def run(self, work: Callable[[Tx], T], *, writes: bool = True) -> T:
         """Run a function in the transaction of the application; if it raises, nothing is

@@ -30,12 +30,10 @@ from durable.stores.sql_tx import Tx
 
 __all__ = ["EMPTY", "create", "delete", "insert", "purge"]
 
-FIND = """
-    SELECT id, number, uid, token, run, finished_at FROM {instances}
-    WHERE id IN ({list}) ORDER BY number
-"""
-EXISTING = Query(FIND, kinds="vvxxvv")
-LOCKED = Query(FIND + "{lock}", kinds="vvxxvv")
+FIND = "SELECT id, number, uid, token, run, finished_at FROM {instances}"
+EXISTING = Query(f"{FIND} WHERE id IN ({{list}}) ORDER BY number", kinds="vvxxvv")
+LATEST = Query(f"{FIND} WHERE id IN ({{list}}) ORDER BY number{{lock}}", kinds="vvxxvv")
+LOCKED = Query(f"{FIND} WHERE number IN ({{list}}) ORDER BY number{{lock}}", kinds="vvxxvv")
 ADD_INSTANCES = Statement(
     """
     INSERT INTO {instances} (uid, id, token, workflow, version, needs, queue, wake_at, created_at,
@@ -129,9 +127,9 @@ def create(
     if if_exists not in MODES:
         raise UsageError(f"if_exists={if_exists!r}: it is one of {', '.join(map(repr, MODES))}")
     ids = list(dict.fromkeys(one.id for one in new))
-    rows = tx.fetch(LOCKED if latest else EXISTING, ids)
+    rows = tx.fetch(LATEST if latest else EXISTING, ids)
     if if_exists == "restart" and not latest:
-        rows = tx.fetch(LOCKED, [id for id, *_ in rows])
+        rows = tx.fetch(LOCKED, [number for _, number, *_ in rows])
     known: dict[str, Known] = {
         id: (number, uid, token, run, finished is not None)
         for id, number, uid, token, run, finished in rows
