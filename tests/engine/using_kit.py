@@ -20,7 +20,7 @@ import peewee
 import psycopg
 import pymysql
 import sqlalchemy
-from django.conf import settings
+from django.conf import empty, settings
 from django.db import connections, transaction
 from pymysql.cursors import DictCursor
 from servers.sql_servers import mysql_arguments
@@ -177,8 +177,9 @@ class Django(Application):
 
     def __init__(self, url: str) -> None:
         super().__init__(url)
-        if not settings.configured:
-            pymysql.install_as_MySQLdb()
+        pymysql.install_as_MySQLdb()
+        self._configures = not settings.configured
+        if self._configures:
             settings.configure(DATABASES={})
             django.setup()
         parts = urlsplit(url)
@@ -213,6 +214,9 @@ class Django(Application):
     def close(self) -> None:
         connections["tests"].close()
         del connections["tests"]
+        if self._configures:  # others may want to
+            settings._wrapped = empty
+            del connections.settings
         super().close()
 
 
