@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from types import ModuleType, TracebackType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from durable.client import DEFAULT_STORE, Client
 from durable.codec import Codec
 from durable.store import Store
 from durable.worker import Worker
+
+if TYPE_CHECKING:
+    from peewee import Database
 
 
 class Orchestrator:
@@ -17,7 +20,7 @@ class Orchestrator:
 
     Leaving is a graceful stop; what has not ended stays for the next worker.
 
-    store: a URL or a `Store`. modules and options: as for `Worker`.
+    store: as for `Client`. modules and options: as for `Worker`.
 
     >>> with Orchestrator("sqlite:///orders.db", [orders]) as here:
     ...     here.client.start(orders.process_order, "o-1", 500).result()
@@ -25,7 +28,7 @@ class Orchestrator:
 
     def __init__(
         self,
-        store: Store | str = DEFAULT_STORE,
+        store: Store | Database | str = DEFAULT_STORE,
         modules: Iterable[ModuleType] = (),
         *,
         codec: Codec | None = None,

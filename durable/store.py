@@ -51,7 +51,9 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
+from typing import Any, Protocol
 
+from durable.errors import UsageError
 from durable.model import Instance, Stats, Status, Task, WorkerInfo
 from durable.records import (
     DEFAULT_MAX_INBOX,
@@ -96,6 +98,7 @@ __all__ = [
     "DEFAULT_MAX_INBOX",
     "End",
     "Filter",
+    "Intake",
     "Message",
     "NewInstance",
     "NewTask",
@@ -115,6 +118,19 @@ __all__ = [
     "Unavailable",
     "Verdict",
 ]
+
+
+class Intake(Protocol):
+    """What takes the requests of clients: a `Store`, or a transaction of an application."""
+
+    def now(self) -> int:
+        """As `Store.now`."""
+
+    def create(self, new: Sequence[NewInstance], if_exists: str) -> list[Created]:
+        """As `Store.create`."""
+
+    def send(self, messages: Sequence[Outgoing]) -> list[Sent]:
+        """As `Store.send`."""
 
 
 class Store(ABC):
@@ -192,6 +208,19 @@ class Store(ABC):
     @abstractmethod
     def send(self, messages: Sequence[Outgoing]) -> list[Sent]:
         """Put messages into inboxes, each answered for itself."""
+
+    def using(self, connection: Any) -> Intake:
+        """What takes requests within the transaction that an application has open.
+
+        connection: see `durable.Client.using`; it is looked at at each request, which raises
+        `UsageError` if it is none of this database, or has no transaction open. A request is
+        not repeated: one that raised has changed nothing.
+        Raises `UsageError` if the store is none in a database with transactions.
+        """
+        raise UsageError(
+            f"{self.url} has no transaction that an application could share: start after its"
+            " commit, with an id of your own and if_exists='use'"
+        )
 
     @abstractmethod
     def terminate(

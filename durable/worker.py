@@ -27,7 +27,7 @@ import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from queue import Empty, SimpleQueue
 from types import ModuleType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from durable.beats import Beats
 from durable.codec import Codec
@@ -65,6 +65,9 @@ from durable.worker_options import (
     opened,
     slots_of,
 )
+
+if TYPE_CHECKING:
+    from peewee import Database
 
 logger = logging.getLogger("durable.worker")
 
@@ -109,7 +112,7 @@ class Worker:
 
     def __init__(
         self,
-        store: Store | str,
+        store: Store | Database | str,
         modules: Iterable[ModuleType] = (),
         *,
         workflows: Iterable[Any] = (),

@@ -6,12 +6,15 @@ import os
 import sys
 from collections.abc import Callable, Iterable, Sequence
 from types import ModuleType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from durable.errors import UsageError
 from durable.executors import ProcessExecutor, ThreadExecutor
 from durable.model import checked_text
 from durable.store import Store
+
+if TYPE_CHECKING:
+    from peewee import Database
 
 DEFAULT_SLOTS = 16
 DEFAULT_CACHE = 10_000
@@ -60,9 +63,9 @@ def check_options(
             raise UsageError(f"{option}={seconds} must be more than 0 seconds")
 
 
-def opened(store: Store | str) -> Store:
+def opened(store: Store | Database | str) -> Store:
     """The store, ready to use."""
-    if not isinstance(store, str):
+    if isinstance(store, Store):
         return store
     from durable.stores import open_store
 

@@ -33,6 +33,7 @@ EXPECTED = [
     "glossary.rst",
     "index.rst",
     "stores.rst",
+    "transactions.rst",
     "workers.rst",
     "workflows.rst",
 ]

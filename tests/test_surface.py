@@ -153,6 +153,7 @@ PUBLIC = {
         "DEFAULT_MAX_INBOX",
         "End",
         "Filter",
+        "Intake",
         "Message",
         "NewInstance",
         "NewTask",

@@ -2,6 +2,7 @@
 
 from durable.client.client import DEFAULT_STORE, Client
 from durable.client.handle import Handle
+from durable.client.transactions import TransactionClient
 from durable.client.views import InstancePage, InstanceRow
 
-__all__ = ["DEFAULT_STORE", "Client", "Handle", "InstancePage", "InstanceRow"]
+__all__ = ["DEFAULT_STORE", "Client", "Handle", "InstancePage", "InstanceRow", "TransactionClient"]

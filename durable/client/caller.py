@@ -16,20 +16,20 @@ from durable.errors import (
 )
 from durable.events import Event, load
 from durable.model import Instance
-from durable.store import Outgoing, Sent, Store, Unavailable
+from durable.store import Intake, Outgoing, Sent, Store, Unavailable
 
 T = TypeVar("T")
 
 
-class Caller:
-    """A store, and how a client calls it.
+class Sender:
+    """What takes requests, and how a client calls it.
 
-    store: an open one. codec: how values become bytes. deadline: seconds for which a call
-    is repeated while the store cannot be reached.
+    intake: a store, or a transaction in one. codec: how values become bytes. deadline: seconds
+    for which a call is repeated while the store cannot be reached.
     """
 
-    def __init__(self, store: Store, codec: Codec, deadline: float) -> None:
-        self.store = store
+    def __init__(self, intake: Intake, codec: Codec, deadline: float) -> None:
+        self.intake = intake
         self.codec = codec
         self.deadline = deadline
 
@@ -49,6 +49,18 @@ class Caller:
             time.sleep(pause * (0.5 + random.random()))
             pause = min(pause * 2, 1.0)
 
+    def send(self, message: Outgoing) -> Sent:
+        """Put a message into an inbox."""
+        return self.repeat(lambda: self.intake.send([message]))[0]
+
+
+class Caller(Sender):
+    """A whole store, and how a client calls it. store: an open one."""
+
+    def __init__(self, store: Store, codec: Codec, deadline: float) -> None:
+        super().__init__(store, codec, deadline)
+        self.store = store
+
     def instance(self, id: str) -> Instance:
         """The stored row; raises `InstanceNotFound`."""
         instance = self.repeat(lambda: self.store.instance(id))
@@ -60,10 +72,6 @@ class Caller:
         """The history of a run: as it is stored, and as events that are not decoded."""
         (rows,) = self.repeat(lambda: self.store.history([(uid, run)]))
         return [data for _, data in rows], [load(data, seq) for seq, data in rows]
-
-    def send(self, message: Outgoing) -> Sent:
-        """Put a message into an inbox."""
-        return self.repeat(lambda: self.store.send([message]))[0]
 
 
 def check_sent(sent: Sent, id: str) -> None:

@@ -11,38 +11,28 @@ Rules
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Iterable, Sequence
 from datetime import datetime
-from typing import Any, ParamSpec, TypeVar, Unpack, overload
+from typing import TYPE_CHECKING, Any
 
 from durable.client.caller import Caller, check_sent
 from durable.client.completing import complete_by_token, fail_by_token
 from durable.client.handle import Handle
+from durable.client.requests import Requests, new_token, reason_text
 from durable.client.rerun import fork_of, retry_instance
-from durable.client.starter import Starter
+from durable.client.transactions import TransactionClient
 from durable.client.views import InstancePage, InstanceRow
 from durable.closing import close_children, reply
 from durable.codec import Codec
-from durable.definitions import (
-    ConfiguredWorkflow,
-    StartOptions,
-    StartOverrides,
-    WorkflowDefinition,
-    start_options,
-)
 from durable.errors import (
     InstanceNotFinished,
     UsageError,
     WrongStatus,
 )
 from durable.events import (
-    CancelRequested,
-    Event,
     Paused,
     Resumed,
-    SignalReceived,
     WorkflowTerminated,
     dump,
 )
@@ -50,7 +40,6 @@ from durable.model import (
     EPOCH,
     FINISHED,
     MAX_ID_BYTES,
-    MAX_REASON_BYTES,
     Status,
     WorkerInfo,
     checked_text,
@@ -59,22 +48,23 @@ from durable.model import (
 from durable.moments import checked_moment
 from durable.propagation import Propagators
 from durable.purging import DEFAULT_BATCH, count, purge
-from durable.starting import Flow, flow_of
-from durable.store import Created, End, Filter, Outgoing, Sent, Store
+from durable.starting import Flow
+from durable.store import Created, End, Filter, Sent, Store
 
-P = ParamSpec("P")
-T = TypeVar("T")
+if TYPE_CHECKING:
+    from peewee import Database
 
 DEFAULT_STORE = "sqlite:///durable.db"
 DEFAULT_DEADLINE = 30.0
 
 
-class Client:
+class Client(Requests):
     """Talks to a store; thread-safe and fork-safe.
 
-    store: a URL or a `Store`. codec: how values become bytes. deadline: seconds for which a
-    call is repeated when the store cannot be reached; defaults to 30. propagators: what is
-    carried from here into the workflows that are started (see `durable.propagation`).
+    store: a URL, a `Store`, or a Peewee ``Database`` (see `durable.stores.open_store`).
+    codec: how values become bytes. deadline: seconds for which a call is repeated when the
+    store cannot be reached; defaults to 30. propagators: what is carried from here into the
+    workflows that are started (see `durable.propagation`).
 
     >>> client = Client("sqlite:///orders.db")
     >>> handle = client.start(process_order.options(id="order-1"), "o-1", 500)
@@ -83,180 +73,50 @@ class Client:
 
     def __init__(
         self,
-        store: Store | str = DEFAULT_STORE,
+        store: Store | Database | str = DEFAULT_STORE,
         *,
         codec: Codec | None = None,
         deadline: float = DEFAULT_DEADLINE,
         propagators: Iterable[Any] = (),
     ) -> None:
         carried = Propagators(propagators)
-        if isinstance(store, str):
+        if not isinstance(store, Store):
             from durable.stores import open_store
 
             store = open_store(store)
             store.open()
         self.store = store
-        self.codec = codec or Codec()
-        self._caller = Caller(store, self.codec, deadline)
-        self._starter = Starter(self._caller, carried)
+        self._caller = Caller(store, codec or Codec(), deadline)
+        super().__init__(self._caller, carried)
 
     def close(self) -> None:
         """Release connections; the client may be used again."""
         self.store.close()
 
-    # -- starting -----------------------------------------------------------------------
+    def using(self, connection: Any) -> TransactionClient:
+        """Start, signal and cancel within the transaction that the application has open.
 
-    @overload
-    def start(
-        self,
-        flow: WorkflowDefinition[P, T] | ConfiguredWorkflow[P, T],
-        *args: P.args,
-        **kwargs: P.kwargs,
-    ) -> Handle[T]: ...
-    @overload
-    def start(self, flow: str, *args: Any, **kwargs: Any) -> Handle[Any]: ...
-    def start(self, flow: Any, *args: Any, **kwargs: Any) -> Handle[Any]:
-        """Start a workflow.
+        What is asked for there becomes real with the commit of the application, and was never
+        if it rolls back.
 
-        flow: the workflow, ``workflow.options(id=…)``, or a name (for one with options see
-        `start_named`). args, kwargs: its own.
-        Raises `TypeError` if they do not fit, `PayloadError` for what cannot be stored,
-        `PropagatorError` if a propagator fails,
-        `InstanceAlreadyExists` for an id that is taken (see ``if_exists``).
+        connection: of the database in which the store is. A connection of ``sqlite3``, PyMySQL
+        or psycopg 3; or what has one of these: a Peewee ``Database``,
+        ``django.db.connection``, a ``Connection`` or ``Session`` of SQLAlchemy. It must have a
+        transaction open.
+        Raises `UsageError` if the store is none in a database with transactions. All else that
+        can be wrong with the connection is a `UsageError` of the first request.
+
+        >>> with db.atomic():
+        ...     Order.create(id="o-1")
+        ...     client.using(db).start(process_order.options(id="order-1"), "o-1", 500)
         """
-        name, options, definition = flow_of(flow)
-        return self._start(name, args, kwargs, options, definition)
-
-    def start_named(
-        self,
-        name: str,
-        args: Sequence[Any] = (),
-        kwargs: dict[str, Any] | None = None,
-        **options: Unpack[StartOverrides],
-    ) -> Handle[Any]:
-        """Start a workflow by name, with what ``workflow.options`` takes; its code need not
-        be here. Raises as `start`.
-
-        >>> client.start_named("process_order", ["o-1", 500], id="order-1")
-        """
-        return self._start(name, args, kwargs or {}, start_options(**options), None)
-
-    def start_many(self, starts: Iterable[Sequence[Any]]) -> list[Handle[Any]]:
-        """Start many, all or nothing: each ``(flow, *args)``.
-
-        All must have one ``if_exists``. Raises as `start`; then nothing was started.
-        """
-        rows, policies, definitions = [], set(), []
-        for flow, *args in starts:
-            name, options, definition = flow_of(flow)
-            rows.append(self._starter.new(name, args, {}, options, definition))
-            definitions.append(definition)
-            policies.add(options.if_exists)
-        if not rows:
-            return []
-        if len(policies) > 1:
-            raise UsageError(f"start_many takes one if_exists for all, not {sorted(policies)}")
-        (policy,) = policies
-        created = self._starter.create(rows, policy)
-        return [
-            self._handle(row.id, made, definition)
-            for row, made, definition in zip(rows, created, definitions, strict=True)
-        ]
-
-    @overload
-    def signal_or_start(
-        self,
-        flow: WorkflowDefinition[..., T] | ConfiguredWorkflow[..., T],
-        *args: Any,
-        signal: str,
-        value: Any = None,
-        **kwargs: Any,
-    ) -> Handle[T]: ...
-    @overload
-    def signal_or_start(
-        self,
-        flow: str,
-        *args: Any,
-        signal: str,
-        value: Any = None,
-        options: StartOverrides,
-        **kwargs: Any,
-    ) -> Handle[Any]: ...
-    def signal_or_start(
-        self,
-        flow: Any,
-        *args: Any,
-        signal: str,
-        value: Any = None,
-        options: StartOverrides | None = None,
-        **kwargs: Any,
-    ) -> Handle[Any]:
-        """Signal an instance; if there is none with this id, start it with the signal in its
-        inbox.  It is one or the other, however many callers there are.
-
-        flow: the workflow with an id, ``workflow.options(id=…)``; or a name, with
-        ``options={"id": …}``. signal, value: as in
-        `signal`. args, kwargs: of the workflow, if it is started. With
-        ``if_exists="restart"`` one that has ended is started again, with the signal.
-        Raises `InstanceFinished` if it has ended otherwise, and as `start` and `signal` do.
-
-        >>> client.signal_or_start(cart.options(id="cart-7"), "7", signal="add", value="tea")
-        """
-        name, chosen, definition = flow_of(flow)
-        if options is not None and definition is not None:
-            raise UsageError("options= is for a name: give workflow.options(…) instead")
-        if options is not None:
-            chosen = start_options(**options)
-        if chosen.id is None:
-            raise UsageError(
-                "signal_or_start needs an id: give workflow.options(id=…), or with a name "
-                'options={"id": …}'
-            )
-        message = self._signal(signal, value)
-        row = self._starter.new(name, args, kwargs, chosen, definition, [message])
-        made = self._starter.signal_or_create(row, restart=chosen.if_exists == "restart")
-        return self._handle(row.id, made, definition)
-
-    def _start(
-        self,
-        name: str,
-        args: Sequence[Any],
-        kwargs: dict[str, Any],
-        options: StartOptions,
-        definition: Flow | None,
-    ) -> Handle[Any]:
-        row = self._starter.new(name, args, kwargs, options, definition)
-        (made,) = self._starter.create([row], options.if_exists)
-        return self._handle(row.id, made, definition)
+        intake = self.store.using(connection)
+        return TransactionClient(intake, self.codec, self._propagators, self._handle)
 
     def _handle(self, id: str, created: Created, definition: Flow | None = None) -> Handle[Any]:
         return Handle(self, self._caller, id, created, definition)
 
     # -- acting -------------------------------------------------------------------------
-
-    def signal(self, id: str, name: str, value: Any = None) -> None:
-        """Send a signal; it is kept until the workflow reads it.
-
-        Raises `InstanceNotFound`, `InstanceFinished`, `PayloadError`, or `UsageError` if
-        too many messages wait already.
-        """
-        message_id, event = self._signal(name, value)
-        check_sent(self._caller.send(Outgoing(id, message_id, event)), id)
-
-    def _signal(self, name: str, value: Any) -> tuple[str, bytes]:
-        """The id and the event of a new signal."""
-        checked_text(name, "a signal has a name")
-        message_id = _token()
-        payload = self.codec.encode(value, "value")
-        return message_id, self._dump(SignalReceived(0, EPOCH, name, payload, message_id))
-
-    def cancel(self, id: str, reason: str = "") -> None:
-        """Ask an instance to stop: `Cancelled` is raised at its waiting yield.
-
-        Raises `InstanceNotFound` or `InstanceFinished`.
-        """
-        event = self._dump(CancelRequested(0, EPOCH, _text(reason)))
-        check_sent(self._caller.send(Outgoing(id, _token(), event, urgent=True)), id)
 
     def terminate(self, id: str, reason: str = "") -> None:
         """End an instance now; none of its code runs.
@@ -264,11 +124,11 @@ class Client:
         Its parent, if it has one, learns of it as of a failure; its children end as their
         ``parent_close`` says. Raises `InstanceNotFound` or `InstanceFinished`.
         """
-        reason = _text(reason)
+        reason = reason_text(reason)
         instance, now, token = (
             self._caller.instance(id),
             self._caller.repeat(self.store.now),
-            _token(),
+            new_token(),
         )
         event = dump(WorkflowTerminated(0, EPOCH, reason), now)
         answer, parent = None, instance.parent
@@ -287,7 +147,7 @@ class Client:
 
         Raises `WrongStatus` if it is paused, `InstanceNotFound` or `InstanceFinished`.
         """
-        token, event = _token(), self._dump(Paused(0, EPOCH))
+        token, event = new_token(), self._dump(Paused(0, EPOCH))
         sent = self._caller.repeat(lambda: self.store.pause(id, token, event))
         if sent is Sent.REFUSED:
             raise WrongStatus(f"instance {id!r} is paused already")
@@ -298,7 +158,7 @@ class Client:
 
         Raises `WrongStatus` if it is not paused, `InstanceNotFound` or `InstanceFinished`.
         """
-        token, event = _token(), self._dump(Resumed(0, EPOCH))
+        token, event = new_token(), self._dump(Resumed(0, EPOCH))
         sent = self._caller.repeat(lambda: self.store.resume(id, token, event))
         if sent is Sent.REFUSED:
             status = self._caller.instance(id).status
@@ -390,9 +250,6 @@ class Client:
             time.sleep,
         )
 
-    def _dump(self, event: Event) -> bytes:
-        return dump(event, self._caller.repeat(self.store.now))
-
     # -- looking ------------------------------------------------------------------------
 
     def get(self, id: str) -> Handle[Any]:
@@ -469,15 +326,6 @@ class Client:
     def workers(self) -> Sequence[WorkerInfo]:
         """The registered workers; those whose ``expires_at`` is past have died."""
         return self._caller.repeat(self.store.workers)
-
-
-def _text(reason: str) -> str:
-    return "" if reason == "" else checked_text(reason, "reason= takes text", MAX_REASON_BYTES)
-
-
-def _token() -> str:
-    """What makes a repeated call harmless."""
-    return os.urandom(16).hex()
 
 
 def _statuses(status: Any) -> tuple[Status, ...]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from durable.client.caller import Caller, check_sent
+from durable.client.caller import Sender, check_sent
 from durable.definitions import StartOptions
 from durable.errors import InstanceAlreadyExists
 from durable.propagation import Propagators
@@ -19,8 +19,8 @@ class Starter:
     propagators: what is carried from the caller into the workflows.
     """
 
-    def __init__(self, caller: Caller, propagators: Propagators) -> None:
-        self._caller = caller
+    def __init__(self, sender: Sender, propagators: Propagators) -> None:
+        self._sender = sender
         self._propagators = propagators
 
     def new(
@@ -33,7 +33,7 @@ class Starter:
         messages: Sequence[tuple[str, bytes]] = (),
     ) -> NewInstance:
         """The row of one; nothing is stored yet."""
-        caller, propagators = self._caller, self._propagators
+        sender, propagators = self._sender, self._propagators
         if definition is not None:
             definition.check_call(args, kwargs)
         return new_instance(
@@ -42,16 +42,16 @@ class Starter:
             kwargs,
             options,
             definition,
-            codec=caller.codec,
-            now=caller.repeat(caller.store.now),
-            context=propagators.capture(caller.codec) if propagators else None,
+            codec=sender.codec,
+            now=sender.repeat(sender.intake.now),
+            context=propagators.capture(sender.codec) if propagators else None,
             messages=messages,
         )
 
     def create(self, rows: Sequence[NewInstance], if_exists: str) -> Sequence[Created]:
         """Store them; raises `InstanceAlreadyExists`."""
         try:
-            return self._caller.repeat(lambda: self._caller.store.create(rows, if_exists))
+            return self._sender.repeat(lambda: self._sender.intake.create(rows, if_exists))
         except InstanceAlreadyExists as error:
             if if_exists != "restart":
                 raise
@@ -69,7 +69,7 @@ class Starter:
             (made,) = self.create([row], "use")
             if made.new:
                 return made
-            sent = self._caller.send(Outgoing(row.id, message_id, event, uid=made.uid))
+            sent = self._sender.send(Outgoing(row.id, message_id, event, uid=made.uid))
             if sent is Sent.FINISHED and restart:
                 try:
                     (made,) = self.create([row], "restart")

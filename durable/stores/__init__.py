@@ -11,7 +11,8 @@
 ``rediss://host:6379/0``      the same over TLS
 ============================  ===========================================================
 
-Options stand behind a ``?`` or are given by name: see `open_store`.
+Options stand behind a ``?`` or are given by name: see `open_store`, which also takes the Peewee
+database of an application.
 """
 
 from __future__ import annotations
@@ -23,11 +24,14 @@ import re
 import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qsl, unquote
 
 from durable.errors import UsageError
 from durable.store import Store
+
+if TYPE_CHECKING:
+    from peewee import Database
 
 __all__ = ["open_store", "redact"]
 
@@ -37,8 +41,13 @@ _BARE_PERCENT = re.compile(r"%(?![0-9A-Fa-f]{2})")
 _SECRET = re.compile(r"([?&][^=&]*(?:password|passwd|secret|token)[^=&]*=)[^&]*", re.IGNORECASE)
 
 
-def open_store(url: str, **options: object) -> Store:
+def open_store(url: str | Database, **options: object) -> Store:
     """The store at an address; `Store.open` makes it ready to use.
+
+    url: an address, or the Peewee ``Database`` of an application (a pool, a proxy): the store is
+    in that database then. It has connections of its own, with settings of its own, made with
+    the parameters of yours; but what a client asks for inside ``db.atomic()`` is part of that
+    transaction.
 
     Options, in the address (``?busy_timeout=5``) or by name:
 
@@ -60,6 +69,8 @@ def open_store(url: str, **options: object) -> Store:
 
     Raises `UsageError` if the address is wrong; no message shows a password.
     """
+    if not isinstance(url, str):
+        return _of_database(url, options)
     scheme, found, rest = url.partition("://")
     if not found:
         raise UsageError(
@@ -77,6 +88,13 @@ def open_store(url: str, **options: object) -> Store:
     given: dict[str, object] = dict(parse_qsl(query, keep_blank_values=True))
     given.update(options)
     return backend.make(redact(url), place, _checked(given, backend.options))
+
+
+def _of_database(given: Any, options: Mapping[str, object]) -> Store:
+    from durable.stores.peewee_databases import kind_of, store_in
+
+    database, kind = kind_of(given)
+    return store_in(database, kind, _checked(options, _BACKENDS[kind].options))
 
 
 def redact(url: str) -> str:

@@ -25,17 +25,18 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing, suppress
 from hashlib import sha256
 from ssl import create_default_context
-from typing import Any, TypeVar
+from typing import Any, ClassVar, TypeVar
 
 import pymysql
 from peewee import MySQLDatabase
 from pymysql import cursors
-from pymysql.constants import CLIENT, ER
+from pymysql.constants import CLIENT, ER, SERVER_STATUS
 
-from durable.errors import StoreError
+from durable.errors import StoreError, UsageError
 from durable.store import DEFAULT_MAX_INBOX
 from durable.stores.errors import MYSQL, CommitFailed, Errors, mysql_signs
-from durable.stores.mysql_migrations import MIGRATIONS, SLOTS
+from durable.stores.mysql_migrations import GUESTS, MIGRATIONS, SLOTS
+from durable.stores.raw_connections import CLOSED, NO_TRANSACTION, refuse_foreign
 from durable.stores.schema import DEFAULT_PREFIX, TABLES
 from durable.stores.server_links import ServerLink, ServerLinks
 from durable.stores.server_store import DEFAULT_TIMEOUT, ServerStore
@@ -98,8 +99,12 @@ DIALECT = Dialect(
     row="SELECT {item}",
     between=" UNION ALL ",
     casts={"n": "", "t": "", "b": ""},
-    # The values first, whatever the optimizer thinks: a scan would lock rows of others.
-    update="UPDATE {values} AS v STRAIGHT_JOIN {table} ON {key} = v.column1 SET {changes}",
+    # The values first and then the key, whatever the optimizer thinks of small tables: a scan
+    # would wait for rows of others.
+    update=(
+        "UPDATE {values} AS v STRAIGHT_JOIN {table} FORCE INDEX (PRIMARY) ON {key} = v.column1"
+        " SET {changes}"
+    ),
     texts_as_bytes=True,
     has_table=(
         "SELECT count(*) FROM information_schema.tables"
@@ -140,6 +145,9 @@ SAFE: Mapping[str, Callable[[str], bool]] = {
 }
 """Which of the values in `WEAK` make what is acknowledged last."""
 
+TRIES = 4
+"""How many rows a transaction of an application tries before it counts its changes nowhere."""
+
 SOON = 0.05
 LATE = 0.08
 SLOWING = 1.05
@@ -160,11 +168,14 @@ class Cursor(cursors.Cursor):
     was lost.
     """
 
+    literals: ClassVar[Mapping[type, Callable[[Any], str]]] = LITERALS
+    longest: float = math.inf
+
     def execute(  # type: ignore[override]  # the driver's gives a number
         self, query: str, args: Sequence[object] = ()
     ) -> Any:
         packet = (query % self._literals(args) if args else query).encode()
-        longest = getattr(self.connection, "longest", math.inf)
+        longest = getattr(self.connection, "longest", self.longest)
         if len(packet) >= longest:
             raise pymysql.DataError(
                 ER.NET_PACKET_TOO_LARGE,
@@ -176,13 +187,26 @@ class Cursor(cursors.Cursor):
 
     def _literals(self, values: Sequence[object]) -> tuple[str, ...]:
         escape = self.connection.escape
-        return tuple([LITERALS.get(value.__class__, escape)(value) for value in values])
+        literals = self.literals
+        return tuple([literals.get(value.__class__, escape)(value) for value in values])
+
+
+class GuestCursor(Cursor):
+    """A cursor on a connection of an application. longest: what the server takes."""
+
+    # The character set of the session may be any; all our columns are bytes.
+    literals: ClassVar = {**LITERALS, str: lambda value: f"X'{value.encode().hex()}'"}
+
+    def __init__(self, connection: Any, longest: float) -> None:
+        super().__init__(connection)
+        self.longest = longest
 
 
 class MysqlStore(ServerStore):
     """A store in a MySQL or MariaDB database.
 
-    address: ``host``, ``port``, ``user``, ``password`` and ``database``. url: the same, to be
+    address: ``host``, ``port``, ``user``, ``password``, ``database``, and whatever else of
+    PyMySQL's parameters says where the server is and how to trust it. url: the same, to be
     shown. prefix: what the names of its tables begin with. timeout: seconds after which
     waiting for a lock is given up; a statement may take three times as long. ssl: ``"off"``,
     ``"on"``, or the file with the authorities by which the server is verified.
@@ -202,6 +226,7 @@ class MysqlStore(ServerStore):
         self._address = address
         file = None if ssl == "on" else ssl
         self._tls = None if ssl == "off" else create_default_context(cafile=file)
+        self._longest: float = math.inf
         super().__init__(
             url, database, DIALECT, prefix, timeout=timeout, rest=REST, max_inbox=max_inbox
         )
@@ -217,11 +242,13 @@ class MysqlStore(ServerStore):
         """A connection. longest: seconds for a statement. Defaults to three times the timeout."""
         patience = max(1, math.ceil(self._timeout))
         longest = longest or patience * 3
+        tls: dict[str, Any] = {}
+        if not any(name.startswith("ssl") for name in self._address):
+            # Else PyMySQL prepares for TLS by itself, which takes 30 ms for each connection.
+            tls = {"ssl": self._tls, "ssl_disabled": self._tls is None}
         connection: Any = pymysql.connect(
             **self._address,
-            ssl=self._tls,
-            # Else PyMySQL prepares for TLS by itself, which takes 30 ms for each connection.
-            ssl_disabled=self._tls is None,
+            **tls,
             charset="utf8mb4",
             autocommit=True,
             cursorclass=Cursor,
@@ -241,9 +268,9 @@ class MysqlStore(ServerStore):
         cursor.execute(ISOLATION)
         cursor.execute(SETTINGS.format(lock=patience, limit=limit))
         [[packet]] = cursor.execute("SELECT @@max_allowed_packet").fetchall()
-        connection.longest = packet
+        connection.longest = self._longest = packet
         # In hexadecimal, or quoted, each byte may become two.
-        self._texts.statement_bytes = packet // 4
+        self.texts.statement_bytes = packet // 4
         return connection
 
     def _cursor(self) -> Any:
@@ -269,7 +296,7 @@ class MysqlStore(ServerStore):
         try:
             cursor.execute("START TRANSACTION")
             [[now]] = cursor.execute(f"SELECT {CLOCK}").fetchall()
-            tx = Tx(cursor, self._texts, self._clock.told(int(now)))
+            tx = Tx(cursor, self.texts, self._clock.told(int(now)))
             result = work(tx)
             if tx.tell:
                 cursor.execute(self._tell)
@@ -284,8 +311,28 @@ class MysqlStore(ServerStore):
                 with suppress(pymysql.MySQLError):
                     cursor.execute("ROLLBACK")
 
+    def borrow(self, connection: Any) -> Any:
+        refuse_foreign(connection, pymysql.connections.Connection, self.url, "PyMySQL")
+        if not connection.open:
+            raise UsageError(CLOSED)
+        in_transaction = connection.server_status & SERVER_STATUS.SERVER_STATUS_IN_TRANS
+        if connection.get_autocommit() and not in_transaction:
+            raise UsageError(NO_TRANSACTION)
+        return GuestCursor(connection, self._longest)
+
+    def tell_at_commit(self, cursor: Any) -> None:
+        # A row that is free: a transaction that waited for another one could be in a deadlock,
+        # and that is for the application to choose. If there is none, nobody is told.
+        changes = f"`{self.models.prefix}changes`"
+        own = cursor.connection.thread_id()
+        for slot in (SLOTS + (own + turn) % GUESTS for turn in range(TRIES)):
+            look = f"SELECT n FROM {changes} WHERE slot = {slot} FOR UPDATE SKIP LOCKED"
+            if cursor.execute(look).fetchall():
+                cursor.execute(f"UPDATE {changes} SET n = n + 1 WHERE slot = {slot}")
+                return
+
     def _look(self, work: Callable[[Tx], T]) -> T:
-        return work(Tx(self._cursor(), self._texts, self.now()))
+        return work(Tx(self._cursor(), self.texts, self.now()))
 
     # -- the schema ---------------------------------------------------------------------
 
@@ -300,7 +347,7 @@ class MysqlStore(ServerStore):
             [[got]] = cursor.execute("SELECT GET_LOCK(%s, %s)", wait).fetchall()
             if not got:
                 raise pymysql.OperationalError(ER.LOCK_WAIT_TIMEOUT, "somebody else migrates")
-            return work(Tx(cursor, self._texts, self.now()))
+            return work(Tx(cursor, self.texts, self.now()))
 
     def _script(self, statements: Sequence[str]) -> list[str]:
         lock, wait = self._exclusive, math.ceil(self._timeout)

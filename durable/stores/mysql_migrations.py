@@ -14,10 +14,13 @@ from __future__ import annotations
 
 from durable.stores.sql_text import Migration
 
-__all__ = ["MIGRATIONS", "SLOTS"]
+__all__ = ["GUESTS", "MIGRATIONS", "SLOTS"]
 
 SLOTS = 16
-"""How many rows count the changes."""
+"""How many rows count our own changes."""
+
+GUESTS = 64
+"""How many more count those in transactions of applications, which may be open for long."""
 
 FIRST = """
 CREATE TABLE IF NOT EXISTS `{prefix}instances` (`number` BIGINT NOT NULL AUTO_INCREMENT PRIMARY
@@ -75,7 +78,7 @@ CREATE TABLE IF NOT EXISTS `{prefix}changes` (`slot` INTEGER NOT NULL PRIMARY KE
     NOT NULL) ENGINE=InnoDB ROW_FORMAT=DYNAMIC;
 INSERT INTO `{prefix}changes` (`slot`, `n`) VALUES """
 
-COUNTERS = ", ".join(f"({slot}, 0)" for slot in range(SLOTS))
+COUNTERS = ", ".join(f"({slot}, 0)" for slot in range(SLOTS + GUESTS))
 
 MIGRATIONS = (
     Migration(2, "first schema", f"{FIRST} {COUNTERS} ON DUPLICATE KEY UPDATE `n` = `n`;"),

@@ -11,22 +11,29 @@ Rules
   each ``%s`` of a long list than all else of a commit takes.
 * A transaction that changes something for others sends NOTIFY after it was committed: a
   hint, which may be lost.  Within the transaction it would make all commits of the database
-  wait for each other.
+  wait for each other; so it does for those of applications that have `Client.using` in them.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from typing import Any, TypeVar
 
 import psycopg
 from peewee import PostgresqlDatabase
-from psycopg import sql
+from psycopg import pq, sql
+from psycopg.adapt import Loader
+from psycopg.conninfo import conninfo_to_dict
+from psycopg.rows import tuple_row
+from psycopg.types.numeric import IntLoader
+from psycopg.types.string import ByteaLoader, TextLoader
 
+from durable.errors import UsageError
 from durable.store import DEFAULT_MAX_INBOX
 from durable.stores.errors import POSTGRESQL, CommitFailed, Errors, postgresql_signs
 from durable.stores.postgresql_migrations import MIGRATIONS
+from durable.stores.raw_connections import CLOSED, NO_TRANSACTION, refuse_foreign
 from durable.stores.schema import DEFAULT_PREFIX
 from durable.stores.server_links import ServerLink, ServerLinks
 from durable.stores.server_store import DEFAULT_TIMEOUT, ServerStore
@@ -102,6 +109,14 @@ more than what it looks for.  What has no other way is still done, at a price th
 ``jit``.
 """
 
+LOADERS: Mapping[str, type[Loader]] = {
+    "bytea": ByteaLoader,
+    "int4": IntLoader,
+    "int8": IntLoader,
+    "text": TextLoader,
+}
+"""The types of what is read in transactions of applications."""
+
 WEAK = """
     SELECT name || ' is off' FROM pg_catalog.pg_settings
     WHERE name IN ('fsync', 'synchronous_commit', 'full_page_writes') AND setting = 'off'
@@ -142,12 +157,14 @@ class PostgresqlStore(ServerStore):
             "statement_timeout": milliseconds * 3,
             **PLANNING,
         }
-        options = " ".join(f"-c {name}={value}" for name, value in settings.items())
+        # Behind those of the address: what stands last counts.
+        given = conninfo_to_dict(self._conninfo).get("options") or ""
+        ours = " ".join(f"-c {name}={value}" for name, value in settings.items())
         return psycopg.connect(
             self._conninfo,
             autocommit=True,
             connect_timeout=max(2, int(self._timeout)),
-            options=options,
+            options=f"{given} {ours}",
             keepalives_idle=10,
             keepalives_interval=5,
             keepalives_count=3,
@@ -169,8 +186,7 @@ class PostgresqlStore(ServerStore):
             while cursor.nextset():
                 pass
             now = cursor.fetchone()[0]
-            other = connection.cursor()
-            result = work(Tx(cursor, self._texts, self._clock.told(now), other))
+            result = work(Tx(cursor, self.texts, self._clock.told(now)))
             try:
                 cursor.execute("COMMIT")
             except psycopg.Error as error:
@@ -183,9 +199,8 @@ class PostgresqlStore(ServerStore):
                     cursor.execute("ROLLBACK")
 
     def _look(self, work: Callable[[Tx], T]) -> T:
-        connection = self._links.mine()
-        cursor: Any = psycopg.RawCursor(connection)
-        return work(Tx(cursor, self._texts, self.now(), connection.cursor()))
+        cursor: Any = psycopg.RawCursor(self._links.mine())
+        return work(Tx(cursor, self.texts, self.now()))
 
     # -- the schema ---------------------------------------------------------------------
 
@@ -213,6 +228,26 @@ class PostgresqlStore(ServerStore):
         if name is None or tx.raw("SELECT 1 FROM pg_namespace WHERE nspname = %s", [name]):
             return []  # who may not make one may not say IF NOT EXISTS either
         return [f'CREATE SCHEMA IF NOT EXISTS "{name}"']
+
+    # -- in transactions of applications --------------------------------------------------
+
+    def borrow(self, connection: Any) -> Any:
+        refuse_foreign(connection, psycopg.Connection, self.url, "psycopg 3")
+        status = connection.info.transaction_status
+        if connection.closed or status == pq.TransactionStatus.UNKNOWN:
+            raise UsageError(CLOSED)
+        if status == pq.TransactionStatus.INERROR:
+            raise UsageError("the transaction has failed: roll it back first")
+        if status == pq.TransactionStatus.IDLE and connection.autocommit:
+            raise UsageError(NO_TRANSACTION)
+        cursor = psycopg.RawCursor(connection, row_factory=tuple_row)
+        # As our own connections read them, whatever the application wants.
+        for name, loader in LOADERS.items():
+            cursor.adapters.register_loader(name, loader)
+        return cursor
+
+    def tell_at_commit(self, cursor: Any) -> None:
+        cursor.execute(self._tell)
 
     def size(self) -> int:
         """The tables with their indexes."""

@@ -5,7 +5,8 @@ What a verb does stands in ``sql_clients``, ``sql_control``, ``sql_messages``, `
 transactions, repeats those that did not succeed, turns errors into ours by the table in
 ``errors``, and tells who waits.
 What a database does in its own way is in a `Dialect` and in the methods that a subclass
-gives: see ``sqlite``.
+gives: see ``sqlite``.  The same functions write in transactions of applications: see
+``sql_borrowed``.
 
 Two strengths of COMMIT
 -----------------------
@@ -21,11 +22,11 @@ import random
 import time
 from abc import abstractmethod
 from collections.abc import Callable, Sequence
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from peewee import Database
 
-from durable.errors import DurableError, OutcomeUnknown, StoreError
+from durable.errors import DurableError, OutcomeUnknown, StoreError, UsageError
 from durable.model import Instance, Stats, Status, Task, WorkerInfo
 from durable.store import (
     DEFAULT_MAX_INBOX,
@@ -36,6 +37,7 @@ from durable.store import (
     Completion,
     Created,
     Filter,
+    Intake,
     Message,
     NewInstance,
     NextRun,
@@ -63,6 +65,7 @@ from durable.stores import (
 )
 from durable.stores.errors import CommitFailed, Kind, text_of
 from durable.stores.schema import Schema
+from durable.stores.sql_borrowed import Borrowed
 from durable.stores.sql_text import Dialect, Texts
 from durable.stores.sql_tx import Tx
 
@@ -77,8 +80,12 @@ class SqlStore(Store):
     """A store in an SQL database.
 
     schema: see `Schema`. patience: seconds for which a transaction is repeated that could not
-    get its locks.
+    get its locks. shared: the Peewee database that the application has given (see
+    `open_store`). While it has a transaction open in a thread, requests of clients there are
+    part of it, and so are reads.
     """
+
+    shared: Database | None = None
 
     def __init__(
         self,
@@ -95,7 +102,7 @@ class SqlStore(Store):
         self.dialect = dialect
         self.models = Schema(database, prefix, dialect, schema)
         self.max_inbox = max_inbox
-        self._texts = Texts(dialect, self.models.names)
+        self.texts = Texts(dialect, self.models.names)
         self._patience = patience
         self._secret: bytes | None = None
 
@@ -132,9 +139,28 @@ class SqlStore(Store):
     def _changed(self) -> None:
         """Tell who waits in this process."""
 
+    @abstractmethod
+    def borrow(self, connection: Any) -> Any:
+        """A cursor of our own on a connection of an application.
+
+        Raises `UsageError` if it is not of our driver, or has no transaction open.
+        """
+
+    def lock_to_write(self, cursor: Any) -> None:
+        """In a transaction of an application: what has to be locked before anything is read."""
+
+    def tell_at_commit(self, cursor: Any) -> None:
+        """In a transaction of an application: let its commit tell who waits, without waiting for
+        anybody."""
+
     # -- running verbs ------------------------------------------------------------------
 
     def _write(self, work: Callable[[Tx], T], *, durable: bool = True) -> T:
+        if self._joined():
+            raise UsageError(
+                "in a transaction of the application a client starts, signals, cancels and looks;"
+                " do this after its commit"
+            )
         told = True
 
         def noticing(tx: Tx) -> T:
@@ -149,7 +175,17 @@ class SqlStore(Store):
         return result
 
     def _read(self, work: Callable[[Tx], T]) -> T:
+        joined = self._joined()
+        if joined is not None:
+            return joined.run(work, writes=False)
         return self._persist(lambda: self._look(work))
+
+    def _joined(self) -> Borrowed | None:
+        """The transaction that the application has open here on the database it has given."""
+        shared = self.shared
+        if shared is None or not shared.in_transaction():
+            return None
+        return Borrowed(self, shared)
 
     def _persist(self, attempt: Callable[[], T]) -> T:
         """Run a transaction, again and again if it is to be repeated, while patience lasts."""
@@ -242,10 +278,19 @@ class SqlStore(Store):
 
     # -- clients ------------------------------------------------------------------------
 
+    def using(self, connection: Any) -> Intake:
+        return Borrowed(self, connection)
+
     def create(self, new: Sequence[NewInstance], if_exists: str) -> list[Created]:
+        joined = self._joined()
+        if joined is not None:
+            return joined.create(new, if_exists)
         return self._write(lambda tx: sql_clients.create(tx, new, if_exists))
 
     def send(self, messages: Sequence[Outgoing]) -> list[Sent]:
+        joined = self._joined()
+        if joined is not None:
+            return joined.send(messages)
         return self._write(lambda tx: sql_messages.send(tx, messages, self.max_inbox))
 
     def terminate(

@@ -6,6 +6,8 @@ Rules
   repeated because nobody knew how it had ended.
 * A restart keeps the uid, the receipts and the histories of earlier runs; everything else
   is new, and the epoch is higher, so nobody of the former run can write.
+* An id is taken by inserting it, and only what is to be restarted is locked: who asks for an
+  id that is free locks nothing that others may want.
 * Whatever belongs to an instance is deleted with it, in the same transaction: its number
   may be used again.  Its children are nobody's then, and stay.
 * A purge deletes no more in one transaction than others can wait for.
@@ -28,13 +30,10 @@ from durable.stores.sql_tx import Tx
 
 __all__ = ["EMPTY", "create", "delete", "insert", "purge"]
 
-EXISTING = Query(
-    """
-    SELECT id, number, uid, token, run, finished_at FROM {instances}
-    WHERE id IN ({list}) ORDER BY number{lock}
-    """,
-    kinds="vvxxvv",
-)
+FIND = "SELECT id, number, uid, token, run, finished_at FROM {instances}"
+EXISTING = Query(f"{FIND} WHERE id IN ({{list}}) ORDER BY number", kinds="vvxxvv")
+LATEST = Query(f"{FIND} WHERE id IN ({{list}}) ORDER BY number{{lock}}", kinds="vvxxvv")
+LOCKED = Query(f"{FIND} WHERE number IN ({{list}}) ORDER BY number{{lock}}", kinds="vvxxvv")
 ADD_INSTANCES = Statement(
     """
     INSERT INTO {instances} (uid, id, token, workflow, version, needs, queue, wake_at, created_at,
@@ -118,14 +117,22 @@ Known = tuple[int, bytes, bytes, int, bool]
 """(number, uid, token, run, finished) of an instance; number 0 if it was made just now."""
 
 
-def create(tx: Tx, new: Sequence[NewInstance], if_exists: str) -> list[Created]:
-    """Create instances, all or nothing."""
+def create(
+    tx: Tx, new: Sequence[NewInstance], if_exists: str, *, latest: bool = False
+) -> list[Created]:
+    """Create instances, all or nothing.
+
+    latest: look at what there is now, if the transaction shows what was when it began.
+    """
     if if_exists not in MODES:
         raise UsageError(f"if_exists={if_exists!r}: it is one of {', '.join(map(repr, MODES))}")
     ids = list(dict.fromkeys(one.id for one in new))
+    rows = tx.fetch(LATEST if latest else EXISTING, ids)
+    if if_exists == "restart" and not latest:
+        rows = tx.fetch(LOCKED, [number for _, number, *_ in rows])
     known: dict[str, Known] = {
         id: (number, uid, token, run, finished is not None)
-        for id, number, uid, token, run, finished in tx.fetch(EXISTING, ids)
+        for id, number, uid, token, run, finished in rows
     }
     created: list[Created] = []
     first: list[NewInstance] = []

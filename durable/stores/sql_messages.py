@@ -19,7 +19,7 @@ from durable.store import Outgoing, Sent
 from durable.stores.sql_text import Query, Statement
 from durable.stores.sql_tx import Tx
 
-__all__ = ["Note", "put", "receipts", "send"]
+__all__ = ["BY_NUMBER", "Note", "put", "receipts", "send"]
 
 Note = tuple[int, str, bytes, int]
 """A message for an instance: (number, message id, event, run that it is for)."""
@@ -39,6 +39,14 @@ BY_UID = Query(
     """,
     kinds="xvvv",
 )
+BY_NUMBER = Query(
+    """
+    SELECT id, number, run, finished_at FROM {instances}
+    WHERE number IN ({list}) ORDER BY number{lock}
+    """,
+    kinds="vvvv",
+)
+FIND = Query("SELECT id, number FROM {instances} WHERE id IN ({list})", kinds="vv")
 RECEIPTS = Query(
     """
     SELECT r.number, r.message_id FROM {values} AS v
@@ -57,10 +65,11 @@ ADD_MESSAGES = Statement(
 )
 ADD_RECEIPTS = Statement("INSERT INTO {receipts} (number, message_id) VALUES {list}", item="(?, ?)")
 # Refused by code: blocked_by.  A pending instance with a later wake_at is before its start (one
-# without is in somebody's hands); so may be a paused one without a history.
+# without is in somebody's hands); so may be a paused one without a history.  coalesce hides a
+# column from MySQL's planner, which would lock all of its index that has no end.
 WAKE = """
     UPDATE {instances} SET wake_at = ?
-    WHERE number IN ({list}) AND finished_at IS NULL AND blocked_by = ''
+    WHERE number IN ({list}) AND coalesce(finished_at, 0) = 0 AND blocked_by = ''
     AND (wake_at IS NULL OR wake_at > ?)
 """
 WAKE_URGENT = Statement(WAKE)
@@ -72,12 +81,18 @@ WAKE_STARTED = Statement(
 )
 
 
-def send(tx: Tx, messages: Sequence[Outgoing], max_inbox: int) -> list[Sent]:
-    """Put messages into inboxes, each answered for itself."""
+def send(
+    tx: Tx, messages: Sequence[Outgoing], max_inbox: int, *, lock: Query = BY_ID
+) -> list[Sent]:
+    """Put messages into inboxes, each answered for itself.
+
+    lock: `BY_ID`; or `BY_NUMBER`, which takes a statement more and, in a transaction of an
+    application, keeps MySQL from locking the ids before these.
+    """
     if not messages:
         return []
     to = [message.id if message.uid is None else message.uid for message in messages]
-    targets = _targets(tx, to)
+    targets = _targets(tx, to, lock)
     found = [
         (targets[key][0], message.message_id)
         for key, message in zip(to, messages, strict=True)
@@ -110,10 +125,20 @@ def send(tx: Tx, messages: Sequence[Outgoing], max_inbox: int) -> list[Sent]:
     return outcomes
 
 
-def _targets(tx: Tx, keys: Iterable[str | bytes]) -> dict[str | bytes, tuple[int, int, int | None]]:
+def _targets(
+    tx: Tx, keys: Iterable[str | bytes], lock: Query
+) -> dict[str | bytes, tuple[int, int, int | None]]:
     """(number, run, finished_at) of those instances that there are, by id or uid."""
     unique = dict.fromkeys(keys)
-    rows = tx.fetch(BY_ID, [key for key in unique if isinstance(key, str)])
+    ids = [key for key in unique if isinstance(key, str)]
+    rows = []
+    if lock is BY_NUMBER:
+        # A number may be somebody else's by now, and what was not found may be new.
+        wanted = set(ids)
+        found = tx.fetch(BY_NUMBER, [number for _, number in tx.fetch(FIND, ids)])
+        rows = [row for row in found if row[0] in wanted]
+        ids = list(wanted.difference(row[0] for row in rows))
+    rows += tx.fetch(BY_ID, ids)
     rows += tx.fetch(BY_UID, [key for key in unique if isinstance(key, bytes)])
     return {key: (number, run, finished) for key, number, run, finished in rows}
 

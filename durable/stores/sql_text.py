@@ -240,7 +240,7 @@ class Texts:
         key = (statement, size)
         text = self._plain.get(key)
         if text is None:
-            text = self._plain[key] = self._written(self._make(statement, size))
+            text = self._plain[key] = self._written(self._make(statement, size), "?")
         return text
 
     def places(self, query: Query) -> int:
@@ -277,21 +277,26 @@ class Texts:
             )
         return text.format_map(names)
 
-    def _written(self, text: str) -> str:
+    def composed(self, text: str) -> str:
+        """The text of what was made elsewhere."""
+        return self._written(text, self._dialect.parameter)
+
+    def _written(self, text: str, mark: str) -> str:
         """With its parameters as the driver takes them."""
         numbered = self._dialect.numbered
         if not numbered:
-            return text.replace("?", self._dialect.parameter)
-        first, *others = text.split("?")
+            return text.replace(mark, self._dialect.parameter)
+        first, *others = text.split(mark)
         return first + "".join(numbered.format(n) + part for n, part in enumerate(others, 1))
 
     def _pack(self, query: Query, size: int) -> str:
         columns = [f"c{place}" for place in range(len(query.kinds))]
         limit = f" LIMIT {MANY_ROWS + 1}" if query.unbounded else ""
         values = ", ".join(map(_packed_value, columns, query.kinds))
+        # As bytes: the connection of an application may have ideas of its own about text.
         return (
             f"WITH packed ({', '.join(columns)}) AS ({self.plain(query, size)})"
-            f" SELECT json_group_array(json_array({values}))"
+            f" SELECT CAST(json_group_array(json_array({values})) AS BLOB)"
             f" FROM (SELECT * FROM packed{limit})"
         )
 

@@ -24,15 +24,13 @@ class Tx:
     """Runs statements on one connection.
 
     now: when the transaction began. tell: whether somebody else may wait for its changes.
-    other: a cursor for what was made elsewhere, if its parameters are written differently.
     """
 
-    __slots__ = ("_cursor", "_execute", "_other", "_texts", "now", "tell")
+    __slots__ = ("_cursor", "_execute", "_texts", "now", "tell")
 
-    def __init__(self, cursor: Any, texts: Texts, now: int, other: Any = None) -> None:
+    def __init__(self, cursor: Any, texts: Texts, now: int) -> None:
         self._cursor = cursor
         self._execute = cursor.execute
-        self._other = other or cursor
         self._texts = texts
         self.now = now
         self.tell = True
@@ -100,7 +98,7 @@ class Tx:
 
     def raw(self, text: str, params: Sequence[object] = ()) -> list[Any]:
         """The rows of a query that was made elsewhere."""
-        rows: list[Any] = self._other.execute(text, params).fetchall()
+        rows: list[Any] = self._execute(self._texts.composed(text), params).fetchall()
         return rows
 
     @property
@@ -115,7 +113,7 @@ class Tx:
 
     def do(self, text: str, params: Sequence[object] = ()) -> None:
         """Run what was made elsewhere and gives no rows."""
-        self._other.execute(text, params)
+        self._execute(self._texts.composed(text), params)
 
     def _read(self, query: Query, size: int, params: Sequence[object]) -> list[Row]:
         if self._texts.packs:

@@ -8,6 +8,8 @@ Rules
   which is repeated every few milliseconds (SQLite's own waiting sleeps up to 100 ms at a
   time, and starves whoever came late).
 * In WAL mode readers and the one writer never wait for each other.
+* A transaction of an application has SQLite's one lock for writing from its first change to its
+  end: workers wait for it as everybody does.
 * Lock order: a link's lock, then the store's write lock.
 * No connection crosses a fork: see ``sqlite_link``.
 """
@@ -21,13 +23,14 @@ import time
 import weakref
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from peewee import SqliteDatabase
 
-from durable.errors import DurableError, StoreError
+from durable.errors import DurableError, StoreError, UsageError
 from durable.store import DEFAULT_MAX_INBOX
 from durable.stores.errors import SQLITE, CommitFailed, Errors, sqlite_signs
+from durable.stores.raw_connections import NO_TRANSACTION, refuse_foreign
 from durable.stores.schema import DEFAULT_PREFIX
 from durable.stores.sql import SqlStore
 from durable.stores.sql_text import JUMPING_HEADS, NO_LOCKS, Dialect
@@ -162,7 +165,7 @@ class SqliteStore(SqlStore):
         execute = link.cursor.execute
         try:
             execute("BEGIN IMMEDIATE")
-            result = work(Tx(link.cursor, self._texts, self._clock()))
+            result = work(Tx(link.cursor, self.texts, self._clock()))
             try:
                 execute("COMMIT")
             except sqlite3.Error as error:
@@ -185,10 +188,32 @@ class SqliteStore(SqlStore):
             link = self._links.mine()
             with link.lock:
                 if link.connection is not None:
-                    return work(Tx(link.cursor, self._texts, self._clock()))
+                    return work(Tx(link.cursor, self.texts, self._clock()))
 
     def _distrust(self) -> None:
         self._links.drop_mine()
+
+    def borrow(self, connection: Any) -> Any:
+        refuse_foreign(connection, sqlite3.Connection, self.url, "sqlite3")
+        try:
+            cursor = sqlite3.Cursor(connection)  # whose rows are tuples
+            if not connection.in_transaction:
+                if (
+                    connection.isolation_level is None
+                    or getattr(connection, "autocommit", 0) is True
+                ):
+                    raise UsageError(NO_TRANSACTION)
+                # As the driver would before the first row that is written. But we read before
+                # we write, and for that the lock has to be had from the beginning.
+                cursor.execute("BEGIN IMMEDIATE")
+        except sqlite3.ProgrammingError as error:  # closed, or another thread's
+            raise UsageError(f"this connection cannot be used here: {error}") from error
+        return cursor
+
+    def lock_to_write(self, cursor: Any) -> None:
+        # It changes nothing. But a transaction that reads before it has the lock can fail when
+        # it wants to write.
+        cursor.execute(f"UPDATE {self.models.names['settings']} SET value = value WHERE FALSE")
 
     def _translated(self, error: BaseException, at_commit: bool) -> DurableError:
         found = super()._translated(error, at_commit)

@@ -46,7 +46,7 @@ class RowLocks:
         """Locks an instance, by id, in that transaction."""
 
         def lock(id: str) -> None:
-            elsewhere.execute(store._texts.plain(LOCK, 0), [id])
+            elsewhere.execute(store.texts.plain(LOCK, 0), [id])
             assert elsewhere.fetchall()
 
         return lock

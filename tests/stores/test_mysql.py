@@ -232,7 +232,7 @@ def test_many_values_are_stored_in_several_packets(store: MysqlStore) -> None:
 )
 def test_what_is_free_is_jumped_through(store: MysqlStore, query: Any, index: str) -> None:
     _fill(store)
-    text = store._texts.plain(query, 0)
+    text = store.texts.plain(query, 0)
     plan = store._cursor().execute(f"EXPLAIN {text}", ["default", "default", 1]).fetchall()
     jumps = [row for row in plan if row[5] == index]
     assert len(jumps) == 2

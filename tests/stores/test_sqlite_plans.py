@@ -51,9 +51,9 @@ def plan(store: SqliteStore, statement: Statement, size: int | None = None) -> l
     """The lines of the plan that tell how tables are read."""
     listed = statement.columns or "{list}" in statement.text
     size = (20 if listed else 0) if size is None else size
-    texts = [store._texts.plain(statement, size)]
+    texts = [store.texts.plain(statement, size)]
     if isinstance(statement, Query):
-        texts.append(store._texts.packed(statement, size))
+        texts.append(store.texts.packed(statement, size))
     lines: list[str] = []
     for text in texts:
         with sqlite3.connect(store._path) as connection:
