@@ -122,7 +122,7 @@ class TestRowLocks(RowLocks):
     @pytest.fixture
     def elsewhere(self) -> Iterator[Any]:
         with psycopg.connect(postgres().url) as other:
-            yield other.cursor()
+            yield psycopg.RawCursor(other)
             other.rollback()
 
 
