@@ -156,6 +156,16 @@ class Store(ABC):
     def size(self) -> int:
         """Bytes that it takes on disk (0 if it has none)."""
 
+    def durability(self) -> str:
+        """What becomes of what was acknowledged: ``durable`` (it survives a power failure),
+        ``prefix`` (a crash may take what came last; what is left is consistent), ``volatile``
+        (all of it may go) or ``unknown`` (the store cannot tell)."""
+        return "unknown"
+
+    def server(self) -> str:
+        """The name and version of the database (nothing if there is none)."""
+        return ""
+
     # -- time and waking ----------------------------------------------------------------
 
     @abstractmethod
