@@ -126,6 +126,9 @@ class Store(ABC):
     url: str
     """Where it is, without the password."""
 
+    speaks_sql: bool = False
+    """Whether the statements that `migrate` returns are SQL."""
+
     # -- the schema ---------------------------------------------------------------------
 
     @abstractmethod

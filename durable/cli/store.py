@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING
 
 import click
 
@@ -13,9 +12,6 @@ from durable.cli.errors import EXIT_STORE, say
 from durable.cli.options import output_option, store_option
 from durable.cli.output import print_fields, print_value
 from durable.errors import UsageError
-
-if TYPE_CHECKING:
-    from durable.store import Store
 
 
 @click.group("store")
@@ -81,8 +77,8 @@ def migrate_command(dry_run: bool, sql: bool, url: str) -> None:
         if dry_run and path is not None and not os.path.exists(path):
             url = f"sqlite:///{elsewhere}/new.db"  # what a new file would get
         with store_at(url) as store:
-            if sql:
-                _refuse_without_sql(store)
+            if sql and not store.speaks_sql:
+                raise UsageError(f"{store.url}: this store has no tables, and so no SQL")
             have, want = store.schema()
             statements = store.migrate(dry_run=dry_run)
     if sql:
@@ -93,10 +89,3 @@ def migrate_command(dry_run: bool, sql: bool, url: str) -> None:
     else:
         verb = "would run" if dry_run else "ran"
         say(f"{verb} {len(statements)} statements: schema {have} to {want}")
-
-
-def _refuse_without_sql(store: Store) -> None:
-    from durable.stores.sql import SqlStore
-
-    if not isinstance(store, SqlStore):
-        raise UsageError(f"{store.url}: this store has no tables, and so no SQL")

@@ -80,6 +80,8 @@ class SqlStore(Store):
     get its locks.
     """
 
+    speaks_sql = True
+
     def __init__(
         self,
         url: str,
