@@ -144,6 +144,8 @@ class Store(ABC):
 
     remote = False
     """Whether a server works for it, while this process may compute."""
+    speaks_sql: bool = False
+    """Whether the statements that `migrate` returns are SQL."""
 
     # -- the schema ---------------------------------------------------------------------
 
@@ -174,6 +176,16 @@ class Store(ABC):
     @abstractmethod
     def size(self) -> int:
         """Bytes that it takes on disk (0 if it has none)."""
+
+    def durability(self) -> str:
+        """What becomes of what was acknowledged: ``durable`` (it survives a power failure),
+        ``prefix`` (a crash may take what came last; what is left is consistent), ``volatile``
+        (all of it may go) or ``unknown`` (the store cannot tell)."""
+        return "unknown"
+
+    def server(self) -> str:
+        """The name and version of the database (nothing if there is none)."""
+        return ""
 
     # -- time and waking ----------------------------------------------------------------
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 from pathlib import Path
 from typing import Any
@@ -58,7 +59,8 @@ def test_scenario(name: str, url: str, tmp_path: Path, monkeypatch: pytest.Monke
     result = CliRunner().invoke(bench, args, catch_exceptions=False)
     assert result.exit_code == 0
     found = json.loads(result.stdout)
-    assert found["machine"].get("synchronous", "full") == "full"
+    assert found["machine"]["durability"] == "durable"
+    assert re.match(r"(SQLite|PostgreSQL|MariaDB|MySQL|Redis) \d", found["machine"]["server"])
     assert KEYS[name] <= found["scenarios"][name].keys()
     assert list(tmp_path.iterdir()) == []  # nothing is left
 

@@ -6,7 +6,6 @@ import gc
 import os
 import platform
 import resource
-import sqlite3
 import sys
 import time
 from collections.abc import Iterator, Sequence
@@ -128,8 +127,9 @@ def machine(places: Places) -> Row:
         else os.cpu_count(),
         "store": places.kind,
     }  # fmt: skip
-    if places.kind == "sqlite":
-        row["sqlite"] = sqlite3.sqlite_version
-        row["synchronous"] = places.options.get("synchronous", "full")
+    with places.fresh() as (store, _):
+        row["server"] = store.server()
+        row["durability"] = store.durability()
+    if places.directory:
         row["directory"] = places.directory
     return row

@@ -11,6 +11,7 @@ from durable.cli.connect import missing, sqlite_path, store_at
 from durable.cli.errors import EXIT_STORE, say
 from durable.cli.options import output_option, store_option
 from durable.cli.output import print_fields, print_value
+from durable.errors import UsageError
 
 
 @click.group("store")
@@ -48,6 +49,8 @@ def status_command(url: str, output: str) -> int:
             "schema": have,
             "wanted": want,
             "state": _state(have, want),
+            "server": store.server(),
+            "durability": store.durability(),
             "bytes": store.size(),
         }
     if output == "table":
@@ -74,6 +77,8 @@ def migrate_command(dry_run: bool, sql: bool, url: str) -> None:
         if dry_run and path is not None and not os.path.exists(path):
             url = f"sqlite:///{elsewhere}/new.db"  # what a new file would get
         with store_at(url) as store:
+            if sql and not store.speaks_sql:
+                raise UsageError(f"{store.url}: this store has no tables, and so no SQL")
             have, want = store.schema()
             statements = store.migrate(dry_run=dry_run)
     if sql:

@@ -111,6 +111,9 @@ class MemoryStore(Store):
     def size(self) -> int:
         return 0
 
+    def durability(self) -> str:
+        return "volatile"
+
     # -- time and waking ----------------------------------------------------------------
 
     def now(self) -> int:

@@ -280,6 +280,10 @@ class MysqlStore(ServerStore):
             connection = self._links.mine()
         return connection.cursor()
 
+    def server(self) -> str:
+        [[version]] = self._read(lambda tx: tx.raw("SELECT VERSION()"))
+        return f"{_kind(version, self.url)} {version.partition('-')[0]}"
+
     def _weaknesses(self, tx: Tx) -> list[str]:
         [values] = tx.raw(WEAK)
         return [

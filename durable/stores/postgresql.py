@@ -172,6 +172,10 @@ class PostgresqlStore(ServerStore):
             application_name="durable",
         )
 
+    def server(self) -> str:
+        [[version]] = self._read(lambda tx: tx.raw("SHOW server_version"))
+        return f"PostgreSQL {version.partition(' ')[0]}"
+
     def _weaknesses(self, tx: Tx) -> list[str]:
         return [name for [name] in tx.raw(WEAK)]
 

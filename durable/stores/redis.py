@@ -184,10 +184,11 @@ class RedisStore(Store):
 
     # -- what the server promises -------------------------------------------------------
 
+    def server(self) -> str:
+        told = self._link.command("INFO", "server").decode()
+        return f"Redis {told.partition('redis_version:')[2].split()[0]}"
+
     def durability(self) -> str:
-        """What becomes of what was acknowledged: ``durable`` (it survives a power failure),
-        ``prefix`` (a crash may take the last second), ``volatile`` (all of it may go) or
-        ``unknown`` (the server does not tell its settings)."""
         settings = self._settings()
         if not settings:
             return "unknown"

@@ -86,6 +86,9 @@ class ServerStore(SqlStore):
                 self.url, ", ".join(weak),
             )  # fmt: skip
 
+    def durability(self) -> str:
+        return "prefix" if self._read(self._weaknesses) else "durable"
+
     def close(self) -> None:
         self._watch.close()
         self._links.close()

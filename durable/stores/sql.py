@@ -86,6 +86,7 @@ class SqlStore(Store):
     """
 
     shared: Database | None = None
+    speaks_sql = True
 
     def __init__(
         self,

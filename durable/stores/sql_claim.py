@@ -242,6 +242,7 @@ def adopt(tx: Tx, worker: str, uids: Sequence[bytes], tasks: Sequence[TaskKey]) 
     numbers = [found[uid] for uid in uids if uid in found]
     tx.each(TAKE_INSTANCES, numbers, before=(worker,))
     keys = list(dict.fromkeys(tasks))
-    ids = [id for [id] in tx.fetch(OWN_TASK_IDS, keys, after=(worker,))]
+    # Once each: a list is filled up by repeating its last item.
+    ids = list(dict.fromkeys(id for [id] in tx.fetch(OWN_TASK_IDS, keys, after=(worker,))))
     tx.each(TAKE_TASKS, ids, before=(worker,))
     return Claimed(_claimed(tx, numbers), tasks_of(tx, ids))

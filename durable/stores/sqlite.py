@@ -237,6 +237,12 @@ class SqliteStore(SqlStore):
                 total += os.stat(name).st_size
         return total
 
+    def durability(self) -> str:
+        return "durable" if self._syncs else "prefix"
+
+    def server(self) -> str:
+        return f"SQLite {sqlite3.sqlite_version}"
+
     # -- time and waking ----------------------------------------------------------------
 
     def now(self) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import signal
 import sys
 from pathlib import Path
@@ -56,7 +57,15 @@ def test_a_store_is_made_once(cli: Cli, url: str, monkeypatch: pytest.MonkeyPatc
     found = cli.json("store", "status")
     assert found["state"] == "up to date"
     assert found["bytes"] > 0
+    assert found["durability"] == "durable"
+    assert re.fullmatch(r"(PostgreSQL|MariaDB|MySQL|Redis) [\d.]+", found["server"])
     assert list(cli.directory.glob("*.db")) == []
+
+
+def test_a_store_without_tables_has_no_sql(cli: Cli) -> None:
+    url = fresh_url("redis", cli.directory)
+    said = cli.fails(2, "store", "migrate", "--dry-run", "--sql", "--store", url)
+    assert "has no tables, and so no SQL" in said
 
 
 def test_an_instance_is_started_run_and_shown(there: Cli) -> None:

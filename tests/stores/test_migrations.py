@@ -254,8 +254,12 @@ def test_who_may_not_make_tables_learns_who_must(name: str, url: str, at: Open) 
     server = SERVERS[name]()
     assert isinstance(server, Postgres | MariaDB)
     theirs = at(server.writer(url))
-    with pytest.raises(StoreError, match=r"denied.*run `durable store migrate` as one who may"):
-        theirs.open()
+    refused = [theirs]
+    if name == "postgresql":
+        refused.append(at(server.writer(url), schema="Nowhere"))
+    for store in refused:
+        with pytest.raises(StoreError, match=r"denied.*run `durable store migrate` as one who may"):
+            store.open()
     at(url).open()
     theirs.open()
     start(theirs)

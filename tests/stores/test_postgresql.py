@@ -12,7 +12,7 @@ from typing import Any
 
 import psycopg
 import pytest
-from psycopg import errors
+from psycopg import errors, sql
 from row_locks import RowLocks
 from servers import postgres
 
@@ -20,11 +20,9 @@ from durable.errors import OutcomeUnknown
 from durable.store import Poison, Store, Unavailable
 from durable.stores import open_store
 from durable.stores.errors import ACTIONS, CommitFailed, Kind
-from durable.stores.postgresql import DIALECT, PostgresqlStore
+from durable.stores.postgresql import DIALECT, PostgresqlStore, Watch
 from durable.testing.store_contract import StoreContract
-from durable.testing.store_contract.base import (
-    an_instance,
-)
+from durable.testing.store_contract.base import an_instance, start
 
 
 def prefix_of(tmp_path: Path) -> str:
@@ -172,6 +170,27 @@ def test_the_clock_is_the_servers_and_never_ahead(store: PostgresqlStore) -> Non
         assert before <= there < before + 1_000_000
 
 
+def test_stores_with_equal_prefixes_in_other_schemas_wake_nobody(
+    store: PostgresqlStore, tmp_path: Path
+) -> None:
+    other = open_store(postgres().url, prefix=prefix_of(tmp_path), schema="Quiet")
+    assert isinstance(other, PostgresqlStore)
+    other.open()
+    link = store._links.another()
+    listening = link.connection
+    mine, theirs = store._watch, other._watch
+    assert isinstance(mine, Watch)
+    assert isinstance(theirs, Watch)
+    assert mine._channel(listening) != theirs._channel(listening)
+    listening.execute(sql.SQL("LISTEN {}").format(mine._channel(listening)))
+    start(other, "theirs")
+    start(store, "ours")
+    [notice] = listening.notifies(timeout=30, stop_after=1)
+    assert notice.pid == store._links.mine().info.backend_pid
+    link.close()
+    other.close()
+
+
 def test_a_server_that_forgets_is_named(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     url = postgres().url
     with psycopg.connect(url, autocommit=True) as admin:
@@ -188,7 +207,7 @@ def test_a_server_that_forgets_is_named(tmp_path: Path, caplog: pytest.LogCaptur
 
 
 def test_a_change_elsewhere_ends_a_wait(store: PostgresqlStore, tmp_path: Path) -> None:
-    other = open_store(postgres().url, prefix=prefix_of(tmp_path))
+    other = open_store(postgres().url, prefix=prefix_of(tmp_path), schema="public")
     mark = store.mark()
     woken = threading.Event()
 
@@ -199,6 +218,6 @@ def test_a_change_elsewhere_ends_a_wait(store: PostgresqlStore, tmp_path: Path) 
     thread = threading.Thread(target=wait)
     thread.start()
     other.create([an_instance(other, "a")], "raise")
-    assert woken.wait(10)
+    assert woken.wait(4)  # sooner than a wait ends by itself
     thread.join()
     other.close()
