@@ -14,8 +14,8 @@ Rules
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from typing import Any, TypeVar
 
 import psycopg
@@ -182,6 +182,20 @@ class PostgresqlStore(ServerStore):
         for name, loader in LOADERS.items():
             cursor.adapters.register_loader(name, loader)
         return cursor
+
+    @contextmanager
+    def begin(self) -> Iterator[Any]:
+        connection = self._activity_links.mine()
+        try:
+            connection.isolation_level = psycopg.IsolationLevel.READ_COMMITTED
+            # The driver's own block: in it a commit by the activity is refused.
+            with connection.transaction():
+                yield connection
+        except psycopg.Error as error:
+            raise CommitFailed(error) from error
+        finally:
+            if connection.closed:
+                self._activity_links.drop_mine()
 
     def tell_at_commit(self, cursor: Any) -> None:
         cursor.execute(self._tell)

@@ -53,6 +53,7 @@ class ServerStore(SqlStore):
         super().__init__(url, database, dialect, prefix, max_inbox=max_inbox, patience=timeout)
         self._timeout = timeout
         self._links = ServerLinks(self._connect, rest)
+        self._activity_links = ServerLinks(self._connect, rest)
         self._watch = self._make_watch()
         self._clock = ServerClock(lambda: self._persist(self._ask))
 
@@ -84,6 +85,7 @@ class ServerStore(SqlStore):
     def close(self) -> None:
         self._watch.close()
         self._links.close()
+        self._activity_links.close()
 
     def _distrust(self) -> None:
         self._links.drop_mine()
