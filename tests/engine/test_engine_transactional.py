@@ -150,21 +150,24 @@ def test_an_attempt_that_took_too_long_is_rolled_back(kind: str, tmp_path: Path)
     url = fresh_url(kind, tmp_path)
     again, engine, app = Event(), Engine(url, 100), Driver(url)
 
-    @activity(transactional=True, retry=ONCE, timeout=0.05)
-    def slow() -> None:
-        write(f"{current_activity().attempt}")
-        if current_activity().attempt == 1:
+    @activity(transactional=True, retry=Retry(max_attempts=None, first_delay=0), timeout=0.05)
+    def slow() -> str:
+        number = str(current_activity().attempt)
+        write(number)
+        if number == "1":
             assert again.wait(TIMEOUT)
         again.set()
+        return number
 
     @workflow
-    def patient() -> Workflow[None]:
-        yield from slow.call()
+    def patient() -> Workflow[str]:
+        return (yield from slow.call())
 
     engine.work([patient], [slow])
-    engine.run(patient)
+    number = engine.run(patient)
     engine.stop()
-    assert app.rows() == ["2"]
+    assert number != "1"
+    assert app.rows() == [number]
     app.close()
     engine.client.close()
 
