@@ -96,6 +96,10 @@ DIALECT = Dialect(
         "UPDATE {values} AS v STRAIGHT_JOIN {table} FORCE INDEX (PRIMARY) ON {key} = v.column1"
         " SET {changes}"
     ),
+    delete=(
+        "DELETE {table} FROM {values} AS v STRAIGHT_JOIN {table} FORCE INDEX ({index})"
+        " ON {key} = v.column1 WHERE TRUE"
+    ),
     texts_as_bytes=True,
     has_table=(
         "SELECT count(*) FROM information_schema.tables"

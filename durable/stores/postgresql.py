@@ -76,6 +76,7 @@ DIALECT = Dialect(
     between=", ",
     casts={"n": "::bigint", "t": "::text", "b": "::bytea"},
     update="UPDATE {table} SET {changes} FROM {values} AS v WHERE {key} = v.column1",
+    delete="DELETE FROM {table} WHERE {key} IN ({list})",
     texts_as_bytes=False,
     has_table=(
         "SELECT count(*) FROM pg_catalog.pg_tables"

@@ -69,6 +69,7 @@ DIALECT = Dialect(
     between=", ",
     casts={"n": "", "t": "", "b": ""},
     update="UPDATE {table} SET {changes} FROM {values} AS v WHERE {key} = v.column1",
+    delete="DELETE FROM {table} WHERE {key} IN ({list})",
     texts_as_bytes=False,
     has_table="SELECT count(*) FROM sqlite_master WHERE type = 'table' AND name = ?",
     migrations=MIGRATIONS,

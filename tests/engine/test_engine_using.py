@@ -11,7 +11,7 @@ from typing import Any
 
 import psycopg
 import pytest
-from engine_kit import TIMEOUT, Engine
+from engine_kit import TIMEOUT, Engine, until
 from store_table import fresh_url
 from using_kit import APPLICATIONS, Application, Driver, connect
 
@@ -19,9 +19,15 @@ from durable import (
     Handle,
     InstanceAlreadyExists,
     InstanceNotFound,
+    Retry,
     Status,
     Workflow,
     activity,
+    current_activity,
+    gather,
+    send_signal,
+    sleep,
+    spawn,
     workflow,
 )
 from durable import wait_signal as waits_for
@@ -235,6 +241,46 @@ def test_a_worker_goes_on_with_what_is_not_held(server: Engine) -> None:
         assert held.status() is Status.RUNNING
         connection.commit()
     assert result(held) == "done, went"
+
+
+@activity(retry=Retry(max_attempts=2, first_delay=0))
+def second_time() -> None:
+    if current_activity().attempt == 1:
+        raise LookupError
+
+
+@workflow
+def child() -> Workflow[str]:
+    yield from second_time.call()
+    value: str = yield waits_for("go")
+    return value
+
+
+@workflow
+def family(name: str) -> Workflow[list[Any]]:
+    ids = [f"{name}-{number}" for number in range(3)]
+    tasks = [spawn(child.options(id=id).call()) for id in ids]
+    yield sleep(0)
+    for id in ids[1:]:
+        yield send_signal(id, "go", id)
+    tasks[0].cancel()
+    found: list[Any] = yield gather(*tasks, return_exceptions=True)
+    return found[1:]
+
+
+def test_a_worker_waits_for_no_transaction(server: Engine) -> None:
+    """The tables are small, and a database likes to look at all of a small table."""
+    server.work([family, child, listen], [second_time])
+    held = server.start(listen)
+    until(lambda: held.status() is Status.RUNNING)
+    with closing(connect(server.url)) as connection:
+        within = server.client.using(connection)
+        within.signal(held.id, "go", "on")
+        within.start_many([(listen,)] * 3)
+        started = [server.start(family, name) for name in "ab"]
+        assert [result(one) for one in started] == [["a-1", "a-2"], ["b-1", "b-2"]]
+        connection.commit()
+    assert result(held) == "went on"
 
 
 def test_a_cancel_of_what_is_held(server: Engine) -> None:
