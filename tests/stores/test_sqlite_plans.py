@@ -26,7 +26,7 @@ from durable.stores import (
     sql_runs,
     sql_workers,
 )
-from durable.stores.sql_text import BIG, MANY_ROWS, SIZES, Query, Statement
+from durable.stores.sql_text import BIG, MANY_ROWS, SIZES, Delete, Query, Statement
 from durable.stores.sqlite import SqliteStore
 from durable.testing.store_contract.base import (
     COMMITTED,
@@ -84,7 +84,7 @@ STATEMENTS = statements()
 
 def plan(store: SqliteStore, statement: Statement, size: int | None = None) -> list[str]:
     """The lines of the plan that tell how tables are read."""
-    listed = statement.columns or "{list}" in statement.text
+    listed = statement.columns or isinstance(statement, Delete) or "{list}" in statement.text
     size = (20 if listed else 0) if size is None else size
     texts = [store.texts.plain(statement, size)]
     if isinstance(statement, Query):
