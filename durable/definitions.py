@@ -64,7 +64,12 @@ class ActivityDefinition(Definition[P, Any], Generic[P, R]):
     kind = "activity"
 
     def __init__(
-        self, fn: Callable[P, Any], name: str | None = None, options: ActivityOptions | None = None
+        self,
+        fn: Callable[P, Any],
+        name: str | None = None,
+        options: ActivityOptions | None = None,
+        *,
+        transactional: bool = False,
     ) -> None:
         if isinstance(fn, classmethod):
             raise class_method_error(default_name(fn.__func__))
@@ -73,6 +78,7 @@ class ActivityDefinition(Definition[P, Any], Generic[P, R]):
         if inspect.isgeneratorfunction(self.fn) or inspect.isasyncgenfunction(self.fn):
             raise TypeError(f"{self.name} has a `yield`: an activity is a plain function")
         self.defaults = options or ActivityOptions()
+        self.transactional = transactional
         self.owner: type | None = None
 
     def __set_name__(self, owner: type, name: str) -> None:
@@ -310,8 +316,16 @@ def activity(
     queue: str | None = None,
     on_cancel: str = "wait",
     max_crashes: int = 5,
+    transactional: bool = False,
 ) -> Callable[[Callable[P, R]], ActivityDefinition[P, R]]: ...
-def activity(fn: Any = None, /, *, name: str | None = None, **options: Any) -> Any:
+def activity(
+    fn: Any = None,
+    /,
+    *,
+    name: str | None = None,
+    transactional: bool = False,
+    **options: Any,
+) -> Any:
     """Make a function an activity: what has effects, and may be tried again.
 
     Works on functions, on methods (a worker is given an object of the class) and on
@@ -331,6 +345,10 @@ def activity(fn: Any = None, /, *, name: str | None = None, **options: Any) -> A
         heartbeat, which raises `Cancelled`. "abandon": nobody waits for it.
         Defaults to "wait".
     max_crashes: how often it may take its worker down before it fails. Defaults to 5.
+    transactional: it writes to the database in which the store is, by
+        ``current_activity().connection``, and its result is committed in the same transaction
+        as what it has written: both once, or neither. What raises is rolled back. For workers
+        with threads, on SQLite, PostgreSQL and MySQL. Defaults to False.
 
     >>> @activity(retry=Retry(max_attempts=5), timeout=30)
     ... def charge(order_id: str, cents: int) -> str:
@@ -339,8 +357,10 @@ def activity(fn: Any = None, /, *, name: str | None = None, **options: Any) -> A
     settings = activity_options(ActivityOptions(), **options)
 
     if fn is not None:
-        return ActivityDefinition(fn, name, settings)
-    return lambda function: ActivityDefinition(function, name, settings)
+        return ActivityDefinition(fn, name, settings, transactional=transactional)
+    return lambda function: ActivityDefinition(
+        function, name, settings, transactional=transactional
+    )
 
 
 @overload

@@ -52,6 +52,11 @@ class Registry:
         elif isinstance(definition, ActivityDefinition) and not definition.unbound:
             self._put(self.activities, definition.name, definition)
 
+    @property
+    def transactional(self) -> list[str]:
+        """The names of activities that are transactional."""
+        return [name for name, one in self.activities.items() if one.transactional]
+
     def workflow(self, name: str, version: int | None) -> WorkflowDefinition[..., Any] | None:
         """The definition of a version, or of the highest one if None is asked for."""
         versions = self.workflows.get(name)

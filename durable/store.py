@@ -50,8 +50,8 @@ clients and other instances send is for any run, unless it names one.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
-from typing import Any, Protocol
+from collections.abc import Callable, Sequence
+from typing import Any, ClassVar, Protocol
 
 from durable.errors import UsageError
 from durable.model import Instance, Stats, Status, Task, WorkerInfo
@@ -356,6 +356,18 @@ class Store(ABC):
         """Put results of the worker's tasks into inboxes and postpone others; for each
         (completions first): COMMITTED, LOST if the worker did not hold the task any more, or
         BUSY."""
+
+    transactional: ClassVar[bool] = False
+    """Whether the store is in a database in which applications have tables: see `transact`."""
+
+    def transact(self, worker: str, work: Callable[[Any], Completion]) -> bool:
+        """Run a function in a transaction of its own, with the connection, and store in it what
+        the function returns: the result of a task of the worker.
+
+        False if the worker does not hold the task any more. Then, and if anything was raised,
+        all that the function wrote on the connection is rolled back.
+        """
+        raise UsageError(f"{self.url} has no transactions that an application could share")
 
     @abstractmethod
     def settle(self, completion: Completion) -> Sent:

@@ -47,7 +47,7 @@ from durable.propagation import Propagators
 from durable.registry import Registry
 from durable.retention import Retention, checked_retain
 from durable.retry import Duration
-from durable.runner import Outcome, Runner
+from durable.runner import Outcome, Runner, Transactions
 from durable.runner.attempt import timed_out
 from durable.runner.cache import Cache
 from durable.store import Store, Unavailable
@@ -61,6 +61,7 @@ from durable.worker_options import (
     DEFAULT_UNKNOWN_AFTER,
     EXECUTORS,
     check_options,
+    check_transactional,
     modules_of,
     opened,
     slots_of,
@@ -146,9 +147,9 @@ class Worker:
         self.propagators = Propagators(propagators)
         workflows, activities = list(workflows), list(activities)
         self.registry = Registry(modules, workflows, activities)
+        check_transactional(self.registry.transactional, self.store, executor)
         self.slots = slots
-        self.grace = grace
-        self.burst = burst
+        self.grace, self.burst = grace, burst
         self._executor_class = EXECUTORS[executor]
         self._on_event = on_event
         self._done: SimpleQueue[Outcome] = SimpleQueue()
@@ -235,8 +236,11 @@ class Worker:
             raise UsageError("this worker runs already")
         self._crashed = False
         self._stopped.clear()  # not what asks to stop: a signal may have come already
+        options: dict[str, Any] = {}
+        if self.registry.transactional:
+            options["run"] = Transactions(self.store, lambda: self.runner.worker.id).run
         self._executor = self._executor_class(
-            self.slots, self.registry, self.codec, self._put, self.propagators
+            self.slots, self.registry, self.codec, self._put, self.propagators, **options
         )
         self.runner = self._make_runner(self._lease.register())
         self._lease.start()

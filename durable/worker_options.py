@@ -63,6 +63,17 @@ def check_options(
             raise UsageError(f"{option}={seconds} must be more than 0 seconds")
 
 
+def check_transactional(names: Sequence[str], store: Store, executor: str) -> None:
+    """Raise `UsageError` if there are such activities and they cannot run here."""
+    if names and executor != "thread":
+        raise UsageError(f"{names[0]} is transactional: that needs executor='thread'")
+    if names and not store.transactional:
+        raise UsageError(
+            f"{names[0]} is transactional: that needs a store in SQLite, PostgreSQL or MySQL, and"
+            f" not {store.url}"
+        )
+
+
 def opened(store: Store | Database | str) -> Store:
     """The store, ready to use."""
     if isinstance(store, Store):

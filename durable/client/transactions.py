@@ -34,7 +34,7 @@ class TransactionClient(Requests):
         propagators: Propagators,
         handle: Callable[[str, Created, Flow | None], Handle[Any]],
     ) -> None:
-        # Repeating is for whoever has the transaction: some errors have ended all of it.
+        # Repeating is for whoever has the transaction.
         super().__init__(Sender(intake, codec, deadline=0), propagators)
         self._outside = handle
 

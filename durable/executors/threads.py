@@ -28,7 +28,10 @@ FAILED_INTERVAL = 0.5
 
 
 class ThreadExecutor:
-    """Runs attempts in at most ``slots`` threads (daemons: they never keep a process)."""
+    """Runs attempts in at most ``slots`` threads (daemons: they never keep a process).
+
+    run: what runs one; defaults to `run_attempt`.
+    """
 
     def __init__(
         self,
@@ -37,12 +40,14 @@ class ThreadExecutor:
         codec: Codec,
         done: Callable[[Outcome], None],
         propagators: Propagators | None = None,
+        run: Callable[..., Outcome] = run_attempt,
     ) -> None:
         self.slots = slots
         self._registry = registry
         self._codec = codec
         self._done = done
         self._propagators = propagators
+        self._run = run
         self._queue: SimpleQueue[Attempt | None] = SimpleQueue()
         self._lock = threading.Lock()
         self._threads = 0
@@ -113,7 +118,7 @@ class ThreadExecutor:
             if attempt.limited:
                 attempt.begin()
             definition = activities[attempt.name]
-            outcome = run_attempt(attempt, definition, self._codec, self._propagators)
+            outcome = self._run(attempt, definition, self._codec, self._propagators)
             with self._lock:
                 attempt.ended = True
                 if attempt.overdue:

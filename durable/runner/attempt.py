@@ -58,6 +58,7 @@ class Attempt:
     without limits. ends_at: the same, but for heartbeats. unsent: details that the store
     has not got yet. stopping: a cancel was requested. overdue: its time is up, and its
     outcome of no use. exposed: somebody may have its token. ended: nothing of it runs.
+    connection: has the transaction of one that is transactional.
     """
 
     key: TaskKey
@@ -81,6 +82,7 @@ class Attempt:
     overdue: bool = False
     exposed: bool = False
     ended: bool = False
+    connection: Any = None
 
     @property
     def limited(self) -> bool:
@@ -125,7 +127,8 @@ class Outcome:
     permanent: do not try again. crashed: the process that ran it died. cancelled: it
     stopped because it was asked to, or never began; ``failure`` is of the attempt before.
     awaits: the result will come from outside. delay / at: it asks for another attempt in so
-    many microseconds / at this moment.
+    many microseconds / at this moment. recorded: the store has it already, or would not take
+    it any more; unknown: or nobody knows.
     """
 
     attempt: Attempt
@@ -138,6 +141,8 @@ class Outcome:
     awaits: bool = False
     delay: int | None = None
     at: int | None = None
+    recorded: bool = False
+    unknown: bool = False
 
 
 class CompleteLater(BaseException):
@@ -218,6 +223,20 @@ class ActivityContext:
             data = self._codec.encode(details, f"heartbeat of {attempt.name}")
         if attempt.beat(data):
             raise Cancelled(f"{attempt.name} should stop")
+
+    @property
+    def connection(self) -> Any:
+        """Of an activity that is ``transactional``: the connection in whose transaction its
+        result is recorded, one of ``sqlite3``, PyMySQL or psycopg 3; or the Peewee ``Database``
+        that the worker was given. The transaction is open, and is not yours to end.
+
+        Raises `UsageError` in other activities.
+
+        >>> current_activity().connection.execute("UPDATE accounts SET …")
+        """
+        if self._attempt.connection is None:
+            raise UsageError(f"{self.activity} is not decorated with @activity(transactional=True)")
+        return self._attempt.connection
 
     @property
     def last_heartbeat(self) -> Any:

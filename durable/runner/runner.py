@@ -196,8 +196,9 @@ class Runner:
             return False
         del self.attempts[attempt.key]
         held = self._let_go(attempt)
+        self.must_reconcile |= outcome.unknown
         now = self.store.now()
-        if outcome.value is None and self._outbox.postpone(outcome, now):
+        if outcome.recorded or (outcome.value is None and self._outbox.postpone(outcome, now)):
             return True
         if held is None or attempt.exposed:  # who has its token may have completed it
             self._outbox.complete(outcome, now)
@@ -219,9 +220,8 @@ class Runner:
 
     def _reserve(self, name: str, queue: str) -> bool:
         """Whether a new task can start here at once; takes a slot if so."""
-        if self.free_slots <= 0 or queue not in self.worker.queues:
-            return False
-        if name not in self.registry.activities:
+        served = queue in self.worker.queues and name in self.registry.activities
+        if self.free_slots <= 0 or not served:
             return False
         self._reserved += 1
         return True

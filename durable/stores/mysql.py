@@ -21,8 +21,8 @@ from __future__ import annotations
 import math
 import re
 import time
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import closing, suppress
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager, suppress
 from hashlib import sha256
 from ssl import create_default_context
 from typing import Any, ClassVar, TypeVar
@@ -104,6 +104,10 @@ DIALECT = Dialect(
     update=(
         "UPDATE {values} AS v STRAIGHT_JOIN {table} FORCE INDEX (PRIMARY) ON {key} = v.column1"
         " SET {changes}"
+    ),
+    delete=(
+        "DELETE {table} FROM {values} AS v STRAIGHT_JOIN {table} FORCE INDEX ({index})"
+        " ON {key} = v.column1 WHERE TRUE"
     ),
     texts_as_bytes=True,
     has_table=(
@@ -323,6 +327,20 @@ class MysqlStore(ServerStore):
         if connection.get_autocommit() and not in_transaction:
             raise UsageError(NO_TRANSACTION)
         return GuestCursor(connection, self._longest)
+
+    @contextmanager
+    def begin(self) -> Iterator[Any]:
+        connection = self._activity_links.mine()
+        connection.cursorclass = cursors.Cursor  # as people know it
+        try:
+            connection.begin()
+            yield connection
+            connection.commit()
+        except BaseException as error:
+            self._activity_links.drop_mine()  # the server rolls back
+            if isinstance(error, pymysql.MySQLError):
+                raise CommitFailed(error) from error
+            raise
 
     def tell_at_commit(self, cursor: Any) -> None:
         # A row that is free: a transaction that waited for another one could be in a deadlock,

@@ -16,8 +16,8 @@ Rules
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from typing import Any, TypeVar
 
 import psycopg
@@ -88,6 +88,7 @@ DIALECT = Dialect(
     between=", ",
     casts={"n": "::bigint", "t": "::text", "b": "::bytea"},
     update="UPDATE {table} SET {changes} FROM {values} AS v WHERE {key} = v.column1",
+    delete="DELETE FROM {table} WHERE {key} IN ({list})",
     texts_as_bytes=False,
     has_table="SELECT count(to_regclass('{quoted}'))",
     migrations=MIGRATIONS,
@@ -249,6 +250,20 @@ class PostgresqlStore(ServerStore):
         for name, loader in LOADERS.items():
             cursor.adapters.register_loader(name, loader)
         return cursor
+
+    @contextmanager
+    def begin(self) -> Iterator[Any]:
+        connection = self._activity_links.mine()
+        try:
+            connection.isolation_level = psycopg.IsolationLevel.READ_COMMITTED
+            # The driver's own block: in it a commit by the activity is refused.
+            with connection.transaction():
+                yield connection
+        except psycopg.Error as error:
+            raise CommitFailed(error) from error
+        finally:
+            if connection.closed:
+                self._activity_links.drop_mine()
 
     def tell_at_commit(self, cursor: Any) -> None:
         cursor.execute(self._tell)

@@ -58,6 +58,7 @@ class ServerStore(SqlStore):
         )
         self._timeout = timeout
         self._links = ServerLinks(self._connect, rest)
+        self._activity_links = ServerLinks(self._connect, rest)
         self._watch = self._make_watch()
         self._clock = ServerClock(lambda: self._persist(self._ask))
 
@@ -92,6 +93,7 @@ class ServerStore(SqlStore):
     def close(self) -> None:
         self._watch.close()
         self._links.close()
+        self._activity_links.close()
 
     def _distrust(self) -> None:
         self._links.drop_mine()

@@ -22,7 +22,8 @@ import random
 import time
 from abc import abstractmethod
 from collections.abc import Callable, Sequence
-from typing import Any, TypeVar
+from contextlib import AbstractContextManager
+from typing import Any, ClassVar, TypeVar
 
 from peewee import Database
 
@@ -67,6 +68,7 @@ from durable.stores.errors import CommitFailed, Kind, text_of
 from durable.stores.schema import Schema
 from durable.stores.sql_borrowed import Borrowed
 from durable.stores.sql_text import Dialect, Texts
+from durable.stores.sql_transact import transact
 from durable.stores.sql_tx import Tx
 
 __all__ = ["SqlStore"]
@@ -87,6 +89,7 @@ class SqlStore(Store):
 
     shared: Database | None = None
     speaks_sql = True
+    transactional = True
 
     def __init__(
         self,
@@ -147,6 +150,14 @@ class SqlStore(Store):
         Raises `UsageError` if it is not of our driver, or has no transaction open.
         """
 
+    @abstractmethod
+    def begin(self) -> AbstractContextManager[Any]:
+        """A transaction for an activity, on a connection that is not our thread's; it is committed
+        at the end of the block, or rolled back. Errors of COMMIT are `CommitFailed`."""
+
+    begins: ClassVar[str] = "READ COMMITTED"
+    """How such transactions begin, as Peewee takes it."""
+
     def lock_to_write(self, cursor: Any) -> None:
         """In a transaction of an application: what has to be locked before anything is read."""
 
@@ -201,7 +212,7 @@ class SqlStore(Store):
                 error, at_commit = raised, False
             give_up = give_up or time.monotonic() + self._patience
             if self._give_up(error, at_commit, time.monotonic() >= give_up):
-                raise self._translated(error, at_commit) from error
+                raise self.translated(error, at_commit) from error
             time.sleep(pause * random.uniform(0.5, 1.5))
             pause = min(pause * 1.5, LONGEST_PAUSE)
 
@@ -211,7 +222,7 @@ class SqlStore(Store):
             self._distrust()
         return late or not action.redo
 
-    def _translated(self, error: BaseException, at_commit: bool) -> DurableError:
+    def translated(self, error: BaseException, at_commit: bool) -> DurableError:
         kind, action = self.dialect.errors.kind(error), self.dialect.errors.action(error)
         raises = action.at_commit if at_commit else action.raises
         text = text_of(error)
@@ -375,6 +386,12 @@ class SqlStore(Store):
         self, worker: str, completions: Sequence[Completion], postponed: Sequence[Postponed]
     ) -> list[Verdict]:
         return self._write(lambda tx: sql_results.complete(tx, worker, completions, postponed))
+
+    def transact(self, worker: str, work: Callable[[Any], Completion]) -> bool:
+        done = transact(self, worker, work)
+        if done:
+            self._changed()
+        return done
 
     def settle(self, completion: Completion) -> Sent:
         return self._write(lambda tx: sql_results.settle(tx, completion))

@@ -7,11 +7,14 @@ Rules
   want them, whatever the application has set for its own.
 * What a request does stands between a savepoint and its release: one that failed has changed
   nothing, and on PostgreSQL the transaction can go on.
-* Nothing is repeated after an error that may have ended the transaction.
+* Nothing is repeated after an error of the database, which may have ended the transaction: it
+  is a `StoreError`, and none of those that a client repeats.
 * The session may be REPEATABLE READ, and a plain read then shows what was.  So what is decided
   is decided by unique keys and by locked rows, never by counting changed rows (which MySQL
   does in two ways).
-* No id is locked that is not there: on MySQL that would lock the gap for new ones, too.
+* Rows are locked by their number: by an id MySQL would lock the gap before it as well, and
+  whoever starts what comes there would wait.  Only what was not found, and an id that is taken,
+  is asked for by id.
 * Workers leave out rows that others have locked, and so wait for no application.
 """
 
@@ -21,8 +24,8 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from durable.errors import DurableError, InstanceAlreadyExists, UsageError
-from durable.store import Created, NewInstance, Outgoing, Sent, Unavailable
+from durable.errors import DurableError, InstanceAlreadyExists, StoreError, UsageError
+from durable.store import Created, NewInstance, Outgoing, Poison, Sent
 from durable.stores import sql_clients, sql_messages, sql_secret
 from durable.stores.errors import Kind, text_of
 from durable.stores.raw_connections import raw_connection
@@ -67,7 +70,7 @@ class Borrowed:
             names = ", ".join(repr(one.id) for one in new)
             if if_exists == "raise" and len(new) == 1:
                 raise InstanceAlreadyExists(f"an instance with the id {names} exists") from taken
-            raise Unavailable(
+            raise StoreError(
                 f"{self._store.url}: there is an instance that this transaction cannot see, with"
                 f" one of the ids {names}: roll back, and do the whole transaction again"
             ) from taken
@@ -128,14 +131,14 @@ class Borrowed:
         self._is_ours = True
 
     def _translated(self, error: BaseException) -> DurableError:
-        errors, url = self._store.dialect.errors, self._store.url
-        if not DUPLICATE.isdisjoint(errors.signs(error)):
-            return _Taken(url)
-        text = f"{url}: {text_of(error)}"
-        if errors.kind(error) in (Kind.RETRY_TXN, Kind.UNKNOWN):
+        errors = self._store.dialect.errors
+        kind, text = errors.kind(error), f"{self._store.url}: {text_of(error)}"
+        if kind in (Kind.RETRY_TXN, Kind.UNKNOWN):
             text += "; roll back, and do the whole transaction again"
-        return errors.action(error).raises(text)
+        if not DUPLICATE.isdisjoint(errors.signs(error)):
+            return _Taken(text)
+        return Poison(text) if kind is Kind.POISON else StoreError(text)
 
 
-class _Taken(DurableError):
+class _Taken(StoreError):
     """Somebody else has the id."""

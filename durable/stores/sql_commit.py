@@ -37,7 +37,7 @@ from durable.stores.sql_reach import out_of_reach
 from durable.stores.sql_reads import live_workers
 from durable.stores.sql_rows import needs, words
 from durable.stores.sql_runs import ADD_EVENTS, DROP_ALL_TASKS, follow
-from durable.stores.sql_text import Query, Statement, Update
+from durable.stores.sql_text import Delete, Query, Statement, Update
 from durable.stores.sql_tx import Row, Tx
 
 __all__ = ["commit"]
@@ -54,7 +54,7 @@ STANDS = Query(
 )
 FENCE = Query(STANDS.text + "{skip_locked}", kinds=STANDS.kinds)
 INBOX = Query("SELECT number, id FROM {inbox} WHERE number IN ({list})", kinds="vv", unbounded=True)
-TAKE_MESSAGES = Statement("DELETE FROM {inbox} WHERE id IN ({list})")
+TAKE_MESSAGES = Delete("")
 
 # Joined to the list, and not (…) IN (list): that would look at all tasks of an instance.
 HELD = Query(

@@ -20,7 +20,7 @@ from durable.stores.sql_messages import Note, put, receipts
 from durable.stores.sql_text import Query, Statement, Update
 from durable.stores.sql_tx import Tx
 
-__all__ = ["beat", "complete", "settle", "to_cancel"]
+__all__ = ["beat", "complete", "finish", "settle", "to_cancel"]
 
 HELD = Query(
     """
@@ -123,6 +123,18 @@ def _postponed(id: int, one: Postponed) -> tuple[object, ...]:
     error, crashed = one.last_error, int(one.crashed)
     kept = (one.details, one.deferrals, int(one.awaits))
     return (id, one.wake_at, one.attempt, error, crashed, *kept)
+
+
+def finish(tx: Tx, worker: str, done: Completion) -> bool:
+    """Put a result into its inbox, if the worker holds the task; waits for the instance."""
+    number = tx.pairs(LOCKED, [done.uid]).get(done.uid)
+    key = (done.uid, done.run, done.command)
+    ids = [id for *_, id, epoch, _ in tx.fetch(HELD, [key], after=(worker,)) if epoch == done.epoch]
+    if number is None or not ids:
+        return False
+    tx.each(DROP, ids)
+    put(tx, [(number, done.message_id, done.event, done.run)])
+    return True
 
 
 def settle(tx: Tx, done: Completion) -> Sent:

@@ -15,7 +15,7 @@ from collections.abc import Iterable, Sequence
 from durable.model import Status
 from durable.store import NextRun
 from durable.stores.sql_messages import put
-from durable.stores.sql_text import Statement, Update
+from durable.stores.sql_text import Delete, Statement, Update
 from durable.stores.sql_tx import Tx
 
 __all__ = ["ADD_EVENTS", "DROP_ALL_TASKS", "add_histories", "follow"]
@@ -26,7 +26,7 @@ ADD_EVENTS = Statement(
     payloads=(3,),
 )
 DROP_ALL_TASKS = Statement("DELETE FROM {tasks} WHERE number IN ({list})")
-DROP_BOUND = Statement("DELETE FROM {inbox} WHERE number IN ({list}) AND run <> 0")
+DROP_BOUND = Delete("AND run <> 0", key="number", index="inbox_instance")
 FOLLOW = Update(
     """
     run = run + 1, history_length = v.column2, wake_at = v.column3, status = v.column4,

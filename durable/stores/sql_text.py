@@ -32,6 +32,7 @@ __all__ = [
     "MANY_ROWS",
     "NO_LOCKS",
     "SIZES",
+    "Delete",
     "Dialect",
     "Migration",
     "Query",
@@ -119,7 +120,7 @@ class Dialect:
     ``{nulls}`` is NULL under each of these names. row, between: how a row is written there, and
     what stands between two. casts: what stands behind a parameter, so that it has the type of
     its letter.
-    update: an `Update`.
+    update, delete: an `Update`, a `Delete`.
     texts_as_bytes: whether names come as bytes.
     has_table: counts the tables of a name, which is ``{name}``, or ``{quoted}``.
     migrations: how its schema came to be, the oldest first: see `durable.stores.migrations`.
@@ -147,6 +148,7 @@ class Dialect:
     between: str
     casts: Mapping[str, str]
     update: str
+    delete: str
     texts_as_bytes: bool
     has_table: str
     migrations: Sequence[Migration]
@@ -189,6 +191,19 @@ class Update(Statement):
 
     table: str = "instances"
     key: str = "number"
+
+
+@dataclass(frozen=True, eq=False)
+class Delete(Statement):
+    """Rows to delete where others insert at the same time, found by an index and never by a scan.
+
+    text: a further condition, or "". table: which one. key: its column that is compared with the
+    list. index: the one that finds it.
+    """
+
+    table: str = "inbox"
+    key: str = "id"
+    index: str = "PRIMARY"
 
 
 @dataclass(frozen=True, eq=False)
@@ -260,14 +275,7 @@ class Texts:
 
     def _make(self, statement: Statement, size: int) -> str:
         dialect = self._dialect
-        values = ""
-        if statement.columns:
-            item = ", ".join("?" + dialect.casts[letter] for letter in statement.columns)
-            places = range(1, len(statement.columns) + 1)
-            values = dialect.values.format(
-                nulls=", ".join(f"NULL AS column{place}" for place in places),
-                list=dialect.between.join([dialect.row.format(item=item)] * size),
-            )
+        values = self._values(statement.columns, size) if statement.columns else ""
         names = dict(self._names, list=", ".join([statement.item] * size), values=values)
         text = statement.text
         if isinstance(statement, Update):
@@ -275,6 +283,15 @@ class Texts:
             text = dialect.update.format(
                 table=table, changes=text, values=values, key=statement.key
             )
+        if isinstance(statement, Delete):
+            start = dialect.delete.format(
+                table=self._names[statement.table],
+                key=statement.key,
+                index=statement.index,
+                list=names["list"],
+                values=self._values("n", size),
+            )
+            text = f"{start} {text}"
         return text.format_map(names)
 
     def composed(self, text: str) -> str:
@@ -288,6 +305,15 @@ class Texts:
             return text.replace(mark, self._dialect.parameter)
         first, *others = text.split(mark)
         return first + "".join(numbered.format(n) + part for n, part in enumerate(others, 1))
+
+    def _values(self, columns: str, size: int) -> str:
+        """A list of rows as something to select from. columns: one letter each."""
+        dialect = self._dialect
+        item = ", ".join("?" + dialect.casts[letter] for letter in columns)
+        return dialect.values.format(
+            nulls=", ".join(f"NULL AS column{place}" for place in range(1, len(columns) + 1)),
+            list=dialect.between.join([dialect.row.format(item=item)] * size),
+        )
 
     def _pack(self, query: Query, size: int) -> str:
         columns = [f"c{place}" for place in range(len(query.kinds))]

@@ -21,8 +21,8 @@ import sqlite3
 import threading
 import time
 import weakref
-from collections.abc import Callable, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from typing import Any, TypeVar
 
 from peewee import SqliteDatabase
@@ -70,6 +70,7 @@ DIALECT = Dialect(
     between=", ",
     casts={"n": "", "t": "", "b": ""},
     update="UPDATE {table} SET {changes} FROM {values} AS v WHERE {key} = v.column1",
+    delete="DELETE FROM {table} WHERE {key} IN ({list})",
     texts_as_bytes=False,
     has_table="SELECT count(*) FROM sqlite_master WHERE type = 'table' AND name = '{name}'",
     migrations=MIGRATIONS,
@@ -210,13 +211,32 @@ class SqliteStore(SqlStore):
             raise UsageError(f"this connection cannot be used here: {error}") from error
         return cursor
 
+    begins = "IMMEDIATE"
+
+    @contextmanager
+    def begin(self) -> Iterator[Any]:
+        link = self._links.another()
+        connection = link.connection
+        assert connection is not None
+        try:
+            connection.execute(f"PRAGMA busy_timeout = {int(self._patience * 1000)}")
+            self._sync(link, self._syncs)
+            connection.execute("BEGIN IMMEDIATE")
+            yield connection
+            try:
+                connection.execute("COMMIT")
+            except sqlite3.Error as error:
+                raise CommitFailed(error) from error
+        finally:
+            self._links.drop(link)  # which rolls back what is open
+
     def lock_to_write(self, cursor: Any) -> None:
         # It changes nothing. But a transaction that reads before it has the lock can fail when
         # it wants to write.
         cursor.execute(f"UPDATE {self.models.names['settings']} SET value = value WHERE FALSE")
 
-    def _translated(self, error: BaseException, at_commit: bool) -> DurableError:
-        found = super()._translated(error, at_commit)
+    def translated(self, error: BaseException, at_commit: bool) -> DurableError:
+        found = super().translated(error, at_commit)
         if not _NOT_WRITABLE.isdisjoint(sqlite_signs(error)):
             return type(found)(
                 f"{found} (this user must be able to write {self._path} and its folder)"

@@ -105,7 +105,7 @@ class Links:
         held: _Held | None = getattr(self._local, "held", None)
         if held is not None:
             with held.link.lock:
-                self._drop(held.link)
+                self.drop(held.link)
 
     def close(self) -> None:
         """Close them all, when the verbs under way have ended."""
@@ -113,7 +113,7 @@ class Links:
             links = list(self._all)
         for link in links:
             with link.lock:
-                self._drop(link)
+                self.drop(link)
 
     def freeze(self) -> list[threading.Lock]:
         """Wait until none of our threads is inside SQLite, and keep them out: the locks."""
@@ -128,7 +128,8 @@ class Links:
             ctypes.pythonapi.Py_IncRef(ctypes.py_object(link))  # for ever: see the rules
         self._start()
 
-    def _drop(self, link: Link) -> None:
+    def drop(self, link: Link) -> None:
+        """Close a link; its lock is held, or nobody else has it."""
         with self._lock:
             self._all.discard(link)
         link.close()

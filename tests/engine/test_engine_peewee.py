@@ -28,7 +28,7 @@ from durable import (
     wait_signal,
     workflow,
 )
-from durable.errors import UsageError
+from durable.errors import StoreError, UsageError
 from durable.stores import open_store
 
 POOLS = {
@@ -175,6 +175,33 @@ def test_settings_of_the_application_do_not_matter(tmp_path: Path) -> None:
         assert [database.synchronous, database.foreign_keys] == [0, 1]
         assert client.count() == 1
         client.close()
+
+
+def test_nothing_is_repeated_in_a_transaction(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What a client would do for half a minute is for the application to do, from the beginning."""
+    database = peewee.SqliteDatabase(str(tmp_path / "own.db"))
+    client, calls = Client(database), list[Any]()
+    create = client.store.create
+
+    def counted(*what: Any) -> Any:
+        calls.append(what)
+        return create(*what)
+
+    monkeypatch.setattr(client.store, "create", counted)
+    with database.connection_context(), database.atomic() as transaction:
+        assert client.count() == 0
+        other = Client(f"sqlite:///{tmp_path / 'own.db'}")
+        other.start(echo, "x")
+        with pytest.raises(StoreError, match="do the whole transaction again"):
+            client.start(echo, "y")
+        transaction.rollback()
+        client.start(echo, "y")
+    assert len(calls) == 2
+    assert client.count() == 2
+    client.close()
+    other.close()
 
 
 def test_a_fork_shares_no_connection(client: Client, database: peewee.Database) -> None:

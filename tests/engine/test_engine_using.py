@@ -11,17 +11,23 @@ from typing import Any
 
 import psycopg
 import pytest
-from engine_kit import TIMEOUT, Engine
+from engine_kit import TIMEOUT, Engine, until
 from store_table import fresh_url
-from using_kit import APPLICATIONS, Application, connect
+from using_kit import APPLICATIONS, Application, Driver, connect
 
 from durable import (
     Handle,
     InstanceAlreadyExists,
     InstanceNotFound,
+    Retry,
     Status,
     Workflow,
     activity,
+    current_activity,
+    gather,
+    send_signal,
+    sleep,
+    spawn,
     workflow,
 )
 from durable import wait_signal as waits_for
@@ -61,6 +67,13 @@ def app(request: pytest.FixtureRequest, sql: Engine) -> Iterator[Application]:
     made.close()
 
 
+@pytest.fixture
+def driver(sql: Engine) -> Iterator[Driver]:
+    made = Driver(sql.url)
+    yield made
+    made.close()
+
+
 def is_there(sql: Engine, id: str) -> bool:
     return sql.store.instance(id) is not None
 
@@ -69,21 +82,30 @@ def result(handle: Handle[Any]) -> Any:
     return handle.result(timeout=TIMEOUT)
 
 
-def test_what_is_committed_runs(sql: Engine, app: Application) -> None:
+def test_what_is_committed_runs_and_what_is_rolled_back_never_was(
+    sql: Engine, app: Application
+) -> None:
     sql.work([echo, listen])
     signalled, cancelled = sql.start(listen), sql.start(listen)
+    with suppress(Broken), app.transaction() as connection:
+        app.write("gone")
+        within = sql.client.using(connection)
+        within.start(echo.options(id="naïve-1"), "x")
+        within.signal(signalled.id, "go", "nowhere")
+        raise Broken
+    assert (app.rows(), is_there(sql, "naïve-1")) == ([], False)
     with app.transaction() as connection:
         app.write("o-1")
         within = sql.client.using(connection)
         started = within.start(echo.options(id="naïve-1", tags=["t"]), "grüße")
+        with pytest.raises(InstanceAlreadyExists, match="'naïve-1'"):
+            within.start(echo.options(id="naïve-1"), "x")
         many = within.start_many([(echo, "1"), (echo, "2")])
         named = within.start_named("echo", ["3"], id="named")
         within.signal(signalled.id, "go", "far")
         within.cancel(cancelled.id, "enough")
-        assert not is_there(sql, "naïve-1")
-        if sql.url.startswith("sqlite"):
-            assert app.rows() == []
-        else:
+        assert (app.rows(), is_there(sql, "naïve-1")) == ([], False)
+        if not sql.url.startswith("sqlite"):
             # Others go on, and so do workers.
             assert sql.run(echo, "meanwhile") == "meanwhile"
     assert app.rows() == ["o-1"]
@@ -93,27 +115,10 @@ def test_what_is_committed_runs(sql: Engine, app: Application) -> None:
     assert sql.becomes(cancelled, Status.CANCELLED)["reason"] == "enough"
 
 
-def test_what_is_rolled_back_never_was(sql: Engine, app: Application) -> None:
-    waiting = sql.start(listen)
-    with suppress(Broken), app.transaction() as connection:
-        app.write("o-1")
-        within = sql.client.using(connection)
-        within.start(echo.options(id="gone"), "x")
-        within.signal(waiting.id, "go", "far")
-        raise Broken
-    assert app.rows() == []
-    assert not is_there(sql, "gone")
-    assert sql.store.inbox(waiting._uid) == []
-    # The connection is as it was: the next transaction is like the first.
-    with app.transaction() as connection:
-        handle = sql.client.using(connection).start(echo.options(id="gone"), "x")
-    assert handle.new
-
-
-def test_what_is_refused_leaves_the_transaction_as_it_was(sql: Engine, app: Application) -> None:
+def test_what_is_refused_leaves_the_transaction_as_it_was(sql: Engine, driver: Driver) -> None:
     sql.work([echo])
     assert sql.run(echo.options(id="there"), "x") == "x"
-    with app.transaction() as connection:
+    with driver.transaction() as connection:
         within = sql.client.using(connection)
         within.start(echo.options(id="first"), "1")
         with pytest.raises(InstanceAlreadyExists, match="'there'"):
@@ -126,18 +131,18 @@ def test_what_is_refused_leaves_the_transaction_as_it_was(sql: Engine, app: Appl
             within.cancel("there")
         used = within.start(echo.options(id="there", if_exists="use"), "y")
         again = within.start(echo.options(id="there", if_exists="restart"), "again")
-        app.write("o-1")
-    assert app.rows() == ["o-1"]
+        driver.write("o-1")
+    assert driver.rows() == ["o-1"]
     assert (used.new, again.new) == (False, True)
     assert (result(again), result(sql.client.get("first"))) == ("again", "1")
     assert sql.client.count() == 2
 
 
 def test_what_was_started_in_a_transaction_can_be_signalled_there(
-    sql: Engine, app: Application
+    sql: Engine, driver: Driver
 ) -> None:
     sql.work([listen])
-    with app.transaction() as connection:
+    with driver.transaction() as connection:
         within = sql.client.using(connection)
         within.start(listen.options(id="a"))
         within.signal("a", "go", "first")
@@ -236,6 +241,46 @@ def test_a_worker_goes_on_with_what_is_not_held(server: Engine) -> None:
         assert held.status() is Status.RUNNING
         connection.commit()
     assert result(held) == "done, went"
+
+
+@activity(retry=Retry(max_attempts=2, first_delay=0))
+def second_time() -> None:
+    if current_activity().attempt == 1:
+        raise LookupError
+
+
+@workflow
+def child() -> Workflow[str]:
+    yield from second_time.call()
+    value: str = yield waits_for("go")
+    return value
+
+
+@workflow
+def family(name: str) -> Workflow[list[Any]]:
+    ids = [f"{name}-{number}" for number in range(3)]
+    tasks = [spawn(child.options(id=id).call()) for id in ids]
+    yield sleep(0)
+    for id in ids[1:]:
+        yield send_signal(id, "go", id)
+    tasks[0].cancel()
+    found: list[Any] = yield gather(*tasks, return_exceptions=True)
+    return found[1:]
+
+
+def test_a_worker_waits_for_no_transaction(server: Engine) -> None:
+    """The tables are small, and a database likes to look at all of a small table."""
+    server.work([family, child, listen], [second_time])
+    held = server.start(listen)
+    until(lambda: held.status() is Status.RUNNING)
+    with closing(connect(server.url)) as connection:
+        within = server.client.using(connection)
+        within.signal(held.id, "go", "on")
+        within.start_many([(listen,)] * 3)
+        started = [server.start(family, name) for name in "ab"]
+        assert [result(one) for one in started] == [["a-1", "a-2"], ["b-1", "b-2"]]
+        connection.commit()
+    assert result(held) == "went on"
 
 
 def test_a_cancel_of_what_is_held(server: Engine) -> None:

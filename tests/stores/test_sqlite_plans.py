@@ -24,7 +24,7 @@ from durable.stores import (
     sql_reads,
     sql_workers,
 )
-from durable.stores.sql_text import BIG, MANY_ROWS, SIZES, Query, Statement
+from durable.stores.sql_text import BIG, MANY_ROWS, SIZES, Delete, Query, Statement
 from durable.stores.sqlite import SqliteStore
 from durable.testing.store_contract.base import (
     COMMITTED,
@@ -49,7 +49,7 @@ from durable.testing.store_contract.base import (
 
 def plan(store: SqliteStore, statement: Statement, size: int | None = None) -> list[str]:
     """The lines of the plan that tell how tables are read."""
-    listed = statement.columns or "{list}" in statement.text
+    listed = statement.columns or isinstance(statement, Delete) or "{list}" in statement.text
     size = (20 if listed else 0) if size is None else size
     texts = [store.texts.plain(statement, size)]
     if isinstance(statement, Query):
