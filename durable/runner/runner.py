@@ -129,6 +129,8 @@ class Runner:
             )
         except OutcomeUnknown:
             self.must_reconcile = True  # it may own more than it knows
+            for held in self.held.values():  # and what woke these may be lost with the answer
+                held.epoch = -1
             raise
         self.take(claimed)
         return claimed
@@ -175,8 +177,7 @@ class Runner:
         held = self.held.get(task.uid)
         if held is not None and held.instance.run == task.run:
             held.running.add(task.command)
-        outcome = foregone(task, attempt, self.store.now, self.codec)
-        if outcome is not None:
+        if (outcome := foregone(task, attempt, self.store.now, self.codec)) is not None:
             self.finish(outcome)
         else:
             self._starting.append(attempt)
@@ -350,8 +351,7 @@ class Runner:
             self._commit(batch[:middle])
             self._commit(batch[middle:])
             return
-        proposal = batch[0]
-        self._proposals.remove(proposal)
+        self._proposals.remove(proposal := batch[0])
         held = proposal.held
         self._reserved -= len(proposal.eager)
         self._give_away(proposal.outcomes)
