@@ -19,7 +19,8 @@ from uuid import UUID
 
 from durable.commands import Command, ContinueAsNew, Promise, Task, mistake
 from durable.current import acting, inside, running
-from durable.errors import UsageError
+from durable.errors import PayloadError, UsageError
+from durable.interpreter import Interpreter
 from durable.interpreter.derive import derived_random, derived_uuid
 from durable.interpreter.patches import is_patched
 from durable.interpreter.promises import PromiseState
@@ -92,17 +93,30 @@ def set_var(name: str, value: Any) -> None:
     progress. It is stored with the next commit and kept when the instance ends."""
     interpreter = acting("set_var").interpreter
     checked_text(name, "set_var takes a name")
-    interpreter.variables[name] = interpreter.codec.encode(value, f"var {name}")
-    interpreter.decision.vars_changed = True
+    _set(interpreter, {name: value})
 
 
 def set_vars(**values: Any) -> None:
     """Set several variables at once: all of them, or none if one cannot be stored."""
     interpreter = acting("set_vars").interpreter
-    encode = interpreter.codec.encode
     for name in values:
         checked_text(name, "set_vars takes names, each one")
-    interpreter.variables.update({n: encode(v, f"var {n}") for n, v in values.items()})
+    _set(interpreter, values)
+
+
+def _set(interpreter: Interpreter, values: dict[str, Any]) -> None:
+    """Set variables. They are written together, so together they are no larger than a payload."""
+    codec = interpreter.codec
+    new = {name: codec.encode(value, f"var {name}") for name, value in values.items()}
+    variables = interpreter.variables | new
+    size = sum(map(len, variables.values()))
+    if len(variables) > 1 and size > codec.max_size:
+        raise PayloadError(
+            f"all variables together: {size:,} bytes are more than the limit of "
+            f"{codec.max_size:,}; store references instead, or raise the limit with "
+            "Codec(max_size=)"
+        )
+    interpreter.variables = variables
     interpreter.decision.vars_changed = True
 
 

@@ -33,11 +33,8 @@ class Definition(Generic[P, T]):
         if not callable(fn):
             raise TypeError(f"@{self.kind} decorates a function, not {fn!r}")
         self.fn = fn
-        self.name = (
-            default_name(fn)
-            if name is None
-            else checked_text(name, f"@{self.kind}(name=) takes a name")
-        )
+        name = default_name(fn) if name is None else name
+        self.name = checked_text(name, f"@{self.kind}(name=) takes a name")
         update_wrapper(self, fn)  # type: ignore[arg-type]  # its __call__ is the subclass's
         try:
             self.signature = inspect.signature(fn)

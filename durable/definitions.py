@@ -375,6 +375,8 @@ def workflow(fn: Any = None, /, **options: Any) -> Any:
     return lambda function: WorkflowDefinition(function, **options)
 
 
+MAX_TAGS = 100
+
 _LIMITS = ("timeout", "schedule_timeout", "heartbeat_timeout")
 _ACTIVITY_OPTIONS = tuple(f.name for f in fields(ActivityOptions) if f.name != "origin")
 
@@ -422,6 +424,8 @@ def start_options(**options: Any) -> StartOptions:
     if isinstance(options.get("tags"), str):
         raise TypeError("tags= takes a list of strings")
     tags = options["tags"] = tuple(options.get("tags") or ())
+    if len(tags) > MAX_TAGS:
+        raise UsageError(f"tags= takes at most {MAX_TAGS} texts, not {len(tags):,}")
     for tag in tags:
         checked_text(tag, "tags= takes texts, each one")
     if not isinstance(options.get("retry", MISSING), (Retry, type(None), type(MISSING))):

@@ -30,6 +30,12 @@ def micros(at: datetime) -> int:
 MAX_ID_BYTES = 255
 """The longest id of an instance, in UTF-8."""
 
+MAX_NAME_BYTES = 128
+"""The longest name (of a workflow, an activity, a queue, a signal …), in UTF-8."""
+
+MAX_REASON_BYTES = 10_000
+"""The longest reason that is given for a cancel or an end, in UTF-8."""
+
 
 def checked_id(id: str) -> str:
     """The id, if it can be one."""
@@ -46,8 +52,9 @@ def checked_id(id: str) -> str:
     return id
 
 
-def checked_text(value: str, what: str) -> str:
-    """The text, if it can stand in a row or an event: not empty, no NUL, valid in UTF-8.
+def checked_text(value: str, what: str, most: int = MAX_NAME_BYTES) -> str:
+    """The text, if it can stand in a row or an event: not empty, no NUL, valid in UTF-8, of
+    at most so many bytes there.
 
     what: begins the message of the error: "wait_signal takes a name".
     """
@@ -57,11 +64,14 @@ def checked_text(value: str, what: str) -> str:
         raise UsageError(f"{what} that is not empty, not ''")
     if "\0" in value:
         raise UsageError(f"{what} without a NUL, not {value!r}")
+    size = len(value)
     if not value.isascii():
         try:
-            value.encode()
+            size = len(value.encode())
         except UnicodeEncodeError as error:
             raise UsageError(f"{what} that is valid text, not {value!r}: {error.reason}") from None
+    if size > most:
+        raise UsageError(f"{what} of at most {most:,} bytes; {value[:40]!r}… has {size:,}")
     return value
 
 

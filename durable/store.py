@@ -236,7 +236,13 @@ class Store(ABC):
 
     @abstractmethod
     def purge(self, finished_before: int, statuses: Sequence[Status], limit: int) -> int:
-        """Delete at most ``limit`` finished instances, oldest first; returns how many."""
+        """Delete at most ``limit`` finished instances, oldest first; returns how many: 0 if
+        there are no more, and fewer than ``limit`` if what they own is much.
+
+        One stays while its parent could still ask for it, in other words (see
+        `durable.purging.wanted`): if the parent has not ended and it is a child of its
+        present run or the one before, or if the parent could be retried.
+        """
 
     # -- workers ------------------------------------------------------------------------
 
@@ -302,9 +308,10 @@ class Store(ABC):
     @abstractmethod
     def complete(
         self, worker: str, completions: Sequence[Completion], postponed: Sequence[Postponed]
-    ) -> list[bool]:
-        """Put results of the worker's tasks into inboxes and postpone others; tells for
-        each (completions first) whether the worker still held the task."""
+    ) -> list[Verdict]:
+        """Put results of the worker's tasks into inboxes and postpone others; for each
+        (completions first): COMMITTED, LOST if the worker did not hold the task any more, or
+        BUSY."""
 
     @abstractmethod
     def settle(self, completion: Completion) -> Sent:

@@ -29,7 +29,7 @@ from durable.commands import (
 )
 from durable.decorated import resolved_hints
 from durable.errors import UsageError
-from durable.model import checked_text
+from durable.model import MAX_ID_BYTES, checked_text
 from durable.moments import checked_moment
 from durable.retry import Duration, microseconds
 
@@ -80,7 +80,7 @@ def wait_signal(name: str, type: Any = Any) -> Request[Any]:
 def send_signal(instance_id: str, name: str, value: Any = None) -> Request[None]:
     """Send a signal to another instance. Raises, when yielded, `InstanceNotFound` or
     `InstanceFinished`."""
-    checked_text(instance_id, "send_signal takes an id")
+    checked_text(instance_id, "send_signal takes an id", MAX_ID_BYTES)
     checked_text(name, "send_signal takes a name")
     return made(SendSignal(instance_id, name, value))
 

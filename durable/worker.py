@@ -22,10 +22,9 @@ import os
 import random
 import signal
 import socket
-import sys
 import threading
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from queue import Empty, SimpleQueue
 from types import ModuleType
 from typing import Any
@@ -34,29 +33,40 @@ from durable.beats import Beats
 from durable.codec import Codec
 from durable.errors import OutcomeUnknown, StoreError, UsageError
 from durable.events import Event, load
-from durable.executors import ProcessExecutor, ThreadExecutor
 from durable.executors.threads import GROW_INTERVAL
-from durable.interpreter import StepAborted
+from durable.interpreter import (
+    MAX_HISTORY,
+    MAX_PENDING,
+    MAX_STEP_BYTES,
+    Limits,
+    StepAborted,
+)
 from durable.lease import Lease, fingerprint, machine
-from durable.model import DEFAULT_QUEUE, Instance, WorkerInfo
+from durable.model import DEFAULT_QUEUE, Instance, Status, WorkerInfo
 from durable.propagation import Propagators
 from durable.registry import Registry
+from durable.retention import Retention, checked_retain
+from durable.retry import Duration
 from durable.runner import Outcome, Runner
 from durable.runner.attempt import timed_out
 from durable.runner.cache import Cache
-from durable.runner.decide import MAX_HISTORY
 from durable.store import Store, Unavailable
 from durable.watchdog import Watchdog
+from durable.worker_options import (
+    DEFAULT_CACHE,
+    DEFAULT_GRACE,
+    DEFAULT_IN_FLIGHT,
+    DEFAULT_LEASE,
+    DEFAULT_STEP_TIMEOUT,
+    DEFAULT_UNKNOWN_AFTER,
+    EXECUTORS,
+    check_options,
+    modules_of,
+    opened,
+    slots_of,
+)
 
 logger = logging.getLogger("durable.worker")
-
-DEFAULT_SLOTS = 16
-DEFAULT_CACHE = 10_000
-DEFAULT_IN_FLIGHT = 1_000
-DEFAULT_LEASE = 30.0
-DEFAULT_GRACE = 30.0
-DEFAULT_STEP_TIMEOUT = 10.0
-DEFAULT_UNKNOWN_AFTER = 5.0
 
 FIRST_PAUSE = 0.05
 """Seconds to wait after a first error of the store; then twice as long, and so on."""
@@ -86,6 +96,12 @@ class Worker:
     variables, or objects (see `durable.propagation`). Defaults to none.
     max_history: events that the history of a run may have; at more it is blocked, at 10,000
     it is warned of. Defaults to 50,000.
+    max_pending: commands of a run that may wait at one time. A replay must meet the limit
+    where the run did: a change of it is like one of the code. Defaults to 100,000.
+    max_step_bytes: bytes of events that a workflow may write in answer to one event; at more
+    it is blocked. Defaults to 64 MiB.
+    retain: how long finished instances are kept, by status, like ``{"completed":
+    timedelta(days=7)}``; then they are purged. Defaults to None (for ever).
     on_event: called with (instance id, event, decoded not) after each commit, in the loop.
 
     Raises `UsageError` for options that make no sense.
@@ -112,15 +128,19 @@ class Worker:
         codec: Codec | None = None,
         propagators: Iterable[Any] = (),
         max_history: int = MAX_HISTORY,
+        max_pending: int = MAX_PENDING,
+        max_step_bytes: int = MAX_STEP_BYTES,
+        retain: Mapping[Status | str, Duration] | None = None,
         on_event: Callable[[str, Event], None] | None = None,
     ) -> None:
-        slots = _slots(activity_slots, executor)
-        _check_options(queues, slots, max_in_flight, max_history, lease, step_timeout)
-        modules = list(modules)
-        self.store = _opened(store)
+        slots = slots_of(activity_slots, executor)
+        check_options(queues, build, slots, max_in_flight, lease, step_timeout)
+        self._limits = Limits(max_history, max_pending, max_step_bytes)
+        kept, modules = checked_retain(retain), list(modules)
+        self.store = opened(store)
+        self._retention = Retention(self.store, kept)
         self.codec = codec or Codec()
         self.propagators = Propagators(propagators)
-        self._max_history = max_history
         workflows, activities = list(workflows), list(activities)
         self.registry = Registry(modules, workflows, activities)
         self.slots = slots
@@ -141,7 +161,7 @@ class Worker:
         self._thread: threading.Thread | None = None
         self._grace_ends = 0.0
         self._beats = Beats(self.store, lambda: self.runner.attempts)
-        build = build or fingerprint([*modules, *_modules(workflows + activities)])
+        build = build or fingerprint([*modules, *modules_of(workflows + activities)])
         self._lease = self._make_lease(self._template(queues, slots, build), lease, unknown_after)
         self._max_in_flight = max_in_flight
         self._cache_size = instance_cache
@@ -170,7 +190,7 @@ class Worker:
             cache=Cache(self._cache_size),
             on_step=self._report if self._on_event else None,
             propagators=self.propagators,
-            max_history=self._max_history,
+            limits=self._limits,
         )
 
     def _template(self, queues: Sequence[str], slots: int, build: str) -> WorkerInfo:
@@ -217,6 +237,7 @@ class Worker:
         )
         self.runner = self._make_runner(self._lease.register())
         self._lease.start()
+        self._retention.start()
         self._thread = threading.Thread(target=self._loop, name="durable-worker", daemon=True)
         self._thread.start()
 
@@ -324,6 +345,8 @@ class Worker:
         self._claimed_mark = NO_MARK  # what is committed now may be due now
         for attempt in self.runner.turn():
             self._executor.submit(attempt)
+        if self.runner.stalled:
+            self._rest(self.store.mark(), BUSY_CLAIM_INTERVAL)
 
     def _drain(self) -> None:
         done, finish = self._done, self.runner.finish
@@ -373,6 +396,10 @@ class Worker:
         limit = self._beats.pause()
         if limit is not None:
             timeout = min(timeout, limit)
+        self._rest(mark, timeout)
+
+    def _rest(self, mark: int, timeout: float) -> None:
+        """Until the store changes or an activity ends, for some seconds at most."""
         self._idle = True
         try:
             if self._done.empty():
@@ -416,6 +443,7 @@ class Worker:
 
     def _end(self) -> None:
         """Release everything, whatever happened."""
+        self._retention.stop()
         try:
             if not self._lease.given_up:
                 self._beats.send(self._lease.info.id)  # what is given back keeps its details
@@ -450,51 +478,3 @@ class Worker:
                 self._on_event(instance.id, load(data, seq + place))
             except Exception:
                 logger.exception("on_event failed")
-
-
-EXECUTORS: dict[str, Callable[..., Any]] = {"thread": ThreadExecutor, "process": ProcessExecutor}
-
-
-def _slots(given: int | None, executor: str) -> int:
-    if executor not in EXECUTORS:
-        raise UsageError(f"executor={executor!r} is none of {', '.join(EXECUTORS)}")
-    if given is not None:
-        return given
-    return (os.cpu_count() or 1) if executor == "process" else DEFAULT_SLOTS
-
-
-def _modules(given: Iterable[Any]) -> list[ModuleType]:
-    """The modules in which these definitions, or the classes of these objects, stand."""
-    names = {getattr(item, "fn", type(item)).__module__ for item in given}
-    return [sys.modules[name] for name in sorted(names) if name in sys.modules]
-
-
-def _check_options(
-    queues: Sequence[str], slots: int, max_in_flight: int, max_history: int, lease: float,
-    step_timeout: float,
-) -> None:  # fmt: skip
-    if isinstance(queues, str):
-        raise TypeError("queues= takes a list of names")
-    if not queues or not all(isinstance(name, str) and name for name in queues):
-        raise UsageError(f"queues={list(queues)!r} must be names that are not empty")
-    counts = (
-        ("activity_slots", slots),
-        ("max_in_flight", max_in_flight),
-        ("max_history", max_history),
-    )
-    for name, value in counts:
-        if value < 1:
-            raise UsageError(f"{name}={value} must be at least 1")
-    for name, seconds in (("lease", lease), ("step_timeout", step_timeout)):
-        if seconds <= 0:
-            raise UsageError(f"{name}={seconds} must be more than 0 seconds")
-
-
-def _opened(store: Store | str) -> Store:
-    if not isinstance(store, str):
-        return store
-    from durable.stores import open_store
-
-    opened = open_store(store)
-    opened.open()
-    return opened

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import subprocess
 from pathlib import Path
 from typing import Any
 
 import pytest
 from click.testing import CliRunner
+from store_table import SERVERS, fresh_url
 
 from durable.bench import workflows
 from durable.bench.cli import SCENARIOS, bench
@@ -16,6 +18,7 @@ from durable.bench.places import Places
 from durable.bench.recording import Call, RecordingStore, ceiling
 from durable.bench.scenarios import Sizes, idle, latency
 from durable.client import Client
+from durable.stores import open_store
 from durable.worker import Worker
 
 RATES = {
@@ -40,9 +43,9 @@ TINY = {
 }
 
 
-@pytest.fixture
-def url(tmp_path: Path) -> str:
-    return f"sqlite:///{tmp_path}/x.db"
+@pytest.fixture(params=["sqlite", *SERVERS])
+def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    return fresh_url(request.param, tmp_path)
 
 
 @pytest.mark.parametrize("name", TINY)
@@ -52,7 +55,7 @@ def test_scenario(name: str, url: str, tmp_path: Path, monkeypatch: pytest.Monke
     result = CliRunner().invoke(bench, args, catch_exceptions=False)
     assert result.exit_code == 0
     found = json.loads(result.stdout)
-    assert found["machine"]["synchronous"] == "full"
+    assert found["machine"].get("synchronous", "full") == "full"
     assert KEYS[name] <= found["scenarios"][name].keys()
     assert list(tmp_path.iterdir()) == []  # nothing is left
 
@@ -66,10 +69,30 @@ def test_table_has_the_keys_of_json() -> None:
         assert f"  {key} " in table
 
 
-def test_latency_and_idle(url: str) -> None:
+def test_latency_and_idle(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    commands: list[list[str]] = []
+
+    def spy(words: list[str], **options: Any) -> Any:
+        commands.append(words)
+        return popen(words, **options)
+
+    popen = subprocess.Popen
+    monkeypatch.setattr(subprocess, "Popen", spy)
     row = latency(Places(url), Sizes(instances=2))
+    [words] = commands  # which everybody can read, so without the address and its password
+    assert not [word for word in words if "://" in word]
     assert {"same_process_p50_ms", "other_process_p99_ms"} <= row.keys()
     assert "cpu_percent_of_a_core" in idle(Places("memory://"), Sizes(idle=0.01))
+
+
+def test_nothing_is_left(url: str, tmp_path: Path) -> None:
+    with Places(url).fresh() as (store, place):
+        assert store.schema()[0] > 0
+    assert list(tmp_path.iterdir()) == []
+    if not place.startswith("sqlite"):
+        left = open_store(place)
+        assert left.schema()[0] == 0
+        left.close()
 
 
 def test_every_scenario_is_tested() -> None:

@@ -30,7 +30,7 @@ ALL = "all"
 @click.option(
     "--store", "url", metavar="URL",
     help="The kind and place of the stores that are made for this: new files beside a SQLite "
-    "file, new tables in a database. Defaults to temporary SQLite files.",
+    "file, new tables in a database, removed afterwards. Defaults to temporary SQLite files.",
 )  # fmt: skip
 @click.option("-n", "--instances", type=click.IntRange(1), help="Instances, or histories.")
 @click.option("-k", "--activities", type=click.IntRange(1), help="Activities of each instance.")

@@ -8,10 +8,18 @@ import shutil
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Protocol, runtime_checkable
 from urllib.parse import parse_qsl, unquote
 
 from durable.store import Store
 from durable.stores import open_store
+
+
+@runtime_checkable
+class Erasable(Protocol):
+    """A store that can remove itself from its server."""
+
+    def erase(self) -> None: ...
 
 
 class Places:
@@ -19,7 +27,7 @@ class Places:
 
     url: None means SQLite in the directory for temporary files. The path of a SQLite
     address says on which disk: files are made beside it, and deleted afterwards. In a
-    database server, tables with a prefix of their own are made; they are left there.
+    server, tables or keys with a prefix of their own are made, and removed afterwards.
     """
 
     def __init__(self, url: str | None) -> None:
@@ -58,6 +66,8 @@ class Places:
             try:
                 yield store, url
             finally:
+                if isinstance(store, Erasable) and not directory:
+                    store.erase()
                 store.close()
         finally:
             if directory:

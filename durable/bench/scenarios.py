@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 import time
@@ -100,7 +101,9 @@ def latency(places: Places, sizes: Sizes) -> Row:
         return {"instances": count} | row
     with places.fresh() as (store, url):
         command = [sys.executable, "-m", "durable", "worker", workflows.__name__]
-        worker = subprocess.Popen([*command, "--store", url, "--log-level", "warning"])
+        # Not on the command line: everybody can read it there, and it may have a password.
+        env = {**os.environ, "DURABLE_STORE": url}
+        worker = subprocess.Popen([*command, "--log-level", "warning"], env=env)
         try:
             took = _one_by_one(Client(store), count, sizes.text)
         finally:

@@ -179,12 +179,21 @@ def delete_command(ids: tuple[str, ...], where: str | None, yes: bool, url: str)
     "--status", "statuses", multiple=True, type=click.Choice(FINISHED),
     help="Only those that ended so; may be repeated.  [default: all]",
 )  # fmt: skip
+@click.option("--dry-run", is_flag=True, help="Delete nothing; print how many there are.")
 @yes_option
 @store_option
-def purge_command(older_than: float, statuses: tuple[str, ...], yes: bool, url: str) -> None:
-    """Delete instances that finished long ago, and print how many."""
+def purge_command(
+    older_than: float, statuses: tuple[str, ...], dry_run: bool, yes: bool, url: str
+) -> None:
+    """Delete instances that finished long ago, in batches, and print how many.
+
+    A child stays while its parent could be retried, or has not ended.
+    """
     before = datetime.now(UTC) - timedelta(seconds=older_than)
     with client_at(url) as client:
+        if dry_run:
+            click.echo(client.purge(before, status=list(statuses) or None, dry_run=True))
+            return
         kinds = " or ".join(statuses) or "finished"
         confirm(f"delete every instance {kinds} before {before:%Y-%m-%d %H:%M:%S}Z", [""], yes)
         click.echo(client.purge(before, status=list(statuses) or None))

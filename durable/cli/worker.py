@@ -16,15 +16,18 @@ import click
 from durable.cli.connect import client_at
 from durable.cli.errors import say
 from durable.cli.options import DURATION, store_option
+from durable.cli.retain import RETAIN, retained
 from durable.cli.text import counted
 
 DEFAULT_THREADS = 16
 DEFAULT_MAX_HISTORY = 50_000
+DEFAULT_MAX_PENDING = 100_000
+DEFAULT_MAX_STEP_BYTES = 64 * 1024 * 1024
 STOPS = (signal.SIGTERM, signal.SIGINT)
 SLOTS = {"thread": ("thread", "threads"), "process": ("activity process", "activity processes")}
 PASSED_ON = (
     "threads", "executor", "lease", "grace", "step_timeout", "unknown_after", "max_history",
-    "build",
+    "max_pending", "max_step_bytes", "build",
 )  # fmt: skip
 """Options that children of ``--processes`` get as they are."""
 LEVELS = ("debug", "info", "warning", "error")
@@ -64,6 +67,19 @@ LEVELS = ("debug", "info", "warning", "error")
 @click.option(
     "--max-history", type=click.IntRange(1), default=DEFAULT_MAX_HISTORY, show_default=True,
     metavar="EVENTS", help="Events that a run may have; at more its instance is blocked.",
+)  # fmt: skip
+@click.option(
+    "--max-pending", type=click.IntRange(1), default=DEFAULT_MAX_PENDING, show_default=True,
+    metavar="COMMANDS", help="Commands of a run that may wait at one time.",
+)  # fmt: skip
+@click.option(
+    "--max-step-bytes", type=click.IntRange(1), default=DEFAULT_MAX_STEP_BYTES,
+    show_default=True, metavar="BYTES",
+    help="What a workflow may write in one step; at more its instance is blocked.",
+)  # fmt: skip
+@click.option(
+    "--retain", multiple=True, type=RETAIN, metavar="STATUS=AGE",
+    help="Purge what ended so, so long ago, like completed=7d,failed=90d.  [default: nothing]",
 )  # fmt: skip
 @click.option(
     "--build", metavar="NAME",
@@ -133,6 +149,9 @@ def _work(loaded: list[ModuleType], url: str, burst: bool, options: dict[str, An
             step_timeout=options["step_timeout"],
             unknown_after=options["unknown_after"],
             max_history=options["max_history"],
+            max_pending=options["max_pending"],
+            max_step_bytes=options["max_step_bytes"],
+            retain=retained(options["retain"]),
             build=options["build"],
             burst=burst,
         )
@@ -156,6 +175,7 @@ def _supervise(
     os.environ["DURABLE_STORE"] = url
     argv = ["worker", "--processes=1", f"--log-level={log_level}"]
     argv += [f"--queue={name}" for name in options["queues"]]
+    argv += [f"--retain={name}={age}" for name, age in retained(options["retain"]).items()]
     for name in PASSED_ON:
         if options[name] is not None:
             argv.append(f"--{name.replace('_', '-')}={options[name]}")

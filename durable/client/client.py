@@ -12,6 +12,7 @@ Rules
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Iterable, Sequence
 from datetime import datetime
 from typing import Any, ParamSpec, TypeVar, Unpack, overload
@@ -45,9 +46,19 @@ from durable.events import (
     WorkflowTerminated,
     dump,
 )
-from durable.model import EPOCH, FINISHED, Status, WorkerInfo, checked_text, micros
+from durable.model import (
+    EPOCH,
+    FINISHED,
+    MAX_ID_BYTES,
+    MAX_REASON_BYTES,
+    Status,
+    WorkerInfo,
+    checked_text,
+    micros,
+)
 from durable.moments import checked_moment
 from durable.propagation import Propagators
+from durable.purging import DEFAULT_BATCH, count, purge
 from durable.starting import Flow, flow_of
 from durable.store import Created, End, Filter, Outgoing, Sent, Store
 
@@ -355,11 +366,15 @@ class Client:
         self,
         finished_before: datetime,
         status: Status | str | Iterable[Status | str] | None = None,
-        batch: int = 1000,
+        batch: int = DEFAULT_BATCH,
+        *,
+        dry_run: bool = False,
     ) -> int:
-        """Delete what ended before a moment, in batches; gives how many.
+        """Delete what ended before a moment, in batches; gives how many. A child stays while
+        its parent could be retried, or has not ended the run that started it.
 
-        status: only these (finished) statuses. batch: instances in one transaction.
+        status: only these (finished) statuses. batch: instances in one transaction, at most;
+        defaults to 500. dry_run: delete nothing, only count.
         """
         statuses = _statuses(status) or tuple(FINISHED)
         if batch < 1:
@@ -368,12 +383,12 @@ class Client:
         if unfinished:
             raise UsageError(f"purge deletes what has ended; {unfinished[0]} has not")
         before = micros(checked_moment(finished_before, "finished_before"))
-        total = 0
-        while True:
-            count = self._caller.repeat(lambda: self.store.purge(before, statuses, batch))
-            total += count
-            if count < batch:
-                return total
+        if dry_run:
+            return self._caller.repeat(lambda: count(self.store, before, statuses))
+        return purge(
+            lambda: self._caller.repeat(lambda: self.store.purge(before, statuses, batch)),
+            time.sleep,
+        )
 
     def _dump(self, event: Event) -> bytes:
         return dump(event, self._caller.repeat(self.store.now))
@@ -407,6 +422,11 @@ class Client:
         """
         if not 1 <= limit <= 10_000:
             raise UsageError(f"limit={limit} must be between 1 and 10,000")
+        for option, name in (("workflow", workflow), ("queue", queue), ("tag", tag)):
+            if name:
+                checked_text(name, f"{option}= takes a name")
+        if search:
+            checked_text(search, "search= takes the beginning of an id", MAX_ID_BYTES)
         where = Filter(
             workflow,
             _statuses(status),
@@ -452,7 +472,7 @@ class Client:
 
 
 def _text(reason: str) -> str:
-    return "" if reason == "" else checked_text(reason, "reason= takes text")
+    return "" if reason == "" else checked_text(reason, "reason= takes text", MAX_REASON_BYTES)
 
 
 def _token() -> str:

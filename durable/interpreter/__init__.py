@@ -25,14 +25,26 @@ from durable.interpreter.decision import (
     SentSignal,
     StartedChild,
 )
+from durable.interpreter.limits import (
+    DEFAULT_LIMITS,
+    MAX_HISTORY,
+    MAX_PENDING,
+    MAX_STEP_BYTES,
+    Limits,
+)
 from durable.interpreter.table import WAITS
 
 __all__ = [
+    "DEFAULT_LIMITS",
+    "MAX_HISTORY",
+    "MAX_PENDING",
+    "MAX_STEP_BYTES",
     "WAITS",
     "ChildCancel",
     "Decision",
     "Ending",
     "Interpreter",
+    "Limits",
     "ScheduledTask",
     "SentSignal",
     "StartedChild",

@@ -44,7 +44,7 @@ from durable.events import (
 )
 from durable.interpreter import limits
 from durable.interpreter.aborted import StepAborted
-from durable.interpreter.coroutine import Coroutine
+from durable.interpreter.coroutine import Coroutine, single
 from durable.interpreter.decision import Decision, Ending
 from durable.interpreter.forgotten import used
 from durable.interpreter.handlers import HANDLERS
@@ -66,6 +66,7 @@ class Interpreter:
 
     definition: the workflow's code. instance_id, run: shown by ``info()``.
     token: gives the token of the promise with a number. propagators: what is carried along.
+    limits: what the run may have.
     """
 
     __slots__ = (
@@ -73,10 +74,10 @@ class Interpreter:
         "_step_first", "any_cancelled", "at", "at_us", "broken", "cancel_reason",
         "cancel_requested", "children", "closing", "codec", "coroutines", "decision",
         "definition", "due_heap", "early", "effects", "ending", "event_seq", "failures", "handled",
-        "in_predicate", "instance_id", "numbers", "origins", "outcome", "patches", "pending",
-        "predicates", "propagators", "put_backs", "queue", "ready", "restored", "root", "run",
-        "seed", "seq", "signals", "started", "timed_out", "timers", "token",
-        "unstarted", "unused", "variables",
+        "in_predicate", "instance_id", "limits", "numbers", "origins", "outcome", "patches",
+        "pending", "predicates", "propagators", "put_backs", "queue", "ready", "restored", "root",
+        "run", "seed", "seq", "signals", "started", "timed_out", "timers", "token",
+        "unstarted", "unused", "variables", "written",
     )  # fmt: skip
 
     def __init__(
@@ -87,23 +88,22 @@ class Interpreter:
         run: int = 1,
         token: Callable[[int], str] = str,
         propagators: Propagators | None = None,
+        limits: limits.Limits = limits.DEFAULT_LIMITS,
     ) -> None:
-        self.definition = definition
+        self.definition, self.limits = definition, limits
         self.codec = codec
-        self.instance_id = instance_id
-        self.run = run
+        self.instance_id, self.run = instance_id, run
         self.variables: dict[str, bytes] = {}  # encoded, by name
         self.token = token
         self.propagators = propagators or None
         self.restored: ExitStack | None = None  # what the propagators have entered
         self.seq = 0  # the seq of the next event; so the length of the history
         self.event_seq = 0  # of the event that is applied
-        self.at_us = 0
-        self.at: datetime = EPOCH
+        self.written = 0  # bytes of that event, and of those that it has led to
+        self.at_us, self.at = 0, EPOCH
         self.queue = definition.queue or ""
         self.seed = b""
-        self.numbers = 0
-        self.children = 0  # started in this run
+        self.numbers = self.children = 0  # commands issued, children started, in this run
         self.pending: dict[int, Any] = {}  # unanswered; None: nobody waits
         # What side effects gave in steps that are not stored yet: they are not called again.
         self.effects: dict[int, tuple[Any, bytes | None, list[Any] | None]] = {}
@@ -146,7 +146,8 @@ class Interpreter:
         `StepAborted`, or any error of the interpreter itself: then close it.
         """
         self._begin(event, micros(event.at) if at is None else at)
-        self.decision.events.append(dump(event, self.at_us))
+        self.written = 0
+        self._record(event)
         self._step(event)
 
     def replay(self, events: Sequence[Event], copied: bool = False) -> None:
@@ -298,9 +299,7 @@ class Interpreter:
                 break
             budget -= 1
             if budget < 0:
-                line = ready[0][0].line()
-                text = f"more than {limits.STEP_BUDGET:,} resumptions in one step, at {line}"
-                raise StepAborted(text)
+                limits.too_long(ready[0][0])
             coroutine, value, error = ready.popleft()
             coroutine.resume(value, error)
 
@@ -319,7 +318,7 @@ class Interpreter:
             self.ready.append((coroutine, None, cancelled()))
             return
         try:
-            if len(self.pending) >= limits.MAX_PENDING or isinstance(command, COMBINATORS):
+            if len(self.pending) >= self.limits.max_pending or isinstance(command, COMBINATORS):
                 limits.check_room(self, command)
             wait = self.build(command, coroutine, 0)
         except StepAborted:
@@ -387,7 +386,14 @@ class Interpreter:
     def emit(self, event: Event) -> None:
         """Record an event that was issued."""
         self.seq += 1
-        self.decision.events.append(dump(event, self.at_us))
+        self._record(event)
+
+    def _record(self, event: Event) -> None:
+        data = dump(event, self.at_us)
+        self.written += len(data)
+        if self.written > self.limits.max_step_bytes:
+            limits.too_large(self, self._issuing)
+        self.decision.events.append(data)
 
     def note(self, cls: Callable[[int, datetime, int], Event], number: int, command: Any) -> None:
         """Record, or match, an event that has nothing but a command's number."""
@@ -458,7 +464,7 @@ class Interpreter:
         coroutine = self.new_coroutine(path, name or str(number), parent.scope)
         if isinstance(work, Command):
             used(self, work)
-            coroutine.gen = _single(work)
+            coroutine.gen = single(work)
         else:
             coroutine.gen = work
         self.ready.append((coroutine, None, None))
@@ -492,7 +498,3 @@ class Interpreter:
 
     def mismatch(self, event: Event | None, command: Any) -> NonDeterminismError:
         return mismatch(self, self._issuing, event, command)
-
-
-def _single(command: Any) -> Any:
-    return (yield command)

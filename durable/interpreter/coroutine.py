@@ -293,3 +293,8 @@ def _made_without_init(error: BaseException) -> BaseException:
     fresh.__dict__.update(error.__dict__)
     fresh.args = error.args
     return fresh
+
+
+def single(command: Any) -> Any:
+    """A generator that yields one command."""
+    return (yield command)

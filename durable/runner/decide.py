@@ -10,10 +10,12 @@ import logging
 import os
 import random
 import traceback
-from collections.abc import Callable
+from bisect import bisect_right
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from hashlib import blake2b
+from itertools import accumulate
 
 from durable.closing import close_children
 from durable.codec import Codec
@@ -21,7 +23,14 @@ from durable.errors import DurableError, HistoryTooLong
 from durable.events import BEGIN_AGAIN, ActivityCancelled, Event, kind_of, load
 from durable.failure import PACKAGE
 from durable.header import Header
-from durable.interpreter import Decision, Ending, Interpreter, StepAborted
+from durable.interpreter import (
+    DEFAULT_LIMITS,
+    Decision,
+    Ending,
+    Interpreter,
+    Limits,
+    StepAborted,
+)
 from durable.model import Status, micros, moment
 from durable.runner.attempt import Outcome
 from durable.runner.held import Held, outcome_event, started
@@ -41,7 +50,12 @@ from durable.store import End, Message, NewTask, NextRun, Step
 logger = logging.getLogger("durable.worker")
 
 WARN_HISTORY = 10_000
-MAX_HISTORY = 50_000
+
+BATCH_BYTES = 16 * 1024 * 1024
+"""A commit takes no more steps when it has so much to write."""
+
+MORE = 4
+"""A step takes no more events when it has this part of the bytes that one may lead to."""
 
 
 def aborted(error: StepAborted) -> str:
@@ -66,7 +80,8 @@ class Proposal:
     outcomes: of local attempts, which are among its events. eager: its tasks that start
     here when it has been committed. lookups: children of an earlier run (command, id) that
     may have ended unheard. left: messages that came too late for the run. ended, following:
-    whether it is known which run follows this one, and that run.
+    whether it is known which run follows this one, and that run. written: bytes of its events.
+    rest: outcomes for which the step had no room; messages and timers stay due by themselves.
     """
 
     held: Held
@@ -77,19 +92,33 @@ class Proposal:
     left: list[bytes] = field(default_factory=list)
     ended: bool = False
     following: NextRun | None = None
+    written: int = 0
+    rest: list[tuple[int, Outcome]] = field(default_factory=list)
 
     @property
     def all_outcomes(self) -> list[tuple[int, Outcome]]:
         """Those of the step, and those that came while it waited for its commit."""
         return self.outcomes + self.held.outcomes
 
+    def keep(self, things: Sequence[Message | Outcome | int]) -> None:
+        """These are not applied in this step."""
+        later = {id(thing) for thing in things}
+        self.rest = [one for one in self.outcomes if id(one[1]) in later]
+        self.outcomes = [one for one in self.outcomes if id(one[1]) not in later]
+
+
+def first_batch(proposals: Sequence[Proposal]) -> list[Proposal]:
+    """Those that are committed together: not so much that others wait for it."""
+    written = list(accumulate(proposal.written for proposal in proposals))
+    return list(proposals[: bisect_right(written, BATCH_BYTES) + 1])
+
 
 class Decider:
     """Makes steps for one worker.
 
     eager(name, queue) tells whether a new task of this kind can start here at once; it
-    takes a slot if so. build: the fingerprint written with a block. max_history: events that
-    a history may have.
+    takes a slot if so. build: the fingerprint written with a block. limits: what a run may
+    have.
     """
 
     def __init__(
@@ -98,12 +127,12 @@ class Decider:
         build: str,
         codec: Codec,
         eager: Callable[[str, str], bool],
-        max_history: int = MAX_HISTORY,
+        limits: Limits = DEFAULT_LIMITS,
     ) -> None:
         self.worker = worker
         self.build = build
         self.codec = codec
-        self.max_history = max_history
+        self.limits = limits
         self._eager = eager
         self._secret = os.urandom(32)
         self._seeds = 0
@@ -144,12 +173,18 @@ class Decider:
         proposal = Proposal(held, step, held.outcomes)
         if interpreter.seq == 0:
             proposal.left = self._begin(held, interpreter, step, at_us)
+            proposal.written = interpreter.written
         if held.messages and kind_of(held.messages[0].event) in BEGIN_AGAIN:
             held.messages_first = True  # before any timer of what was copied
-        for thing in held.due(at_us):
+        room = self.limits.max_step_bytes // MORE
+        things = held.due(at_us)
+        for place, thing in enumerate(things):
             if interpreter.ending is not None:
                 self._after_the_end(proposal, thing)
                 continue
+            if proposal.written > room:
+                proposal.keep(things[place:])
+                break
             if isinstance(thing, Outcome):
                 event = self._outcome(interpreter, thing, step, at)
             elif isinstance(thing, Message):
@@ -158,6 +193,7 @@ class Decider:
                 event = self._timer(interpreter, thing, at)
             if event is not None:
                 interpreter.apply(event, at_us)
+                proposal.written += interpreter.written
         self._propose(proposal, interpreter, now)
         return proposal
 
@@ -256,7 +292,7 @@ class Decider:
         if decision.cancels:
             step.cancels = [cancel(step.run, number) for number in decision.cancels]
         step.wake_at = interpreter.next_due()
-        step.release = not proposal.eager and not held.running
+        step.release = not (proposal.eager or held.running or proposal.rest)
         if not interpreter.timers and interpreter.is_stuck():
             reason = interpreter.deadlock()
             logger.warning("%s is blocked: %s", held.instance.id, reason)
@@ -299,13 +335,14 @@ class Decider:
         if held.length < WARN_HISTORY <= length:
             logger.warning(
                 "%s has %s events: let it `return continue_as_new(…)` now and then; at %s it is "
-                "blocked", held.instance.id, length, self.max_history,
+                "blocked", held.instance.id, length, self.limits.max_history,
             )  # fmt: skip
-        if length > self.max_history:
+        if length > self.limits.max_history:
             raise HistoryTooLong(
-                f"the history would have {length} events, more than max_history="
-                f"{self.max_history}: change the workflow to `return continue_as_new(…)` before, "
-                "or give its workers a higher max_history and retry it"
+                f"the history would have {length} events, more than "
+                f"max_history={self.limits.max_history}: change the workflow to "
+                "`return continue_as_new(…)` before, or give its workers a higher max_history and "
+                "retry it"
             )
 
     @staticmethod

@@ -20,7 +20,7 @@ from durable.events import (
     load,
 )
 from durable.header import Header
-from durable.interpreter import Interpreter
+from durable.interpreter import DEFAULT_LIMITS, Interpreter, Limits
 from durable.model import Instance, moment
 from durable.propagation import Propagators
 from durable.retry import microseconds
@@ -133,6 +133,7 @@ def revive(
     codec: Codec,
     secret: Callable[[], bytes],
     propagators: Propagators | None = None,
+    limits: Limits = DEFAULT_LIMITS,
 ) -> Interpreter:
     """A live interpreter from a stored history (which may be empty).
 
@@ -155,6 +156,7 @@ def revive(
         run,
         lambda number: Token(PROMISE, uid, run, number).text(secret()),
         propagators,
+        limits,
     )
     try:
         interpreter.replay(events, copied=instance.started_at is None)

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import random
+from itertools import compress
 
 from durable.runner.attempt import Outcome
 from durable.runner.results import completion, postponed
-from durable.store import Completion, Postponed, Store, TaskKey
+from durable.store import Completion, Postponed, Store, TaskKey, Verdict
 
 
 class Outbox:
@@ -36,9 +37,13 @@ class Outbox:
         return done | {(p.uid, p.run, p.command) for p in self._postponed}
 
     def send(self, store: Store, worker: str) -> None:
-        """Store all of it. Safe to repeat: if it raises, nothing is forgotten."""
-        store.complete(worker, self._completions, self._postponed)
-        self.clear()
+        """Store all of it but what is BUSY, which stays. Safe to repeat: if it raises, nothing
+        is forgotten."""
+        done, later = self._completions, self._postponed
+        verdicts = store.complete(worker, done, later)
+        busy = [verdict is Verdict.BUSY for verdict in verdicts]
+        self._completions = list(compress(done, busy))
+        self._postponed = list(compress(later, busy[len(done) :]))
 
     def clear(self) -> None:
         self._completions, self._postponed = [], []

@@ -24,14 +24,14 @@ from collections.abc import Callable, Iterable
 
 from durable.codec import Codec
 from durable.errors import DurableError, OutcomeUnknown
-from durable.interpreter import StepAborted
+from durable.interpreter import DEFAULT_LIMITS, Limits, StepAborted
 from durable.model import Instance, Task, WorkerInfo
 from durable.propagation import Propagators
 from durable.registry import Registry
 from durable.runner.attempt import Attempt, Outcome
 from durable.runner.cache import Cache
 from durable.runner.collector import paused
-from durable.runner.decide import MAX_HISTORY, Decider, Proposal, UnseenMessages, aborted
+from durable.runner.decide import Decider, Proposal, UnseenMessages, aborted, first_batch
 from durable.runner.held import Held, revive
 from durable.runner.lookups import Lookup, look_up
 from durable.runner.outbox import Outbox
@@ -58,7 +58,7 @@ class Runner:
 
     slots: activities that may run here at once. max_held: instances held at once.
     on_step: called after the commit with the instance, the first seq and the new events.
-    propagators: what is carried along. max_history: events that a history may have.
+    propagators: what is carried along. limits: what a run may have.
     """
 
     def __init__(
@@ -73,18 +73,17 @@ class Runner:
         cache: Cache,
         on_step: Callable[[Instance, int, list[bytes]], None] | None = None,
         propagators: Propagators | None = None,
-        max_history: int = MAX_HISTORY,
+        limits: Limits = DEFAULT_LIMITS,
     ) -> None:
         self.store = store
         self.registry = registry
         self.codec = codec
-        self.worker = worker
         self.slots = slots
         self.max_held = max_held
         self.cache = cache
         self.on_step = on_step
         self.propagators = propagators
-        self.max_history = max_history
+        self.limits = limits
         self.held: dict[bytes, Held] = {}
         self.attempts: dict[TaskKey, Attempt] = {}
         self.stepping: Held | None = None  # read by the watchdog
@@ -98,7 +97,7 @@ class Runner:
         self._starting: list[Attempt] = []
         self._kept: dict[TaskKey, Outcome] = {}  # of steps whose outcome is unknown
         self._lookups: list[Lookup] = []
-        self._decider = self._new_decider()
+        self.become(worker)
 
     # -- work comes in ------------------------------------------------------------------
 
@@ -112,6 +111,11 @@ class Runner:
         return bool(
             self._todo or self._proposals or self._outbox or self._starting or self.must_reconcile
         )
+
+    @property
+    def stalled(self) -> bool:
+        """Whether all that is left of a turn has rows in somebody else's hands."""
+        return bool(self._proposals or self._outbox) and not self._todo
 
     def claim(self) -> Claimed:
         """Claim what there is room for."""
@@ -238,7 +242,7 @@ class Runner:
             look_up(self.store, self.codec, self._lookups[0])
             del self._lookups[0]
         while self._proposals:
-            self._commit(list(self._proposals))
+            self._commit(first_batch(self._proposals))
         self._proposals, self._waiting = self._waiting, []
         starting, self._starting = self._starting, []
         return starting
@@ -279,8 +283,9 @@ class Runner:
             self.stepping = None
         if held.interpreter is None:  # it was blocked: results go where its next owner sees them
             self._give_away(held.outcomes)
-        held.outcomes = []
-        held.messages = []
+        held.outcomes, held.messages = proposal.rest, []
+        if proposal.rest:
+            self._todo[held.uid] = held
         self._proposals.append(proposal)
         if proposal.lookups:
             self._lookups += [(held.instance, number, id) for number, id in proposal.lookups]
@@ -309,10 +314,9 @@ class Runner:
             self.stepping = held
             self.steps += 1
             try:
-                history = found.get(held.uid, [])
                 held.interpreter = revive(
-                    instance, held.length, definition, history,
-                    self.codec, self.store.secret, self.propagators,
+                    instance, held.length, definition, found.get(held.uid, []),
+                    self.codec, self.store.secret, self.propagators, self.limits,
                 )  # fmt: skip
                 held.interpreter.effects.update(held.effects)
                 if held.interpreter.ending is not None:
@@ -484,12 +488,8 @@ class Runner:
 
     def become(self, worker: WorkerInfo) -> None:
         """Go on as another incarnation, after `drop_all`."""
-        self.worker = worker
-        self._decider = self._new_decider()
-
-    def _new_decider(self) -> Decider:
-        worker = self.worker
-        return Decider(worker.id, worker.build, self.codec, self._reserve, self.max_history)
+        self.worker, codec = worker, self.codec
+        self._decider = Decider(worker.id, worker.build, codec, self._reserve, self.limits)
 
 
 _VERDICTS = {

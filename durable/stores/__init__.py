@@ -6,6 +6,9 @@
 ``sqlite:///orders.db``       a file in the current directory
 ``sqlite:////var/orders.db``  a file by its full path
 ``postgresql://host/name``    a PostgreSQL database; needs the extra ``postgresql``
+``mysql://host/name``         a MySQL or MariaDB database; ``mariadb://`` is the same
+``redis://host:6379/0``       a Redis server, and the number of its database
+``rediss://host:6379/0``      the same over TLS
 ============================  ===========================================================
 
 Options stand behind a ``?`` or are given by name: see `open_store`.
@@ -15,6 +18,7 @@ from __future__ import annotations
 
 import difflib
 import math
+import os
 import re
 import threading
 from collections.abc import Callable, Mapping
@@ -28,6 +32,8 @@ from durable.store import Store
 __all__ = ["open_store", "redact"]
 
 _PREFIX = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,30}")
+_HOST = re.compile(r"(\[[^\[\]]+\]|[^:\[\]]*)(:\d{1,5})?")
+_BARE_PERCENT = re.compile(r"%(?![0-9A-Fa-f]{2})")
 _SECRET = re.compile(r"([?&][^=&]*(?:password|passwd|secret|token)[^=&]*=)[^&]*", re.IGNORECASE)
 
 
@@ -36,13 +42,18 @@ def open_store(url: str, **options: object) -> Store:
 
     Options, in the address (``?busy_timeout=5``) or by name:
 
-    * ``prefix``: what the names of its tables begin with, so that several applications can
-      share a database. Defaults to ``durable_``.
+    * ``prefix``: what the names of its tables or keys begin with, so that several
+      applications can share a database. Defaults to ``durable_``, on Redis to ``durable``.
     * ``synchronous``: ``full``: what was acknowledged survives a power failure; ``normal``:
       a power failure may take the last commits. Defaults to ``full``.
     * ``busy_timeout``: seconds to wait for other writers of a file. Defaults to 10.
     * ``timeout``: seconds to wait for a lock of a database server, or for a connection to it;
-      a statement may take three times as long. Defaults to 10.
+      a statement may take three times as long. On Redis, seconds to wait for each answer.
+      Defaults to 10.
+    * ``ssl``: ``off``; ``on``: connections to MySQL are encrypted, and the server is verified;
+      or the file with the authorities by which it is. Defaults to ``off``.
+    * ``allow_loss`` (Redis): ``yes`` to use a server that may lose what it has acknowledged:
+      one without ``appendonly``, or that evicts keys. Defaults to ``no``.
     * ``max_inbox``: how many messages may wait for one instance. Defaults to 100,000.
 
     Raises `UsageError` if the address is wrong; no message shows a password.
@@ -58,6 +69,8 @@ def open_store(url: str, **options: object) -> Store:
             f"no store has the scheme {scheme!r}{_did_you_mean(scheme, _BACKENDS)}; there are"
             f" {_known()}"
         )
+    if not rest.startswith("/"):
+        _check_server(url, rest)
     place, _, query = rest.partition("?")
     given: dict[str, object] = dict(parse_qsl(query, keep_blank_values=True))
     given.update(options)
@@ -78,6 +91,20 @@ def redact(url: str) -> str:
         name, colon, _ = user.partition(":")
         rest = f"{name}{':***' if colon else ''}{at}{host}{mark}{query}"
     return _SECRET.sub(r"\1***", f"{scheme}{found}{rest}")
+
+
+def _check_server(url: str, rest: str) -> None:
+    """Refuse what a driver would take apart in its own way, and then show parts of it."""
+    authority = re.split("[/?]", rest, maxsplit=1)[0]
+    login, _, hosts = authority.rpartition("@")
+    if rest.count("@") > authority.count("@") or "@" in login or _BARE_PERCENT.search(login):
+        raise UsageError(
+            f"{redact(url)}: in a user's name and password write / as %2F, ? as %3F, @ as %40 and"
+            " % as %25"
+        )
+    for host in hosts.split(","):
+        if not _HOST.fullmatch(host):
+            raise UsageError(f"{redact(url)}: {host!r} is not host, or host:port")
 
 
 # -- options ----------------------------------------------------------------------------
@@ -116,6 +143,19 @@ def _seconds(name: str, value: Any) -> float:
     if not 0 <= seconds < math.inf:
         raise UsageError(f"{name}={value!r}: it is a number of seconds")
     return seconds
+
+
+def _yes(name: str, value: object) -> bool:
+    found = {"yes": True, "no": False, True: True, False: False}.get(value)
+    if found is None:
+        raise UsageError(f"{name}={value!r}: it is yes or no")
+    return bool(found)
+
+
+def _ssl(name: str, value: object) -> str:
+    if value in ("off", "on") or (isinstance(value, str) and os.path.isfile(value)):
+        return str(value)
+    raise UsageError(f"{name}={value!r}: it is off, on, or a file with authorities")
 
 
 def _count(name: str, value: Any) -> int:
@@ -181,6 +221,40 @@ def _postgresql(url: str, place: str, options: dict[str, Any]) -> Store:
     return PostgresqlStore(f"postgresql://{place}", url=url, **options)
 
 
+def _redis(url: str, place: str, options: dict[str, Any]) -> Store:
+    server, _, database = place.rpartition("@")[2].partition("/")
+    if not re.fullmatch(r"(\[[^]]+\]|[^:]+)(:\d{1,5})?", server):
+        raise UsageError(f"{url} names no server: write redis://localhost:6379/0")
+    if database and not database.isdecimal():
+        raise UsageError(f"{url}: behind the server stands the number of a database: /0")
+    try:
+        from durable.stores.redis import RedisStore
+    except ImportError as error:
+        raise UsageError(f"{url} needs the driver redis ({error}): pip install redis") from None
+    scheme = url.partition("://")[0]
+    return RedisStore(f"{scheme}://{place}", url=url, **options)
+
+
+def _mysql(url: str, place: str, options: dict[str, Any]) -> Store:
+    from durable.stores.mysql import MysqlStore
+
+    # The name of a user, or a password, may have any sign in it: it ends at the last @.
+    who, _, where = place.rpartition("@")
+    server, _, database = where.partition("/")
+    host, _, port = server.partition(":")
+    user, _, password = who.partition(":")
+    if not database or "/" in database:
+        raise UsageError(f"{url} names no database: write mysql://user@host/name")
+    address = {
+        "host": unquote(host) or "localhost",
+        "port": int(port or 3306),
+        "user": unquote(user) or None,
+        "password": unquote(password),
+        "database": unquote(database),
+    }
+    return MysqlStore(address, url=url, **options)
+
+
 @dataclass(frozen=True, slots=True)
 class _Backend:
     """How the stores of a scheme are made: from (address to show, place, options)."""
@@ -189,8 +263,21 @@ class _Backend:
     options: Mapping[str, Callable[[str, Any], Any]]
 
 
+_REDIS_OPTIONS: Mapping[str, Callable[[str, Any], Any]] = {
+    "prefix": _prefix,
+    "timeout": _seconds,
+    "max_inbox": _count,
+    "allow_loss": _yes,
+}
+
+_MYSQL = _Backend(
+    _mysql, {"prefix": _prefix, "timeout": _seconds, "ssl": _ssl, "max_inbox": _count}
+)
+
 _BACKENDS: Mapping[str, _Backend] = {
+    "mariadb": _MYSQL,
     "memory": _Backend(_memory, {"max_inbox": _count}),
+    "mysql": _MYSQL,
     "postgresql": _Backend(
         _postgresql, {"prefix": _prefix, "timeout": _seconds, "max_inbox": _count}
     ),
@@ -203,4 +290,6 @@ _BACKENDS: Mapping[str, _Backend] = {
             "max_inbox": _count,
         },
     ),
+    "redis": _Backend(_redis, _REDIS_OPTIONS),
+    "rediss": _Backend(_redis, _REDIS_OPTIONS),
 }

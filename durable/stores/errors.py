@@ -22,14 +22,19 @@ from durable.store import Poison, Unavailable
 
 __all__ = [
     "ACTIONS",
+    "MYSQL",
     "POSTGRESQL",
+    "REDIS",
     "SQLITE",
     "Action",
     "CommitFailed",
     "Errors",
     "Kind",
+    "mysql_signs",
     "postgresql_signs",
+    "redis_signs",
     "sqlite_signs",
+    "text_of",
 ]
 
 
@@ -99,11 +104,49 @@ SQLITE: Mapping[str, Kind] = {
     "SQLITE_ERROR": Kind.FATAL,
 }
 
+REDIS: Mapping[str, Kind] = {
+    # Another script runs too long; the server still loads; the cluster is being changed.
+    "BUSY": Kind.RETRY_TXN,
+    "BusyLoadingError": Kind.RETRY_TXN,
+    "TryAgainError": Kind.RETRY_TXN,
+    "ClusterDownError": Kind.RETRY_TXN,
+    "NoScriptError": Kind.RETRY_TXN,
+    "MaxConnectionsError": Kind.NOT_SENT,
+    "MISCONF": Kind.LATER,
+    "NOREPLICAS": Kind.LATER,
+    "OutOfMemoryError": Kind.LATER,
+    "ReadOnlyError": Kind.LATER,
+    "MasterDownError": Kind.LATER,
+    "UnicodeEncodeError": Kind.POISON,
+    "OverflowError": Kind.POISON,
+    "AuthenticationError": Kind.FATAL,
+    "NoPermissionError": Kind.FATAL,
+    # What the server says of our scripts, or of tables that are not ours.
+    "ResponseError": Kind.FATAL,
+    # The connection broke. While connecting nothing was sent: `redis_link` tells the two apart.
+    "ConnectionError": Kind.UNKNOWN,
+    "TimeoutError": Kind.UNKNOWN,
+    "OSError": Kind.UNKNOWN,
+    "InvalidResponse": Kind.UNKNOWN,
+}
+
+
+def redis_signs(error: BaseException) -> Iterable[str]:
+    """The code of the server's answer, if the driver has no class for it; then the names of
+    the Python classes."""
+    code = str(error).partition(" ")[0]
+    if code.isupper():
+        yield code
+    for cls in type(error).__mro__:
+        yield cls.__name__
+
 
 POSTGRESQL: Mapping[str, Kind] = {
     "40001": Kind.RETRY_TXN,
     "40P01": Kind.RETRY_TXN,
     "55P03": Kind.RETRY_TXN,
+    # Another transaction, which has ended since, was the first to insert that key.
+    "23505": Kind.RETRY_TXN,
     # Of a session that the server ended; and what has no code came from the connection.
     "08": Kind.UNKNOWN,
     "57P01": Kind.UNKNOWN,
@@ -125,6 +168,76 @@ POSTGRESQL: Mapping[str, Kind] = {
     "OperationalError": Kind.UNKNOWN,
     "InterfaceError": Kind.UNKNOWN,
 }
+
+
+MYSQL: Mapping[str, Kind] = {
+    "1205": Kind.RETRY_TXN,  # waited too long for a lock: rolls back one statement only
+    "1213": Kind.RETRY_TXN,
+    "1020": Kind.RETRY_TXN,
+    "3572": Kind.RETRY_TXN,
+    # The connection was lost, or is out of step.
+    "0": Kind.UNKNOWN,
+    "1053": Kind.UNKNOWN,
+    "1152": Kind.UNKNOWN,
+    "1158": Kind.UNKNOWN,
+    "1159": Kind.UNKNOWN,
+    "1160": Kind.UNKNOWN,
+    "1161": Kind.UNKNOWN,
+    "1317": Kind.UNKNOWN,
+    "1927": Kind.UNKNOWN,
+    "2006": Kind.UNKNOWN,
+    "2013": Kind.UNKNOWN,
+    "2014": Kind.UNKNOWN,
+    "2055": Kind.UNKNOWN,
+    "4031": Kind.UNKNOWN,
+    # No connection: refused, too many of them, or the server blocks this host.
+    "1040": Kind.NOT_SENT,
+    "1129": Kind.NOT_SENT,
+    "1203": Kind.NOT_SENT,
+    "1226": Kind.NOT_SENT,
+    "2002": Kind.NOT_SENT,
+    "2003": Kind.NOT_SENT,
+    # Disk or memory is full, read-only, or it took longer than the statement timeout.
+    "28": Kind.LATER,
+    "1021": Kind.LATER,
+    "1037": Kind.LATER,
+    "1038": Kind.LATER,
+    "1041": Kind.LATER,
+    "1114": Kind.LATER,
+    "1290": Kind.LATER,
+    "1792": Kind.LATER,
+    "1836": Kind.LATER,
+    "1969": Kind.LATER,
+    "3024": Kind.LATER,
+    "3100": Kind.LATER,
+    "1048": Kind.POISON,
+    # Another transaction, which has ended since, was the first to insert that key.
+    "1062": Kind.RETRY_TXN,
+    "1118": Kind.POISON,
+    "1153": Kind.POISON,  # longer than max_allowed_packet
+    "1264": Kind.POISON,
+    "1300": Kind.POISON,
+    "1366": Kind.POISON,
+    "1406": Kind.POISON,
+    "1690": Kind.POISON,
+    "UnicodeEncodeError": Kind.POISON,
+    "OverflowError": Kind.POISON,
+}
+"""By number: what is not here, such as a wrong password or a table that is missing, is fatal."""
+
+
+def mysql_signs(error: BaseException) -> Iterable[str]:
+    """The number, and then the names of the Python classes."""
+    if error.args and isinstance(error.args[0], int):
+        yield str(error.args[0])
+    for cls in type(error).__mro__:
+        yield cls.__name__
+
+
+def text_of(error: BaseException) -> str:
+    """What a driver says, in one line; of PostgreSQL without the statement that it quotes."""
+    primary = getattr(getattr(error, "diag", None), "message_primary", None)
+    return " ".join((primary or str(error)).split()) or type(error).__name__
 
 
 def postgresql_signs(error: BaseException) -> Iterable[str]:

@@ -195,6 +195,7 @@ class MemoryStore(Store):
                 if row.instance.status in statuses
                 and row.instance.finished_at is not None
                 and row.instance.finished_at < finished_before
+                and not self._rows.wanted(row.instance)
             )
             oldest = nsmallest(limit, ended)
             for _, _, row in oldest:
@@ -314,7 +315,7 @@ class MemoryStore(Store):
 
     def complete(
         self, worker: str, completions: Sequence[Completion], postponed: Sequence[Postponed]
-    ) -> list[bool]:
+    ) -> list[Verdict]:
         with self._change() as now:
             told = [self._steps.complete(worker, one, now) for one in completions]
             return told + [self._steps.postpone(worker, one, now) for one in postponed]

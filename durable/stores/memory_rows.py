@@ -18,6 +18,7 @@ from itertools import count
 from typing import Any, TypeVar
 
 from durable.model import Instance, Status, Task, WorkerInfo
+from durable.purging import wanted
 from durable.store import PARKED, Message, NewInstance, NewTask, NextRun, Sent, TaskKey
 from durable.stores.memory_agenda import Agenda, Place
 from durable.stores.refusals import able, place_name
@@ -143,6 +144,14 @@ class Rows:
         """A finished instance goes, with all that it owned."""
         del self.by_uid[row.instance.uid], self.by_id[row.instance.id]
         self._unlist(row.instance)
+
+    def wanted(self, instance: Instance) -> bool:
+        """Whether its parent could still ask for it."""
+        started_by = instance.parent
+        parent = None if started_by is None else self.by_uid.get(started_by.uid)
+        if started_by is None or parent is None:
+            return False
+        return wanted(started_by.run, parent.instance)
 
     def update(self, row: Row, **changes: Any) -> Instance:
         """Change fields of an instance; returns the new one."""

@@ -197,14 +197,14 @@ class Steps:
 
     # -- results of tasks ---------------------------------------------------------------
 
-    def complete(self, worker: str, done: Completion, now: int) -> bool:
-        """The result of a task becomes a message; False if the worker no longer held it."""
+    def complete(self, worker: str, done: Completion, now: int) -> Verdict:
+        """The result of a task becomes a message; LOST if the worker no longer held it."""
         if self._repeated(done):
-            return True
+            return Verdict.COMMITTED
         if self._held(worker, done) is None:
-            return False
+            return Verdict.LOST
         self._answer(done, done.event, now)
-        return True
+        return Verdict.COMMITTED
 
     def settle(self, done: Completion, now: int) -> Sent:
         """The result of a task comes from outside, whoever holds it."""
@@ -218,16 +218,16 @@ class Steps:
         self._answer(done, done.event, now)
         return Sent.SENT
 
-    def postpone(self, worker: str, later: Postponed, now: int) -> bool:
+    def postpone(self, worker: str, later: Postponed, now: int) -> Verdict:
         """A task is given back for another attempt, or ends here if its cancel was asked."""
         if self._repeated(later):
-            return True
+            return Verdict.COMMITTED
         task = self._held(worker, later)
         if task is None:
-            return False
+            return Verdict.LOST
         if task.cancel_requested:
             self._answer(later, later.answer, now)
-            return True
+            return Verdict.COMMITTED
         self._rows.put_task(
             self._rows.by_uid[later.uid],
             replace(
@@ -242,7 +242,7 @@ class Steps:
                 awaits=later.awaits,
             ),
         )
-        return True
+        return Verdict.COMMITTED
 
     def beat(self, worker: str, beat: Beat) -> None:
         """Keep the details of a task that the worker holds."""

@@ -4,9 +4,11 @@ Rules
 -----
 * The table ``migration`` has a row for each migration that was applied; the version of a
   schema is the largest of their numbers, 0 without the table.
-* Migrations run under the write lock, in one transaction where the database can (SQLite,
-  PostgreSQL), and look at the version again when they have the lock: of several processes
-  that start at once, one migrates and the others find it done.
+* Migrations run one process at a time (SQLite's write lock, `Dialect.migration_lock`
+  elsewhere), in one transaction where the database can (SQLite, PostgreSQL); elsewhere each of
+  their statements can be run again, and the version comes last.  They look at the version
+  when they have the lock: of several processes that start at once, one migrates and the
+  others find it done.
 * A migration that was published is never changed: it is text (``sqlite_migrations``), and
   does not depend on the models.  All of them together lead to what the models say, from
   wherever a store was.
@@ -16,6 +18,7 @@ Rules
 from __future__ import annotations
 
 import os
+from zlib import crc32
 
 from durable.errors import StoreError
 from durable.stores.schema import Schema
@@ -52,9 +55,14 @@ def refuse_newer(stored: int, url: str) -> None:
         )
 
 
-def migrate(tx: Tx, schema: Schema, dialect: Dialect, *, dry_run: bool = False) -> list[str]:
+def migrate(
+    tx: Tx, schema: Schema, dialect: Dialect, url: str, *, dry_run: bool = False
+) -> list[str]:
     """Bring the schema up to date; returns the statements (to be) run."""
+    if dialect.migration_lock and not dry_run:
+        tx.raw(dialect.migration_lock.format(key=crc32(schema.prefix.encode())))
     stored = stored_version(tx, schema, dialect)
+    refuse_newer(stored, url)
     statements = [] if stored else schema.migration_table()
     for text in () if dry_run else statements:
         tx.do(text)

@@ -2,10 +2,10 @@
 
 Rules
 -----
-* Transactions are READ COMMITTED, and short.  Their moment is the server's clock, read when
-  they begin; between transactions it goes on by this process's monotonic clock.
-* Transactions that write take one advisory lock of the store, and so come one after the
-  other: their statements may read first and write then.  Readers wait for nobody.
+* Transactions are READ COMMITTED, and short.
+* A transaction that writes first locks the instances that it changes, and then reads what it
+  decides by.  Workers leave out what is locked, and so wait for no application's transaction;
+  clients wait.  Who deadlocks is repeated, as is who was not the first to use an id.
 * What need not be acknowledged is committed with ``synchronous_commit = off``.
 * A transaction that changes something for others sends NOTIFY after it was committed: a
   hint, which may be lost.  Within the transaction it would make all commits of the database
@@ -14,12 +14,9 @@ Rules
 
 from __future__ import annotations
 
-import logging
-import time
 from collections.abc import Callable
 from contextlib import suppress
 from typing import Any, TypeVar
-from zlib import crc32
 
 import psycopg
 from peewee import PostgresqlDatabase
@@ -30,18 +27,17 @@ from durable.stores.errors import POSTGRESQL, CommitFailed, Errors, postgresql_s
 from durable.stores.postgresql_migrations import MIGRATIONS
 from durable.stores.schema import DEFAULT_PREFIX
 from durable.stores.server_links import ServerLink, ServerLinks
+from durable.stores.server_store import DEFAULT_TIMEOUT, ServerStore
 from durable.stores.server_watch import ServerWatch
-from durable.stores.sql import SqlStore
-from durable.stores.sql_text import Dialect
+from durable.stores.sql_text import JUMPING_HEADS, Dialect
 from durable.stores.sql_tx import Tx
 
 __all__ = ["DIALECT", "PostgresqlStore"]
 
 T = TypeVar("T")
 
-logger = logging.getLogger("durable.store")
-
-DEFAULT_TIMEOUT = 10.0
+# As UPDATE locks a row; it leaves in peace who only keeps it from being deleted.
+LOCK = "FOR NO KEY UPDATE"
 
 DIALECT = Dialect(
     name="postgresql",
@@ -55,11 +51,25 @@ DIALECT = Dialect(
     parameter="%s",
     partial_indexes=True,
     clustered=False,
+    compares_rows=True,
     packed=False,
-    skip_locked="",
+    locks={
+        "lock": f" {LOCK}",
+        **{f"lock_{alias}": f" {LOCK} OF {alias}" for alias in "ipt"},
+        "skip_locked": f" {LOCK} SKIP LOCKED",
+        "share": " FOR KEY SHARE",
+        "alone": " FOR UPDATE",
+    },
+    exclude="SELECT name FROM {settings} WHERE name = 'secret' FOR UPDATE",
+    migration_lock="SELECT pg_advisory_xact_lock({key})",
+    free="owner = '' AND wake_at IS NOT NULL",
+    heads=JUMPING_HEADS,
     values="(VALUES {list})",
+    row="({item})",
+    between=", ",
     casts={"n": "::bigint", "t": "::text", "b": "::bytea"},
     update="UPDATE {table} SET {changes} FROM {values} AS v WHERE {key} = v.column1",
+    texts_as_bytes=False,
     has_table=(
         "SELECT count(*) FROM pg_catalog.pg_tables"
         " WHERE schemaname = current_schema() AND tablename = %s"
@@ -76,11 +86,8 @@ WEAK = """
 """
 """What the server does not do for what is acknowledged to last."""
 
-SYNC_EVERY = 1.0
-"""Seconds for which the server's clock is not asked again."""
 
-
-class PostgresqlStore(SqlStore):
+class PostgresqlStore(ServerStore):
     """A store in a PostgreSQL database.
 
     conninfo: an address, as libpq takes it. url: the same, to be shown. prefix: what the names
@@ -98,13 +105,8 @@ class PostgresqlStore(SqlStore):
         max_inbox: int = DEFAULT_MAX_INBOX,
     ) -> None:
         database = PostgresqlDatabase(None, field_types=DIALECT.field_types)
-        super().__init__(url, database, DIALECT, prefix, max_inbox=max_inbox, patience=timeout)
+        super().__init__(url, database, DIALECT, prefix, max_inbox=max_inbox, timeout=timeout)
         self._conninfo = conninfo
-        self._timeout = timeout
-        self._links = ServerLinks(self._connect)
-        self._watch = Watch(self._links, f"{prefix}changed")
-        self._lock_key = crc32(prefix.encode())
-        self._clock: tuple[float, int] | None = None  # (monotonic, the server's then)
 
     def _connect(self) -> Any:
         milliseconds = int(self._timeout * 1000)
@@ -121,14 +123,8 @@ class PostgresqlStore(SqlStore):
             application_name="durable",
         )
 
-    def open(self) -> None:
-        super().open()
-        weak = self._read(lambda tx: [name for [name] in tx.raw(WEAK)])
-        if weak:
-            logger.warning(
-                "%s: %s: a crash of the server may take what was acknowledged last",
-                self.url, ", ".join(weak),
-            )  # fmt: skip
+    def _weaknesses(self, tx: Tx) -> list[str]:
+        return [name for [name] in tx.raw(WEAK)]
 
     # -- transactions -------------------------------------------------------------------
 
@@ -136,14 +132,11 @@ class PostgresqlStore(SqlStore):
         connection = self._links.mine()
         cursor = connection.cursor(binary=False)
         strength = "" if durable else "SET LOCAL synchronous_commit TO off;"
-        lock = f"SELECT pg_advisory_xact_lock({self._lock_key})"
         try:
-            cursor.execute(
-                f"BEGIN ISOLATION LEVEL READ COMMITTED; {strength} {lock}; SELECT {CLOCK}"
-            )
+            cursor.execute(f"BEGIN ISOLATION LEVEL READ COMMITTED; {strength} SELECT {CLOCK}")
             while cursor.nextset():
                 pass
-            result = work(Tx(cursor, self._texts, self._synced(cursor.fetchone()[0])))
+            result = work(Tx(cursor, self._texts, self._clock.told(cursor.fetchone()[0])))
             try:
                 cursor.execute("COMMIT")
             except psycopg.Error as error:
@@ -158,13 +151,6 @@ class PostgresqlStore(SqlStore):
     def _look(self, work: Callable[[Tx], T]) -> T:
         return work(Tx(self._links.mine().cursor(), self._texts, self.now()))
 
-    def _distrust(self) -> None:
-        self._links.drop_mine()
-
-    def close(self) -> None:
-        self._watch.close()
-        self._links.close()
-
     def size(self) -> int:
         """The tables with their indexes."""
         text = "SELECT pg_total_relation_size(%s::regclass)"
@@ -173,35 +159,19 @@ class PostgresqlStore(SqlStore):
 
     # -- time and waking ----------------------------------------------------------------
 
-    def now(self) -> int:
-        """The server's clock, or a little before it, never after."""
-        clock, here = self._clock, time.monotonic()
-        if clock is None or here - clock[0] > SYNC_EVERY:
-            return self._persist(self._ask)
-        return clock[1] + int((here - clock[0]) * 1_000_000)
-
     def _ask(self) -> int:
         [now] = self._links.mine().execute(f"SELECT {CLOCK}").fetchone()
-        return self._synced(now)
+        return int(now)
 
-    def _synced(self, now: int) -> int:
-        """Remember the clock, as it was when the answer came: it had gone on since."""
-        self._clock = (time.monotonic(), now)
-        return now
-
-    def mark(self) -> int:
-        return self._watch.mark()
-
-    def wait(self, mark: int, timeout: float | None) -> None:
-        self._watch.wait(mark, timeout)
-
-    def wake(self) -> None:
-        self._watch.change()
+    def _make_watch(self) -> Watch:
+        watch = Watch(self._links, f"{self.models.prefix}changed")
+        self._tell = watch.tell
+        return watch
 
     def _changed(self) -> None:
         self._watch.change()
         with suppress(psycopg.Error):  # a hint
-            self._links.mine().execute(self._watch.tell)
+            self._links.mine().execute(self._tell)
 
 
 class Watch(ServerWatch):

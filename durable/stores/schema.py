@@ -117,7 +117,7 @@ class Schema:
     def __init__(self, database: Database, prefix: str, dialect: Dialect) -> None:
         self.database = database
         self.prefix = prefix
-        self._dialect = dialect
+        self.dialect = dialect
         self._make_instances()
         self._make_messages()
         self._make_tasks()
@@ -135,7 +135,7 @@ class Schema:
 
     def migration_table(self) -> list[str]:
         """What makes the table of migrations."""
-        return _statements(self.migration)
+        return _statements(self.migration, safe=True)
 
     # -- how a model is made ------------------------------------------------------------
 
@@ -148,7 +148,7 @@ class Schema:
         }
         if key is not None:
             options["primary_key"] = key
-            options["without_rowid"] = self._dialect.clustered and bool(key)
+            options["without_rowid"] = self.dialect.clustered and bool(key)
         meta = type("Meta", (), options)
         return type(_Table)(table.capitalize(), (_Table,), {"Meta": meta, **fields})
 
@@ -157,7 +157,7 @@ class Schema:
     ) -> None:
         fields = [getattr(model, column) for column in columns.split()]
         index = ModelIndex(model, fields, unique=unique, name=f"{self.prefix}{name}")
-        if where is not None and self._dialect.partial_indexes:
+        if where is not None and self.dialect.partial_indexes:
             index = index.where(SQL(where))
         model.add_index(index)
 
@@ -309,7 +309,7 @@ class Schema:
         )
 
 
-def _statements(model: Any) -> list[str]:
+def _statements(model: Any, *, safe: bool = False) -> list[str]:
     manager = model._schema
-    contexts = [manager._create_table(safe=False), *manager._create_indexes(safe=False)]
+    contexts = [manager._create_table(safe=safe), *manager._create_indexes(safe=False)]
     return [context.query()[0] for context in contexts]

@@ -6,12 +6,15 @@ Rules
 * It belongs to the process, too: a forked child forgets what it inherited without closing
   it, for that would end the parent's session.
 * One that cannot be trusted is dropped, and the next verb opens another.
+* A server may end a session that rests: who has rested for long begins with a new one.
 """
 
 from __future__ import annotations
 
+import math
 import os
 import threading
+import time
 import weakref
 from collections.abc import Callable
 from contextlib import suppress
@@ -21,13 +24,14 @@ __all__ = ["ServerLink", "ServerLinks"]
 
 
 class ServerLink:
-    """A connection, which is closed with it."""
+    """A connection, which is closed with it. used: when, by the monotonic clock."""
 
-    __slots__ = ("__weakref__", "connection", "pid")
+    __slots__ = ("__weakref__", "connection", "pid", "used")
 
     def __init__(self, connection: Any) -> None:
         self.connection = connection
         self.pid = os.getpid()
+        self.used = time.monotonic()
 
     def __del__(self) -> None:
         self.close()
@@ -40,10 +44,14 @@ class ServerLink:
 
 
 class ServerLinks:
-    """The connections of one store. connect: opens one."""
+    """The connections of one store.
 
-    def __init__(self, connect: Callable[[], Any]) -> None:
+    connect: opens one. rest: seconds after which one that nobody used is not used any more.
+    """
+
+    def __init__(self, connect: Callable[[], Any], rest: float = math.inf) -> None:
         self._connect = connect
+        self._rest = rest
         self._forget()
         _all.add(self)
 
@@ -55,8 +63,13 @@ class ServerLinks:
     def mine(self) -> Any:
         """This thread's connection, which is opened if there is none."""
         link = getattr(self._mine, "link", None)
+        now = time.monotonic()
+        if link is not None and now - link.used > self._rest:
+            self.drop_mine()
+            link = None
         if link is None:
             link = self._mine.link = self.another()
+        link.used = now
         return link.connection
 
     def another(self) -> ServerLink:

@@ -13,8 +13,10 @@ Rules
 
 from __future__ import annotations
 
+import os
 import threading
 import time
+import weakref
 from abc import ABC, abstractmethod
 
 __all__ = ["ServerWatch"]
@@ -29,6 +31,7 @@ class ServerWatch(ABC):
 
     def __init__(self) -> None:
         self.forget()
+        _all.add(self)
 
     def forget(self) -> None:
         """In a forked child: begin anew."""
@@ -124,3 +127,14 @@ class ServerWatch(ABC):
             if self._thread is me and idle:
                 self._thread = None
             return self._thread is me
+
+
+_all: weakref.WeakSet[ServerWatch] = weakref.WeakSet()
+
+
+def _in_child() -> None:
+    for watch in list(_all):
+        watch.forget()
+
+
+os.register_at_fork(after_in_child=_in_child)

@@ -60,7 +60,7 @@ from durable.stores import (
     sql_results,
     sql_workers,
 )
-from durable.stores.errors import CommitFailed, Kind
+from durable.stores.errors import CommitFailed, Kind, text_of
 from durable.stores.schema import Schema
 from durable.stores.sql_text import Dialect, Texts
 from durable.stores.sql_tx import Tx
@@ -162,7 +162,7 @@ class SqlStore(Store):
     def _translated(self, error: BaseException, at_commit: bool) -> DurableError:
         kind, action = self.dialect.errors.kind(error), self.dialect.errors.action(error)
         raises = action.at_commit if at_commit else action.raises
-        text = str(error) or type(error).__name__
+        text = text_of(error)
         if kind is Kind.RETRY_TXN:
             text += f" (for {self._patience:g} seconds)"
         if raises is OutcomeUnknown:
@@ -183,11 +183,24 @@ class SqlStore(Store):
 
     def migrate(self, *, dry_run: bool = False) -> list[str]:
         def work(tx: Tx) -> list[str]:
-            stored = migrations.stored_version(tx, self.models, self.dialect)
-            migrations.refuse_newer(stored, self.url)
-            return migrations.migrate(tx, self.models, self.dialect, dry_run=dry_run)
+            return migrations.migrate(tx, self.models, self.dialect, self.url, dry_run=dry_run)
 
-        return self._read(work) if dry_run else self._write(work)
+        return self._read(work) if dry_run else self._alone(work)
+
+    def _alone(self, work: Callable[[Tx], T]) -> T:
+        """Change the schema, as the only one."""
+        return self._write(work)
+
+    def erase(self) -> None:
+        """Drop its tables, with all that is in them."""
+        names = self.models.names.values()
+
+        def work(tx: Tx) -> None:
+            for name in names:
+                tx.do(f"DROP TABLE IF EXISTS {name}")
+
+        self._write(work)
+        self._secret = None
 
     def secret(self) -> bytes:
         if self._secret is None:
@@ -281,7 +294,7 @@ class SqlStore(Store):
 
     def complete(
         self, worker: str, completions: Sequence[Completion], postponed: Sequence[Postponed]
-    ) -> list[bool]:
+    ) -> list[Verdict]:
         return self._write(lambda tx: sql_results.complete(tx, worker, completions, postponed))
 
     def settle(self, completion: Completion) -> Sent:

@@ -9,8 +9,9 @@ Rules
 * What code has refused is in ranges of its own (see ``refusals``), so a claim that must not
   have it passes over it, and pays nothing where there is none.
 * `look` takes no lock and decides nothing; `claim` reads again what it takes.
-* Only a registered worker claims: one that was taken over while it was stopped would
-  otherwise own things under a name that nobody looks after any more.
+* Only a registered worker claims, and stays registered until it has: what was claimed for one
+  that was taken over would be owned under a name that nobody looks after any more.
+* Whoever is in another transaction's hands is left out, and due at the next look.
 """
 
 from __future__ import annotations
@@ -29,36 +30,16 @@ __all__ = ["Due", "adopt", "claim", "look", "owned", "release"]
 OWN_AT_ONCE = 1000
 """How many of its own due instances a claim gives to a worker."""
 
+LOOK_AGAIN = 100_000
+"""Microseconds until what was due, and could not be had, is looked for again."""
+
 Range = tuple[str, str]
 """(queue, need) or (queue, name)."""
 
 
-def _heads(table: str, column: str) -> Query:
-    """The ranges of a queue: (column, first wake_at, first wake_at after now).
-
-    Parameters: the queue, the queue, now, and twice the queue again.
-    """
-    free = "owner = '' AND queue = ? AND wake_at IS NOT NULL"
-    return Query(
-        f"""
-        WITH RECURSIVE ranges (found) AS (
-            SELECT min({column}) FROM {{{table}}} WHERE {free}
-            UNION ALL
-            SELECT (SELECT min({column}) FROM {{{table}}} WHERE {free} AND {column} > found)
-            FROM ranges WHERE found IS NOT NULL
-        )
-        SELECT found,
-            (SELECT min(wake_at) FROM {{{table}}} WHERE {free} AND {column} = found),
-            (SELECT min(wake_at) FROM {{{table}}} WHERE {free} AND {column} = found
-                AND wake_at > ?)
-        FROM ranges WHERE found IS NOT NULL
-        """,
-        kinds="vvv",
-    )
-
-
-INSTANCE_HEADS = _heads("instances", "needs")
-TASK_HEADS = _heads("tasks", "name")
+# (need or name, first wake_at, first wake_at after now) of the ranges of a queue.
+INSTANCE_HEADS = Query("{instance_heads}", kinds="vvv")
+TASK_HEADS = Query("{task_heads}", kinds="vvv")
 OWN_HEADS = Query(
     """
     SELECT
@@ -71,7 +52,7 @@ OWN_HEADS = Query(
 FREE_INSTANCES = Query(
     """
     SELECT wake_at, number FROM {instances}
-    WHERE owner = '' AND queue = ? AND needs = ? AND wake_at <= ?
+    WHERE {free} AND queue = ? AND needs = ? AND wake_at <= ?
     ORDER BY wake_at LIMIT ?{skip_locked}
     """,
     kinds="vv",
@@ -93,6 +74,7 @@ OWN_INSTANCES = Query(
     kinds="vv",
 )
 REGISTERED = Query("SELECT build FROM {workers} WHERE id = ?", kinds="v")
+STAYS = Query("SELECT build FROM {workers} WHERE id = ?{share}", kinds="v")
 TAKE_INSTANCES = Statement(
     "UPDATE {instances} SET owner = ?, epoch = epoch + 1, wake_at = NULL WHERE number IN ({list})"
 )
@@ -115,14 +97,17 @@ OWNED_TASKS = Query(
     unbounded=True,
 )
 OWN_NUMBERS = Query(
-    "SELECT uid, number FROM {instances} WHERE uid IN ({list}) AND owner = ? AND owner <> ''",
+    """
+    SELECT uid, number FROM {instances}
+    WHERE uid IN ({list}) AND owner = ? AND owner <> ''{skip_locked}
+    """,
     kinds="xv",
 )
 OWN_TASK_IDS = Query(
     """
     SELECT t.id FROM {tasks} t JOIN {instances} i ON i.number = t.number
     WHERE (i.uid, t.run, t.command) IN (SELECT * FROM {values} AS v)
-    AND t.owner = ? AND t.owner <> ''
+    AND t.owner = ? AND t.owner <> ''{lock_t}
     """,
     columns="bnn",
     kinds="v",
@@ -178,7 +163,7 @@ def _ranges(
     """The due ranges with known names; adds the first later moment of each to a list."""
     found: list[Range] = []
     for queue in dict.fromkeys(queues):
-        for name, first, after in tx.rows(heads, queue, queue, queue, queue, tx.now):
+        for name, first, after in tx.heads(heads, queue):
             later.append(after)
             if first <= tx.now and known(name):
                 found.append((queue, name))
@@ -189,7 +174,7 @@ def claim(tx: Tx, request: ClaimRequest, due: Due) -> Claimed:
     """Take what is due, longest due first."""
     tx.tell = False  # others have less to do than before
     worker, now = request.worker, tx.now
-    if not tx.rows(REGISTERED, worker):
+    if not tx.rows(STAYS, worker):
         return Claimed([], [])
     free, more = _longest_due(tx, FREE_INSTANCES, due.instances, request.instances)
     own, more_own = _cut(tx.rows(OWN_INSTANCES, worker, now, OWN_AT_ONCE + 1), OWN_AT_ONCE)
@@ -197,10 +182,13 @@ def claim(tx: Tx, request: ClaimRequest, due: Due) -> Claimed:
     tx.each(TAKE_INSTANCES, [number for _, number in free], before=(worker,))
     tx.each(TAKE_AGAIN, [number for _, number in own])
     tx.each(TAKE_TASKS, [id for _, id in ready], before=(worker,))
+    next_wake_at = due.next_wake_at
+    if not (free or own or ready):  # it is in another transaction's hands, who may let it go
+        next_wake_at = min(now + LOOK_AGAIN, next_wake_at or now + LOOK_AGAIN)
     return Claimed(
         _claimed(tx, [number for _, number in sorted(free + own)]),
         tasks_of(tx, [id for _, id in ready]),
-        due.next_wake_at,
+        next_wake_at,
         more or more_own or more_tasks,
     )
 

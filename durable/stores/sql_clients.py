@@ -8,11 +8,14 @@ Rules
   is new, and the epoch is higher, so nobody of the former run can write.
 * Whatever belongs to an instance is deleted with it, in the same transaction: its number
   may be used again.  Its children are nobody's then, and stay.
+* A purge deletes no more in one transaction than others can wait for.
 """
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Sequence
+from itertools import accumulate
 
 from durable.errors import InstanceAlreadyExists, UsageError
 from durable.model import Status
@@ -27,7 +30,8 @@ __all__ = ["EMPTY", "create", "delete", "insert", "purge"]
 
 EXISTING = Query(
     """
-    SELECT id, number, uid, token, run, finished_at FROM {instances} WHERE id IN ({list})
+    SELECT id, number, uid, token, run, finished_at FROM {instances}
+    WHERE id IN ({list}) ORDER BY number{lock}
     """,
     kinds="vvxxvv",
 )
@@ -44,6 +48,7 @@ NUMBERS = Query("SELECT uid, number FROM {instances} WHERE uid IN ({list})", kin
 ADD_PAYLOADS = Statement(
     "INSERT INTO {payloads} (number, args, kwargs, memo, header, tags, unread) VALUES {list}",
     item="(?, ?, ?, ?, ?, ?, '')",
+    payloads=(1, 2, 3, 4),
 )
 ADD_TAGS = Statement("INSERT INTO {tags} (tag, created_at, uid) VALUES {list}", item="(?, ?, ?)")
 DROP_TAG = Statement("DELETE FROM {tags} WHERE tag = ? AND created_at = ? AND uid = ?")
@@ -65,15 +70,28 @@ NEW_PAYLOADS = Statement(
     WHERE number = ?
     """
 )
-TARGET = Query("SELECT number, finished_at FROM {instances} WHERE id = ?", kinds="vv")
+TARGET = Query("SELECT number, finished_at FROM {instances} WHERE id = ?{lock}", kinds="vv")
 # status || '' hides the status from the planner, which would sort all that have it.
+# What the parent may still want stays: see `durable.purging.wanted`.
 ENDED = Query(
     """
-    SELECT number FROM {instances}
-    WHERE finished_at < ? AND status || '' IN ({list}) ORDER BY finished_at LIMIT ?
+    SELECT i.number FROM {instances} i
+    WHERE i.finished_at < ? AND i.status || '' IN ({list}) AND NOT EXISTS (
+        SELECT 1 FROM {instances} p
+        WHERE p.uid = i.parent_uid AND (
+            p.status IN ('failed', 'cancelled')
+            OR p.finished_at IS NULL AND p.run <= i.parent_run + 1
+        )
+    )
+    ORDER BY i.finished_at LIMIT ?{skip_locked}
     """,
     kinds="v",
 )
+EVENTS = Query(
+    "SELECT number, count(*) FROM {history} WHERE number IN ({list}) GROUP BY number", kinds="vv"
+)
+PURGED_EVENTS = 50_000
+"""Events that a purge deletes in one transaction, or those of one instance."""
 TAGS = Query(
     """
     SELECT i.created_at, i.uid, p.tags
@@ -185,10 +203,13 @@ def delete(tx: Tx, id: str) -> Sent | None:
 
 
 def purge(tx: Tx, finished_before: int, statuses: Sequence[Status], limit: int) -> int:
-    """Delete finished instances, oldest first."""
+    """Delete finished instances, oldest first, not too much in one transaction."""
     names = [status.value for status in statuses]
     rows = tx.fetch(ENDED, names, before=(finished_before,), after=(limit,))
     numbers = [number for [number] in rows]
+    lengths = tx.pairs(EVENTS, numbers)
+    events = list(accumulate(lengths.get(number, 0) for number in numbers))
+    numbers = numbers[: max(1, bisect_right(events, PURGED_EVENTS))]
     _remove(tx, numbers)
     tx.tell = bool(numbers)
     return len(numbers)

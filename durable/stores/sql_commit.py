@@ -4,6 +4,9 @@ Rules
 -----
 * The fence is one SELECT for the whole batch: owner, epoch, run, history length, not ended.
   A step that does not pass is LOST and nothing of it is written.
+* Where rows are locked the fence takes those that it gets, and what steps do to others is
+  locked next (`sql_reach`), before anything is written.  A step of which a row is in another
+  transaction's hands is BUSY: a batch waits for nobody.
 * The inbox is read in a second statement, after the fence.  Sets of ids are compared, never
   the largest.
 * The done tasks are found next, all at once; only if one is missing is it asked whose step
@@ -30,6 +33,7 @@ from durable.store import End, NextRun, Step, Verdict
 from durable.stores.refusals import able, place_name, suffix
 from durable.stores.sql_children import close, reply, start
 from durable.stores.sql_messages import Note, put, send
+from durable.stores.sql_reach import out_of_reach
 from durable.stores.sql_reads import live_workers
 from durable.stores.sql_rows import needs, words
 from durable.stores.sql_runs import ADD_EVENTS, DROP_ALL_TASKS, follow
@@ -40,14 +44,15 @@ __all__ = ["commit"]
 
 # Whether it is an ordinary running instance, of which only the length changes.
 PLAIN = "status = 'running' AND reason = '' AND started_at IS NOT NULL"
-FENCE = Query(
+STANDS = Query(
     f"""
     SELECT uid, number, epoch, run, history_length, wake_at, {PLAIN}
     FROM {{instances}}
-    WHERE uid IN ({{list}}) AND owner = ? AND finished_at IS NULL{{skip_locked}}
+    WHERE uid IN ({{list}}) AND owner = ? AND finished_at IS NULL
     """,
     kinds="xvvvvvv",
 )
+FENCE = Query(STANDS.text + "{skip_locked}", kinds=STANDS.kinds)
 INBOX = Query("SELECT number, id FROM {inbox} WHERE number IN ({list})", kinds="vv", unbounded=True)
 TAKE_MESSAGES = Statement("DELETE FROM {inbox} WHERE id IN ({list})")
 
@@ -56,7 +61,7 @@ HELD = Query(
     """
     SELECT t.id FROM {values} AS v
     JOIN {tasks} t ON t.number = v.column1 AND t.run = v.column2 AND t.command = v.column3
-    WHERE t.epoch = v.column4 AND t.owner = ?{skip_locked}
+    WHERE t.epoch = v.column4 AND t.owner = ?{lock_t}
     """,
     columns="nnnn",
     kinds="v",
@@ -64,8 +69,7 @@ HELD = Query(
 TASKS = Query(
     """
     SELECT t.number, t.run, t.command, t.id, t.owner, t.epoch FROM {values} AS v
-    JOIN {tasks} t ON t.number = v.column1 AND t.run = v.column2 AND t.command = v.column3
-    {skip_locked}
+    JOIN {tasks} t ON t.number = v.column1 AND t.run = v.column2 AND t.command = v.column3{lock_t}
     """,
     columns="nnn",
     kinds="vvvvvv",
@@ -77,6 +81,7 @@ ADD_TASKS = Statement(
     VALUES {list}
     """,
     item="(?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 1, 0, 0)",
+    payloads=(5, 6, 12),
 )
 DROP_TASKS = Statement("DELETE FROM {tasks} WHERE id IN ({list})")
 ASK_TO_CANCEL = Statement("UPDATE {tasks} SET cancel_requested = 1 WHERE id IN ({list})")
@@ -142,7 +147,7 @@ def commit(tx: Tx, worker: str, steps: Sequence[Step], max_inbox: int) -> list[V
     verdicts = [Verdict.LOST] * len(steps)
     if not worker:
         return verdicts  # what nobody owns is nobody's to commit
-    standing = _fence(tx, worker, steps)
+    standing, busy = _fence(tx, worker, steps)
     inbox: defaultdict[int, set[int]] = defaultdict(set)
     for number, id in tx.fetch(INBOX, [row[1] for _, _, row in standing]):
         inbox[number].add(id)
@@ -153,7 +158,8 @@ def commit(tx: Tx, worker: str, steps: Sequence[Step], max_inbox: int) -> list[V
         standing = [one for one in standing if one[0] not in places]
         blind, _ = _with_tasks(tx, worker, blind)
     standing, done = _with_tasks(tx, worker, standing)
-    for verdict, some in ((Verdict.UNSEEN, blind), (Verdict.COMMITTED, standing)):
+    decided = ((Verdict.BUSY, busy), (Verdict.UNSEEN, blind), (Verdict.COMMITTED, standing))
+    for verdict, some in decided:
         for place, _, _ in some:
             verdicts[place] = verdict
     waiting = [row[1] for _, _, row in blind]
@@ -171,14 +177,34 @@ def commit(tx: Tx, worker: str, steps: Sequence[Step], max_inbox: int) -> list[V
 # -- what still stands ------------------------------------------------------------------
 
 
-def _fence(tx: Tx, worker: str, steps: Sequence[Step]) -> Standing:
-    rows = {row[0]: row for row in tx.fetch(FENCE, [s.uid for s in steps], after=(worker,))}
+def _fence(tx: Tx, worker: str, steps: Sequence[Step]) -> tuple[Standing, Standing]:
+    """Those that stand and have locked all that they change, and those that cannot now."""
+    standing = _find(tx, FENCE, worker, list(enumerate(steps)))
+    if not tx.locks_rows:
+        return standing, []
+    found = {place for place, _, _ in standing}
+    missing = [(place, step) for place, step in enumerate(steps) if place not in found]
+    busy = _find(tx, STANDS, worker, missing)
+    others = [(place, row[1], step) for place, step, row in standing if _touches(step)]
+    locked_elsewhere = out_of_reach(tx, others)
+    busy += [one for one in standing if one[0] in locked_elsewhere]
+    return [one for one in standing if one[0] not in locked_elsewhere], busy
+
+
+def _find(tx: Tx, query: Query, worker: str, steps: Sequence[tuple[int, Step]]) -> Standing:
+    rows = tx.fetch(query, [step.uid for _, step in steps], after=(worker,))
+    found = {row[0]: row for row in rows}
     return [
         (place, step, row)
-        for place, step in enumerate(steps)
-        if (row := rows.get(step.uid)) is not None
+        for place, step in steps
+        if (row := found.get(step.uid)) is not None
         and row[2:5] == [step.epoch, step.run, step.history_length]
     ]
+
+
+def _touches(step: Step) -> bool:
+    """Whether it changes other instances."""
+    return bool(step.sends or (_over(step) and (step.close or step.end)))
 
 
 def _ends(step: Step) -> bool:
@@ -315,6 +341,7 @@ def _refusals(
     }
     if not blocks:
         return {}
+    tx.exclude()
     live = live_workers(tx)
     found: dict[int, tuple[str, int | None]] = {}
     for number, queue, workflow, version, blocked_by in tx.fetch(PLACES, list(blocks)):

@@ -34,17 +34,18 @@ TARGET = Query(
     f"""
     SELECT number, uid, run, status, history_length, wake_at, blocked_by, finished_at, queue,
         {NEEDS}
-    FROM {{instances}} WHERE id = ?
+    FROM {{instances}} WHERE id = ?{{lock}}
     """,
     kinds="vxvvvvvvvv",
 )
 WAITING = Query("SELECT 1 FROM {inbox} WHERE number = ? LIMIT 1", kinds="v")
+# What others are computed from is set last: MySQL goes from left to right.
 PAUSE = Statement(
     f"""
     UPDATE {{instances}}
-    SET status = 'paused', owner = '{PARKED}', epoch = epoch + 1, history_length = ?,
-        wake_at = CASE WHEN wake_at IS NULL AND blocked_by = ''
-            AND (owner <> '' OR status = 'blocked') THEN ? ELSE wake_at END
+    SET wake_at = CASE WHEN wake_at IS NULL AND blocked_by = ''
+            AND (owner <> '' OR status = 'blocked') THEN ? ELSE wake_at END,
+        status = 'paused', owner = '{PARKED}', epoch = epoch + 1, history_length = ?
     WHERE number = ?
     """
 )
@@ -111,7 +112,7 @@ def pause(tx: Tx, id: str, message_id: str, event: bytes) -> Sent:
     found = _accepted(tx, id, message_id, ACTIVE)
     if isinstance(found, Sent):
         return found
-    tx.run(PAUSE, _note(tx, found, event), tx.now, found.number)
+    tx.run(PAUSE, tx.now, _note(tx, found, event), found.number)
     return Sent.SENT
 
 
@@ -129,6 +130,7 @@ def resume(tx: Tx, id: str, message_id: str, event: bytes) -> Sent:
 def _resumed(tx: Tx, found: Target) -> tuple[Status, int | None]:
     """The status of a paused instance that goes on, and when to look at it."""
     if found.blocked_by:
+        tx.exclude()
         name = place_name(found.need, found.blocked_by)
         return Status.BLOCKED, tx.now if able(live_workers(tx), found.queue, name) else None
     wake_at = found.wake_at

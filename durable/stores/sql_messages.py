@@ -24,11 +24,20 @@ __all__ = ["Note", "put", "receipts", "send"]
 Note = tuple[int, str, bytes, int]
 """A message for an instance: (number, message id, event, run that it is for)."""
 
+# All in one order: whoever waits for rows waits for those behind his own.
 BY_ID = Query(
-    "SELECT id, number, run, finished_at FROM {instances} WHERE id IN ({list})", kinds="vvvv"
+    """
+    SELECT id, number, run, finished_at FROM {instances}
+    WHERE id IN ({list}) ORDER BY number{lock}
+    """,
+    kinds="vvvv",
 )
 BY_UID = Query(
-    "SELECT uid, number, run, finished_at FROM {instances} WHERE uid IN ({list})", kinds="xvvv"
+    """
+    SELECT uid, number, run, finished_at FROM {instances}
+    WHERE uid IN ({list}) ORDER BY number{lock}
+    """,
+    kinds="xvvv",
 )
 RECEIPTS = Query(
     """
@@ -44,6 +53,7 @@ WAITING = Query(
 ADD_MESSAGES = Statement(
     "INSERT INTO {inbox} (number, message_id, arrived_at, event, run) VALUES {list}",
     item="(?, ?, ?, ?, ?)",
+    payloads=(3,),
 )
 ADD_RECEIPTS = Statement("INSERT INTO {receipts} (number, message_id) VALUES {list}", item="(?, ?)")
 # Refused by code: blocked_by.  A pending instance with a later wake_at is before its start (one

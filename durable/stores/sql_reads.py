@@ -63,6 +63,7 @@ MESSAGES = Query(
 UNREAD = Query(f"SELECT unread FROM {{payloads}} WHERE number = {NUMBER}", kinds="v")
 TASKS = Query(TASK + "WHERE i.uid = ? ORDER BY t.run, t.command", kinds=TASK_KINDS, unbounded=True)
 ALL_WORKERS = Query(WORKERS + "ORDER BY started_at, id", kinds="v" * 11)
+BY_STATUS = Query("SELECT status, count(*) FROM {instances} GROUP BY status", kinds="vv")
 SECRET = Query("SELECT value FROM {settings} WHERE name = 'secret'", kinds="b")
 
 
@@ -141,10 +142,17 @@ def _keys(models: Schema, where: Filter, conditions: Sequence[Any]) -> tuple[str
     if where.until is not None:
         query = query.where(at < where.until)
     if where.cursor is not None:
-        query = query.where(Tuple(at, uid) < Tuple(*_position(where.cursor)))
+        query = query.where(_before(models, at, uid, *_position(where.cursor)))
     query = query.where(*conditions).order_by(at.desc(), uid.desc()).limit(where.limit + 1)
     text, params = query.sql()
     return text, params
+
+
+def _before(models: Schema, at: Any, uid: Any, moment: int, key: bytes) -> Any:
+    """What comes after a position, newest first."""
+    if models.dialect.compares_rows:
+        return Tuple(at, uid) < Tuple(moment, key)
+    return (at < moment) | ((at == moment) & (uid < key))
 
 
 def _statuses(models: Schema, where: Filter) -> list[list[Any]]:
@@ -203,8 +211,7 @@ def stats(tx: Tx, models: Schema) -> Stats:
     """Counts over everything."""
     instances, tasks = models.instances, models.tasks
     counts = {status.value: 0 for status in Status}
-    by_status = instances.select(instances.status, fn.COUNT(1)).group_by(instances.status)
-    counts.update(dict(tx.raw(*by_status.sql())))
+    counts.update((status, count) for status, count in tx.rows(BY_STATUS))
     free = (instances.owner == "") & instances.wake_at.is_null(False)
     oldest = instances.select(fn.MIN(instances.wake_at)).where(free)
     return Stats(

@@ -15,7 +15,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from durable.store import Beat, Completion, Postponed, Sent, TaskKey
+from durable.store import Beat, Completion, Postponed, Sent, TaskKey, Verdict
 from durable.stores.sql_messages import Note, put, receipts
 from durable.stores.sql_text import Query, Statement, Update
 from durable.stores.sql_tx import Tx
@@ -28,16 +28,18 @@ HELD = Query(
     FROM {values} AS v
     JOIN {instances} i ON i.uid = v.column1
     JOIN {tasks} t ON t.number = i.number AND t.run = v.column2 AND t.command = v.column3
-    WHERE t.owner = ? AND t.owner <> '' AND t.run = i.run{skip_locked}
+    WHERE t.owner = ? AND t.owner <> '' AND t.run = i.run{lock_t}
     """,
     columns="bnn",
     kinds="xvvvvv",
 )
 NUMBERS = Query("SELECT uid, number FROM {instances} WHERE uid IN ({list})", kinds="xv")
+LOCKED = Query(NUMBERS.text + "{lock}", kinds="xv")
+FREE_NUMBERS = Query(NUMBERS.text + "{skip_locked}", kinds="xv")
 AT_EPOCH = Query(
     """
     SELECT t.id FROM {tasks} t JOIN {instances} i ON i.number = t.number AND i.run = t.run
-    WHERE t.number = ? AND t.run = ? AND t.command = ? AND t.epoch = ?{skip_locked}
+    WHERE t.number = ? AND t.run = ? AND t.command = ? AND t.epoch = ?{lock_t}
     """,
     kinds="v",
 )
@@ -71,32 +73,36 @@ BEAT = Update(
 
 def complete(
     tx: Tx, worker: str, completions: Sequence[Completion], postponed: Sequence[Postponed]
-) -> list[bool]:
-    """Put results into inboxes and give tasks back; whether the worker still held each."""
+) -> list[Verdict]:
+    """Put results into inboxes and give tasks back; one verdict each."""
     reports: list[Completion | Postponed] = [*completions, *postponed]
     uids = list(dict.fromkeys(report.uid for report in reports))
-    numbers = tx.pairs(NUMBERS, uids)
-    keys = list(dict.fromkeys((one.uid, one.run, one.command) for one in reports))
+    numbers = tx.pairs(FREE_NUMBERS, uids)
+    missing = [uid for uid in uids if uid not in numbers] if tx.locks_rows else []
+    busy = tx.pairs(NUMBERS, missing).keys()
+    here = [one for one in reports if one.uid not in busy]
+    keys = list(dict.fromkeys((one.uid, one.run, one.command) for one in here))
     held = {
         (uid, run, command): (id, epoch, cancelled)
         for uid, run, command, id, epoch, cancelled in tx.fetch(HELD, keys, after=(worker,))
     }
     known = [(numbers[one.uid], one.message_id) for one in reports if one.uid in numbers]
     taken = receipts(tx, known)
-    told: list[bool] = []
+    told: list[Verdict] = []
     notes: list[Note] = []
     ended: list[int] = []
     later: list[tuple[object, ...]] = []
     for one in reports:
         number = numbers.get(one.uid, 0)
         if (number, one.message_id) in taken:
-            told.append(True)
+            told.append(Verdict.COMMITTED)
             continue
         key = (one.uid, one.run, one.command)
         id, epoch, cancelled = held.get(key, (0, None, False))
-        told.append(epoch == one.epoch)
-        if epoch != one.epoch:
+        if one.uid in busy or epoch != one.epoch:
+            told.append(Verdict.BUSY if one.uid in busy else Verdict.LOST)
             continue
+        told.append(Verdict.COMMITTED)
         del held[key]
         if isinstance(one, Postponed) and not cancelled:
             later.append(_postponed(id, one))
@@ -108,7 +114,7 @@ def complete(
     tx.each(DROP, ended)
     tx.each(POSTPONE, later)
     put(tx, notes)
-    tx.tell = any(told)
+    tx.tell = Verdict.COMMITTED in told
     return told
 
 
@@ -121,7 +127,7 @@ def _postponed(id: int, one: Postponed) -> tuple[object, ...]:
 
 def settle(tx: Tx, done: Completion) -> Sent:
     """Put a result that comes from outside into its inbox, whoever holds the task."""
-    number = tx.pairs(NUMBERS, [done.uid]).get(done.uid)
+    number = tx.pairs(LOCKED, [done.uid]).get(done.uid)
     if number is None:
         return Sent.NOT_FOUND
     if receipts(tx, [(number, done.message_id)]):

@@ -21,7 +21,9 @@ from durable.stores.sql_tx import Tx
 __all__ = ["ADD_EVENTS", "DROP_ALL_TASKS", "add_histories", "follow"]
 
 ADD_EVENTS = Statement(
-    "INSERT INTO {history} (number, run, seq, event) VALUES {list}", item="(?, ?, ?, ?)"
+    "INSERT INTO {history} (number, run, seq, event) VALUES {list}",
+    item="(?, ?, ?, ?)",
+    payloads=(3,),
 )
 DROP_ALL_TASKS = Statement("DELETE FROM {tasks} WHERE number IN ({list})")
 DROP_BOUND = Statement("DELETE FROM {inbox} WHERE number IN ({list}) AND run <> 0")

@@ -20,12 +20,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 
 from durable.stores.errors import Errors
 
 __all__ = [
     "BIG",
+    "JUMPING_HEADS",
     "MANY_ROWS",
+    "NO_LOCKS",
     "SIZES",
     "Dialect",
     "Migration",
@@ -40,8 +43,34 @@ SIZES = (1, 2, 4, 8, 16, 32, 64, 128, 256, 500)
 BIG = 2048
 """A longer payload is not packed: it would be written in hexadecimal."""
 
+NO_LOCKS = dict.fromkeys(
+    ("lock", "lock_i", "lock_p", "lock_t", "skip_locked", "share", "alone"), ""
+)
+"""How rows are locked where a transaction that writes is alone anyhow, so not at all.
+
+``lock`` waits for the rows; ``lock_i``, ``lock_p``, ``lock_t``: those of the table with that alias.
+``skip_locked`` leaves rows out that others have locked.  ``share`` keeps a row from being deleted,
+``alone`` waits for whoever keeps it so.
+"""
+
 MANY_ROWS = 10_000
 """More rows are not packed, so that a packed text stays of a bearable size."""
+
+
+JUMPING_HEADS = """
+    WITH RECURSIVE ranges (found) AS (
+        SELECT min({column}) FROM {table} WHERE {free} AND queue = ?
+        UNION ALL
+        SELECT (SELECT min({column}) FROM {table} WHERE {free} AND queue = ? AND {column} > found)
+        FROM ranges WHERE found IS NOT NULL
+    )
+    SELECT found,
+        (SELECT min(wake_at) FROM {table} WHERE {free} AND queue = ? AND {column} = found),
+        (SELECT min(wake_at) FROM {table} WHERE {free} AND queue = ? AND {column} = found
+            AND wake_at > ?)
+    FROM ranges WHERE found IS NOT NULL
+"""
+"""`Dialect.heads` where a subquery jumps through an index: each finds its first row at once."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,13 +98,26 @@ class Dialect:
     errors: its driver's errors. field_types: the column types that stand behind the names
     in `durable.stores.schema`. parameter: how a parameter is written.
     partial_indexes, clustered: whether it has indexes over some rows, and tables that are
-    their primary key. packed: whether JSON functions pack rows (see the rules above).
-    skip_locked: what a SELECT of rows to change ends in.
-    values: a list of rows as something to select from, with columns column1, column2 …
-    casts: what stands behind a parameter there, so that it has the type of its letter.
+    their primary key. compares_rows: whether an index finds ``(a, b) < (?, ?)``.
+    packed: whether JSON functions pack rows (see the rules above).
+    locks: what a SELECT of rows to change ends in, by the names that stand in statements (see
+    `NO_LOCKS`). exclude: the lock for what is decided by looking at all workers (or "").
+    migration_lock: what lets one process migrate at a time; ``{key}`` is a number of the prefix.
+    free: what an instance is that nobody owns and that has a moment, so that the index finds it.
+    heads: gives (name, first moment, first moment after now) for each name that what is free
+    has in ``{column}``, without looking at all of it; its parameters are the queue, once or
+    more, and now. ``{lead}`` is the column that the index begins with.
+    values: a list of rows as something to select from, with columns column1, column2 …;
+    ``{nulls}`` is NULL under each of these names. row, between: how a row is written there, and
+    what stands between two. casts: what stands behind a parameter, so that it has the type of
+    its letter.
     update: an `Update`.
+    texts_as_bytes: whether names come as bytes.
     has_table: counts the tables of a name.
     migrations: how its schema came to be, the oldest first: see `durable.stores.migrations`.
+    statement_bytes: payloads that a statement over a list may have in all, unless one row has
+    more: a quarter of the smallest packet that a server takes as it comes (16 MiB), because a
+    driver may write bytes as text of twice the length.
     """
 
     name: str
@@ -84,13 +126,22 @@ class Dialect:
     parameter: str
     partial_indexes: bool
     clustered: bool
+    compares_rows: bool
     packed: bool
-    skip_locked: str
+    locks: Mapping[str, str]
+    exclude: str
+    migration_lock: str
+    free: str
+    heads: str
     values: str
+    row: str
+    between: str
     casts: Mapping[str, str]
     update: str
+    texts_as_bytes: bool
     has_table: str
     migrations: Sequence[Migration]
+    statement_bytes: int = 4 * 1024 * 1024
 
 
 @dataclass(frozen=True, eq=False)
@@ -98,12 +149,19 @@ class Statement:
     """Something to run.
 
     item: what stands in ``{list}`` for each of its members. columns: one letter a column of
-    ``{values}``: ``n`` a number, ``t`` a text, ``b`` bytes.
+    ``{values}``: ``n`` a number, ``t`` a text, ``b`` bytes. payloads: places of what may be
+    large in a member of the list; of ``{values}``, what are bytes is known.
     """
 
     text: str
     item: str = "?"
     columns: str = ""
+    payloads: tuple[int, ...] = ()
+
+    @cached_property
+    def large(self) -> tuple[int, ...]:
+        """Places of what may be large."""
+        return self.payloads or tuple(i for i, kind in enumerate(self.columns) if kind == "b")
 
     @property
     def nested(self) -> bool:
@@ -129,26 +187,42 @@ class Query(Statement):
 
     kinds: one letter a column: ``v`` a number or text, ``x`` a few bytes (never null),
     ``b`` a payload. unbounded: there may be any number of rows.
+    binary, plain: the places of those that are bytes, and of the others.
     """
 
     kinds: str = ""
     unbounded: bool = False
     binary: tuple[int, ...] = field(init=False)
+    plain: tuple[int, ...] = field(init=False)
 
     def __post_init__(self) -> None:
-        places = (place for place, kind in enumerate(self.kinds) if kind in "xb")
-        object.__setattr__(self, "binary", tuple(places))
+        for name, kinds in (("binary", "xb"), ("plain", "v")):
+            places = (place for place, kind in enumerate(self.kinds) if kind in kinds)
+            object.__setattr__(self, name, tuple(places))
 
 
 class Texts:
-    """The texts of statements for one store."""
+    """The texts of statements for one store.
+
+    room: how many bytes the values of one statement may have together, if that is limited.
+    """
 
     def __init__(self, dialect: Dialect, tables: Mapping[str, str]) -> None:
         self._dialect = dialect
-        self._names = dict(tables, skip_locked=dialect.skip_locked)
+        self._names = dict(
+            tables,
+            **dialect.locks,
+            free=dialect.free,
+            instance_heads=_heads(dialect, tables["instances"], "needs", dialect.free),
+            task_heads=_heads(dialect, tables["tasks"], "name", "owner = ''"),
+        )
+        self.exclude = dialect.exclude.format_map(tables)
+        self.locks_rows = any(dialect.locks.values())
         self._plain: dict[tuple[Statement, int], str] = {}
         self._packed: dict[tuple[Query, int], str] = {}
         self.packs = dialect.packed
+        self.as_bytes = dialect.texts_as_bytes
+        self.statement_bytes = dialect.statement_bytes
 
     def plain(self, statement: Statement, size: int) -> str:
         """The text for a list of this size (0: without a list)."""
@@ -157,6 +231,10 @@ class Texts:
         if text is None:
             text = self._plain[key] = self._make(statement, size)
         return text
+
+    def places(self, query: Query) -> int:
+        """How many parameters a query without a list has."""
+        return self.plain(query, 0).count(self._dialect.parameter)
 
     def packed(self, query: Query, size: int) -> str:
         """The text that gives all rows as one JSON array of arrays."""
@@ -171,7 +249,11 @@ class Texts:
         values = ""
         if statement.columns:
             item = ", ".join("?" + dialect.casts[letter] for letter in statement.columns)
-            values = dialect.values.format(list=", ".join([f"({item})"] * size))
+            places = range(1, len(statement.columns) + 1)
+            values = dialect.values.format(
+                nulls=", ".join(f"NULL AS column{place}" for place in places),
+                list=dialect.between.join([dialect.row.format(item=item)] * size),
+            )
         names = dict(self._names, list=", ".join([statement.item] * size), values=values)
         text = statement.text
         if isinstance(statement, Update):
@@ -190,6 +272,11 @@ class Texts:
             f" SELECT json_group_array(json_array({values}))"
             f" FROM (SELECT * FROM packed{limit})"
         )
+
+
+def _heads(dialect: Dialect, table: str, column: str, free: str) -> str:
+    lead = free.split()[0]
+    return dialect.heads.format(table=table, column=column, free=free, lead=lead)
 
 
 def _packed_value(column: str, kind: str) -> str:

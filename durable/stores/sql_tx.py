@@ -6,20 +6,18 @@ texts of this store's statements, and nothing of connections and errors.
 
 from __future__ import annotations
 
-from bisect import bisect_left, bisect_right
-from collections.abc import Iterator, Sequence
-from itertools import chain
+from collections.abc import Sequence
 from json import loads
 from typing import Any
 
-from durable.stores.sql_text import MANY_ROWS, SIZES, Query, Statement, Texts
+from durable.stores.sql_cuts import exact_parts, filled_parts
+from durable.stores.sql_text import MANY_ROWS, Query, Statement, Texts
 
 __all__ = ["Row", "Tx"]
 
 Row = list[Any]
 
 _from_hex = bytes.fromhex
-_flat = chain.from_iterable
 
 
 class Tx:
@@ -55,19 +53,15 @@ class Tx:
         parameters that stand before and after the list.
         """
         changed = 0
-        for size, params in _parts(statement, items):
+        for size, params in filled_parts(statement, items, self._texts.statement_bytes):
             self._execute(self._texts.plain(statement, size), [*before, *params, *after])
             changed += self._cursor.rowcount
         return changed
 
     def insert(self, statement: Statement, rows: Sequence[tuple[Any, ...]]) -> None:
         """Insert rows, in this order."""
-        start = 0
-        while left := len(rows) - start:
-            size = SIZES[bisect_right(SIZES, left) - 1]
-            part = rows[start : start + size]
-            self._execute(self._texts.plain(statement, size), list(_flat(part)))
-            start += size
+        for size, params in exact_parts(statement, rows, self._texts.statement_bytes):
+            self._execute(self._texts.plain(statement, size), params)
 
     def one(self, query: Query, *params: object) -> Row | None:
         """The first row of a query without a list."""
@@ -78,6 +72,10 @@ class Tx:
         """The rows of a query without a list."""
         return self._read(query, 0, params)
 
+    def heads(self, query: Query, queue: str) -> list[Row]:
+        """The rows of a query whose parameters are the queue, as often as it needs it, and now."""
+        return self.rows(query, *[queue] * (self._texts.places(query) - 1), self.now)
+
     def fetch(
         self,
         query: Query,
@@ -86,12 +84,10 @@ class Tx:
         after: Sequence[object] = (),
     ) -> list[Row]:
         """The rows of a query over a list; of none if the list is empty."""
-        if len(items) <= SIZES[-1]:
-            for size, params in _parts(query, items):
-                return self._read(query, size, [*before, *params, *after])
         rows: list[Row] = []
-        for size, params in _parts(query, items):
-            rows += self._read(query, size, [*before, *params, *after])
+        for size, params in filled_parts(query, items, self._texts.statement_bytes):
+            found = self._read(query, size, [*before, *params, *after])
+            rows = rows + found if rows else found
         return rows
 
     def pairs(
@@ -105,6 +101,16 @@ class Tx:
         rows: list[Any] = self._execute(text, params).fetchall()
         return rows
 
+    @property
+    def locks_rows(self) -> bool:
+        """Whether others write at the same time, each to rows that it has locked."""
+        return self._texts.locks_rows
+
+    def exclude(self) -> None:
+        """Until the end of the transaction, be the only one who decides by all workers."""
+        if self._texts.exclude:
+            self.do(self._texts.exclude)
+
     def do(self, text: str, params: Sequence[object] = ()) -> None:
         """Run what was made elsewhere and gives no rows."""
         self._execute(text, params)
@@ -116,20 +122,19 @@ class Tx:
             if len(rows) <= MANY_ROWS and _unpack(rows, query.binary):
                 return rows
         found = self._execute(self._texts.plain(query, size), params).fetchall()
-        return list(map(list, found))
+        rows = list(map(list, found))
+        if self._texts.as_bytes:
+            _decode(rows, query.plain)
+        return rows
 
 
-def _parts(statement: Statement, items: Sequence[Any]) -> Iterator[tuple[int, Sequence[Any]]]:
-    """(size, parameters) for lists of at most the largest size."""
-    largest = SIZES[-1]
-    nested = statement.nested
-    for start in range(0, len(items), largest):
-        part = items[start : start + largest] if len(items) > largest else items
-        size = SIZES[bisect_left(SIZES, len(part))]
-        missing = size - len(part)
-        if missing:
-            part = [*part, *[part[-1]] * missing]
-        yield size, list(_flat(part)) if nested else part
+def _decode(rows: list[Row], places: Sequence[int]) -> None:
+    """Turn what should be text into text."""
+    for row in rows:
+        for place in places:
+            value = row[place]
+            if value.__class__ is bytes:
+                row[place] = value.decode()
 
 
 def _unpack(rows: list[Row], binary: Sequence[int]) -> bool:

@@ -4,7 +4,10 @@ Rules
 -----
 * A lease belongs to a worker, not to what it owns: a heartbeat renews one row.
 * Taking over removes the worker and releases all that it owned, in one transaction; what it
-  still writes afterwards is refused, for it is not the owner any more.
+  still writes afterwards is refused, for it is not the owner any more.  While another
+  transaction holds one of its instances the worker stays, for the next takeover.
+* What depends on who lives (who may try what code has refused) is decided one at a time:
+  `Tx.exclude`.  Else a worker that registers and a step that blocks could miss each other.
 """
 
 from __future__ import annotations
@@ -14,7 +17,7 @@ from collections.abc import Sequence
 from durable.model import WorkerInfo
 from durable.store import UNKNOWN, TaskKey
 from durable.stores.refusals import SEPARATOR, able, place_name
-from durable.stores.sql_claim import INSTANCE_HEADS
+from durable.stores.sql_claim import FREE_INSTANCES, INSTANCE_HEADS
 from durable.stores.sql_reads import live_workers
 from durable.stores.sql_results import to_cancel
 from durable.stores.sql_rows import NEEDS, words
@@ -63,54 +66,52 @@ WAKE_REFUSED = Statement(
     """,
     columns="ttnt",
 )
-REST = Statement(
-    """
-    UPDATE {instances} SET wake_at = NULL
-    WHERE number IN (
-        SELECT number FROM {instances}
-        WHERE owner = '' AND queue = ? AND needs = ? AND wake_at <= ?
-        ORDER BY wake_at LIMIT ?
-    )
-    """
-)
+REST = Statement("UPDATE {instances} SET wake_at = NULL WHERE number IN ({list})")
 RENEW = Statement("UPDATE {workers} SET expires_at = ? WHERE id = ? AND expires_at > ?")
+# Whoever claims for one of them has claimed before this, or finds that it is gone.
+LEAVING = Query("SELECT id FROM {workers} WHERE id IN ({list}) ORDER BY id{alone}", kinds="v")
+OWNED_INSTANCES = Query(
+    "SELECT number FROM {instances} WHERE owner IN ({list}) AND owner <> ''{skip_locked}",
+    kinds="v",
+    unbounded=True,
+)
+OWNED_TASKS = Query(
+    "SELECT id FROM {tasks} WHERE owner IN ({list}) AND owner <> ''{lock}",
+    kinds="v",
+    unbounded=True,
+)
 RELEASE_INSTANCES = Statement(
     """
-    UPDATE {instances} SET owner = '', wake_at = ?, crashes = crashes + ?
-    WHERE owner IN ({list}) AND owner <> ''
+    UPDATE {instances} SET owner = '', wake_at = ?, crashes = crashes + ? WHERE number IN ({list})
     """
 )
 RELEASE_TASKS = Statement(
-    """
-    UPDATE {tasks} SET owner = '', wake_at = ?, crashes = crashes + ?
-    WHERE owner IN ({list}) AND owner <> ''
-    """
+    "UPDATE {tasks} SET owner = '', wake_at = ?, crashes = crashes + ? WHERE id IN ({list})"
+)
+LEFT = Query(
+    "SELECT DISTINCT owner FROM {instances} WHERE owner IN ({list}) AND owner <> ''", kinds="v"
 )
 EXPIRED = Query("SELECT id FROM {workers} WHERE expires_at <= ?", kinds="v")
 BLOCK = Statement(
     """
     UPDATE {instances} SET status = 'blocked', blocked_by = ?, wake_at = NULL, reason = ?
-    WHERE number IN (
-        SELECT number FROM {instances}
-        WHERE owner = '' AND queue = ? AND needs = ? AND wake_at <= ? AND wake_at < ?
-        ORDER BY wake_at LIMIT ?
-    )
+    WHERE number IN ({list})
     """
 )
-SAY = Statement(
+UNSAID = Query(
     """
-    UPDATE {instances} SET reason = ?
-    WHERE number IN (
-        SELECT number FROM {instances}
-        WHERE owner = '' AND queue = ? AND needs = ? AND wake_at <= ? AND reason <> ?
-        ORDER BY wake_at LIMIT ?
-    )
-    """
+    SELECT number FROM {instances}
+    WHERE {free} AND queue = ? AND needs = ? AND wake_at <= ? AND reason <> ?
+    ORDER BY wake_at LIMIT ?
+    """,
+    kinds="v",
 )
+SAY = Statement("UPDATE {instances} SET reason = ? WHERE number IN ({list})")
 
 
 def register(tx: Tx, worker: WorkerInfo) -> None:
     """Add a worker; wake what other code has refused and it may run."""
+    tx.exclude()
     tx.each(REMOVE, [worker.id])
     tx.run(
         ADD,
@@ -160,9 +161,15 @@ def take_over(tx: Tx, workers: Sequence[str] | None) -> int:
 
 
 def _release(tx: Tx, workers: Sequence[str], crashes: int) -> int:
-    for statement in (RELEASE_INSTANCES, RELEASE_TASKS):
-        tx.each(statement, workers, before=(tx.now, crashes))
-    return tx.each(REMOVE, workers)
+    """Give back what they own and remove them; but those stay of whom a row is in another
+    transaction's hands, to be taken over again."""
+    tx.fetch(LEAVING, workers)
+    instances = [number for [number] in tx.fetch(OWNED_INSTANCES, workers)]
+    tx.each(RELEASE_INSTANCES, instances, before=(tx.now, crashes))
+    tasks = [id for [id] in tx.fetch(OWNED_TASKS, workers)]
+    tx.each(RELEASE_TASKS, tasks, before=(tx.now, crashes))
+    left = {owner for [owner] in tx.fetch(LEFT, workers)}
+    return tx.each(REMOVE, [worker for worker in workers if worker not in left])
 
 
 def unknown(tx: Tx, worker: WorkerInfo) -> list[tuple[str, str]]:
@@ -172,7 +179,7 @@ def unknown(tx: Tx, worker: WorkerInfo) -> list[tuple[str, str]]:
     return [
         (queue, name)
         for queue in dict.fromkeys(worker.queues)
-        for name, first, _ in tx.rows(INSTANCE_HEADS, queue, queue, queue, queue, tx.now)
+        for name, first, _ in tx.heads(INSTANCE_HEADS, queue)
         if first <= tx.now and name not in known
         if SEPARATOR not in name or not able(live, queue, name)
     ]
@@ -181,14 +188,21 @@ def unknown(tx: Tx, worker: WorkerInfo) -> list[tuple[str, str]]:
 def block_unknown(tx: Tx, worker: WorkerInfo, after: int) -> int:
     """Say of such instances what they lack, and block those that are long due. What code has
     refused rests again: who might have tried it is gone."""
+    tx.exclude()
     changed = 0
     for queue, name in unknown(tx, worker):
-        place = (queue, name, tx.now)
         if SEPARATOR in name:
-            changed += tx.run(REST, *place, AT_ONCE)
+            changed += tx.each(REST, _due(tx, queue, name, tx.now))
             continue
         reason = f"no worker knows workflow {name}"
-        changed += tx.run(BLOCK, UNKNOWN, reason, *place, tx.now - after, AT_ONCE)
-        changed += tx.run(SAY, reason, *place, reason, AT_ONCE)
+        long_due = _due(tx, queue, name, min(tx.now, tx.now - after - 1))
+        changed += tx.each(BLOCK, long_due, before=(UNKNOWN, reason))
+        unsaid = tx.rows(UNSAID, queue, name, tx.now, reason, AT_ONCE)
+        changed += tx.each(SAY, [number for [number] in unsaid], before=(reason,))
     tx.tell = changed > 0
     return changed
+
+
+def _due(tx: Tx, queue: str, name: str, moment: int) -> list[int]:
+    """Numbers of what nobody owns and was due at a moment."""
+    return [number for _, number in tx.rows(FREE_INSTANCES, queue, name, moment, AT_ONCE)]

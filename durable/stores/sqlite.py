@@ -30,7 +30,7 @@ from durable.store import DEFAULT_MAX_INBOX
 from durable.stores.errors import SQLITE, CommitFailed, Errors, sqlite_signs
 from durable.stores.schema import DEFAULT_PREFIX
 from durable.stores.sql import SqlStore
-from durable.stores.sql_text import Dialect
+from durable.stores.sql_text import JUMPING_HEADS, NO_LOCKS, Dialect
 from durable.stores.sql_tx import Tx
 from durable.stores.sqlite_link import Link, Links
 from durable.stores.sqlite_migrations import MIGRATIONS
@@ -54,11 +54,19 @@ DIALECT = Dialect(
     parameter="?",
     partial_indexes=True,
     clustered=True,
+    compares_rows=True,
     packed=True,
-    skip_locked="",
+    locks=NO_LOCKS,
+    exclude="",
+    migration_lock="",
+    free="owner = '' AND wake_at IS NOT NULL",
+    heads=JUMPING_HEADS,
     values="(VALUES {list})",
+    row="({item})",
+    between=", ",
     casts={"n": "", "t": "", "b": ""},
     update="UPDATE {table} SET {changes} FROM {values} AS v WHERE {key} = v.column1",
+    texts_as_bytes=False,
     has_table="SELECT count(*) FROM sqlite_master WHERE type = 'table' AND name = ?",
     migrations=MIGRATIONS,
 )

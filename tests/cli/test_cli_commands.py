@@ -10,6 +10,8 @@ import pytest
 from cli_kit import Cli, follow
 
 from durable.cli import control, worker
+from durable.cli.retain import retained
+from durable.interpreter import Limits
 from durable.worker import Worker
 
 
@@ -186,6 +188,8 @@ def test_delete_of_what_runs(done: Cli) -> None:
 
 def test_purge(done: Cli) -> None:
     done.fails(1, "purge", "--older-than", "0")
+    assert done.ok("purge", "--older-than", "0", "--dry-run") == "1\n"
+    assert done.ok("purge", "--older-than", "1d", "--dry-run") == "0\n"
     assert done.ok("purge", "--older-than", "1d", "-y") == "0\n"
     assert done.ok("purge", "--older-than", "0", "--status", "failed", "-y") == "0\n"
     assert done.ok("purge", "--older-than", "0", "-y") == "1\n"
@@ -229,9 +233,25 @@ def test_worker_options(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
     cli.ok("worker", "orders", "--step-timeout", "1m", "--unknown-after", "500ms")
     first, second = seen
     assert first.build == "v2"
-    assert first._max_history == 7
+    assert first._limits.max_history == 7
     assert second._watchdog._step_timeout == 60.0
     assert second._lease._unknown_after == 500_000
+    assert second._retention._retain == {}
+    more = ("--max-pending=5", "--max-step-bytes=6", "--retain=failed=90d")
+    cli.ok("worker", "orders", *more, "--retain=completed=7d,cancelled=1h30m")
+    cli.ok("worker", "orders", DURABLE_WORKER_RETAIN="completed=1h failed=2h,cancelled=3h")
+    third, fourth = seen[2:]
+    assert third._limits == Limits(max_pending=5, max_step_bytes=6)
+    day, hour = 86_400_000_000, 3_600_000_000
+    assert third._retention._retain == {
+        "failed": 90 * day, "completed": 7 * day, "cancelled": 1.5 * hour
+    }  # fmt: skip
+    assert fourth._retention._retain == {
+        "completed": hour, "failed": 2 * hour, "cancelled": 3 * hour
+    }  # fmt: skip
+    for wrong in ("running=7d", "completed", "completed=soon", "=7d", ""):
+        assert "STATUS=AGE" in cli.fails(2, "worker", "orders", f"--retain={wrong}")
+    assert "at least 60 seconds" in cli.fails(2, "worker", "orders", "--retain=failed=1s")
     for option in ("--step-timeout=0", "--max-history=0", "--unknown-after=soon"):
         cli.fails(2, "worker", "orders", option)
 
@@ -248,6 +268,7 @@ def test_worker_processes(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("durable.supervisor.supervise", supervise)
     url = "sqlite:///durable.db?busy_timeout=7"
     more = ["--step-timeout", "2m", "--max-history", "7", "--build", "v 2"]
+    more += ["--max-pending=8", "--max-step-bytes=9", "--retain=failed=90d,completed=7d"]
     cli.ok("worker", "orders", "-p", "2", "--grace", "5s", "--store", url, *more)
     (argv, processes, grace) = seen[0]
     assert (processes, grace) == (2, 5.0)
@@ -258,6 +279,9 @@ def test_worker_processes(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
     assert parsed.params["step_timeout"] == 120.0
     assert parsed.params["unknown_after"] == 5.0
     assert parsed.params["max_history"] == 7
+    assert parsed.params["max_pending"] == 8
+    assert parsed.params["max_step_bytes"] == 9
+    assert retained(parsed.params["retain"]) == {"failed": 90 * 86400, "completed": 7 * 86400}
     assert parsed.params["build"] == "v 2"
     assert parsed.params["url"] == url
     assert parsed.params["modules"] == ("orders",)

@@ -3,5 +3,6 @@
 from engine_fixtures import (  # noqa: F401 — pytest finds fixtures by their names here
     _close_stores,
     engine,
+    pytest_generate_tests,
     store_url,
 )

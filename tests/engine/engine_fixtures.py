@@ -7,28 +7,39 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
-from engine_kit import Engine, file_url
+from engine_kit import Engine
+from store_table import EVERYTHING, STORES, fresh_url, ways_of
 
-_closing: list[Engine] = []
+CACHES = {"warm": 10_000, "replay": 0}
+
+# Closing a store may take half a second, and no test need wait for it.
+_closing = ThreadPoolExecutor(16)
 
 
-@pytest.fixture(params=["memory", "memory-replay", "sqlite", "sqlite-replay"])
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """On which stores a test runs that asks for an `engine`, or for a `store_url`."""
+    if "engine" in metafunc.fixturenames:
+        ways = ways_of(metafunc.function.__name__, list(CACHES), everything=EVERYTHING)
+        metafunc.parametrize("engine", list(ways), indirect=True, ids="-".join)
+    if "store_url" in metafunc.fixturenames:
+        metafunc.parametrize("store_url", STORES, indirect=True)
+
+
+@pytest.fixture
 def engine(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Engine]:
-    kind = str(request.param)
-    url = file_url(tmp_path) if kind.startswith("sqlite") else "memory://"
-    made = Engine(url, 0 if kind.endswith("replay") else 10_000)
+    store, cache = request.param
+    made = Engine(fresh_url(store, tmp_path), CACHES[cache])
     yield made
     made.stop()
-    _closing.append(made)
+    _closing.submit(made.client.close)
 
 
-@pytest.fixture(params=["memory", "sqlite"])
+@pytest.fixture
 def store_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
-    return file_url(tmp_path) if request.param == "sqlite" else "memory://"
+    return fresh_url(request.param, tmp_path)
 
 
 @pytest.fixture(scope="session", autouse=True)
 def _close_stores() -> Iterator[None]:
     yield
-    with ThreadPoolExecutor(32) as pool:
-        list(pool.map(lambda engine: engine.client.close(), _closing))
+    _closing.shutdown()

@@ -385,6 +385,7 @@ def test_what_still_runs_is_cancelled_when_the_root_returns(
     handle = engine.start(flow)
     with caplog.at_level(logging.INFO, "durable.workflow"):
         assert handle.result(timeout=20) == "returned"
+        engine.stop()  # what is acknowledged is stored before it is logged
     assert handle.vars() == {"cleaned": "clean-up"}
     lines = [r.getMessage() for r in caplog.records if "still run" in r.getMessage()]
     assert len(lines) == 1

@@ -27,7 +27,7 @@ from durable import (
     workflow,
 )
 from durable.errors import UsageError
-from durable.interpreter import StepAborted, limits
+from durable.interpreter import Limits, StepAborted, limits
 
 Wrap = Callable[[Command[Any], int], Command[Any]]
 
@@ -46,11 +46,7 @@ def nested(wrap: Wrap, command: Command[Any], depth: int) -> Command[Any]:
     return command
 
 
-def test_too_many_pending_commands_are_refused_before_any_is_issued(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.setattr(limits, "MAX_PENDING", 3)
-
+def test_too_many_pending_commands_are_refused_before_any_is_issued() -> None:
     @workflow
     def flow() -> Workflow[str]:
         for many in (gather(*(sleep(n) for n in range(4))), race(gather(*[sleep(1)] * 4))):
@@ -62,16 +58,12 @@ def test_too_many_pending_commands_are_refused_before_any_is_issued(
             yield charge.call("a")
         return "ok"
 
-    step = Stepper(flow)
+    step = Stepper(flow, limits=Limits(max_pending=3))
     assert step.kinds().count("TimerStarted") == 3
     assert step.result() == "ok"
 
 
-def test_what_is_inside_a_time_limit_counts_and_so_does_its_timer(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.setattr(limits, "MAX_PENDING", 3)
-
+def test_what_is_inside_a_time_limit_counts_and_so_does_its_timer() -> None:
     @workflow
     def flow() -> Workflow[str]:
         many: Command[Any]
@@ -85,7 +77,7 @@ def test_what_is_inside_a_time_limit_counts_and_so_does_its_timer(
         yield with_timeout(gather(wait_signal("a"), sleep(1)), 9)
         return "ok"
 
-    step = Stepper(flow)
+    step = Stepper(flow, limits=Limits(max_pending=3))
     assert step.kinds() == ["WorkflowStarted", "TimerStarted", "TimerStarted"]
     step.signal("a")
     step.fire(0)
@@ -108,11 +100,7 @@ def test_too_many_sleeps_inside_a_time_limit_are_refused_at_the_yield() -> None:
     assert Stepper(flow).result() == "ok"
 
 
-def test_promises_and_time_limits_are_refused_at_their_line(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.setattr(limits, "MAX_PENDING", 2)
-
+def test_promises_and_time_limits_are_refused_at_their_line() -> None:
     @workflow
     def flow() -> Workflow[str]:
         first = external("first")
@@ -128,7 +116,7 @@ def test_promises_and_time_limits_are_refused_at_their_line(
             yield first
         return str((yield first))
 
-    step = Stepper(flow)
+    step = Stepper(flow, limits=Limits(max_pending=2))
     assert step.interpreter.root is not None
     assert not step.interpreter.root.own.children
     step.keep(0, "kept")

@@ -38,6 +38,7 @@ __all__ = [
     "Server",
     "drop",
     "fresh",
+    "fresh_prefix",
     "mariadb",
     "postgres",
     "redis",
@@ -81,6 +82,14 @@ def fresh(server: Server) -> str:
     test session.
     """
     return server.fresh()
+
+
+def fresh_prefix(server: Server) -> str:
+    """The URL of a new and empty store, in a database that such stores of this process share.
+
+    Cheaper than `fresh`: in PostgreSQL a store with its tables takes 50 ms, not 110.
+    """
+    return server.fresh_prefix()
 
 
 def drop(server: Server, url: str) -> None:

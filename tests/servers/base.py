@@ -11,7 +11,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable
 from pathlib import Path
 from typing import ClassVar
-from urllib.parse import urlsplit, urlunsplit
+from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 
 from servers.guard import POLL
 from servers.processes import Process, make_folder, program
@@ -42,6 +42,7 @@ class Server(ABC):
         self.processes: list[Process] = []
         self.folder = Path()
         self._places: dict[str, str] = {}
+        self._shared = ""
         if self.is_ours:
             self.folder = make_folder(self.title.replace(" ", "-").lower())
             url = self.make()
@@ -166,6 +167,12 @@ class Server(ABC):
         self._places[url] = name
         return url
 
+    def fresh_prefix(self) -> str:
+        """The URL of a prefix that nobody has, in one place that goes with the server."""
+        if not self._shared:
+            self._shared = self.fresh()
+        return with_prefix(self._shared, f"p{secrets.token_hex(6)}_")
+
     def remove(self, url: str) -> None:
         """Remove a place that `fresh` made, before the server goes."""
         self.drop(self._places.pop(url))
@@ -200,7 +207,16 @@ def at_path(url: str, path: str) -> str:
     return urlunsplit(urlsplit(url)._replace(path=f"/{path}"))
 
 
-def with_prefix(url: str, prefix: str) -> str:
+def as_user(url: str, name: str, password: str) -> str:
+    """A URL with another user."""
     parts = urlsplit(url)
-    query = "&".join(filter(None, [parts.query, f"prefix={prefix}"]))
-    return urlunsplit(parts._replace(query=query))
+    netloc = f"{name}:{password}@{parts.netloc.rpartition('@')[2]}"
+    return urlunsplit(parts._replace(netloc=netloc))
+
+
+def with_prefix(url: str, prefix: str) -> str:
+    """A URL with a prefix, behind the one that it has."""
+    parts = urlsplit(url)
+    query = dict(parse_qsl(parts.query))
+    query["prefix"] = query.get("prefix", "") + prefix
+    return urlunsplit(parts._replace(query=urlencode(query)))

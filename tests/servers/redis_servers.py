@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -54,8 +55,9 @@ class Redis(Server):
     driver_package = "redis"
 
     def make(self) -> str:
-        self.processes = [node(self.folder)]
-        return f"redis://127.0.0.1:{self.processes[0].port}/0"
+        password = secrets.token_hex(8)
+        self.processes = [node(self.folder, "--requirepass", password)]
+        return f"redis://default:{password}@127.0.0.1:{self.processes[0].port}/0"
 
     def ping(self) -> None:
         with connect(self.url) as client:

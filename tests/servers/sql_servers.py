@@ -7,7 +7,7 @@ import signal
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
-from servers.base import Server, at_path
+from servers.base import Server, as_user, at_path
 from servers.processes import Process, free_port, user_name
 
 USER = "durable"
@@ -64,6 +64,12 @@ class Postgres(Server):
     def drop(self, name: str) -> None:
         self._execute(f'DROP DATABASE IF EXISTS "{name}" WITH (FORCE)')
 
+    def reader(self, url: str) -> str:
+        """The address of the same place for a user who may only read what is there now."""
+        name, password = f"r{secrets.token_hex(6)}", secrets.token_hex(8)
+        self._execute(f"CREATE ROLE {name} LOGIN PASSWORD '{password}' IN ROLE pg_read_all_data")
+        return as_user(url, name, password)
+
     def _execute(self, statement: str) -> None:
         import psycopg
 
@@ -99,7 +105,7 @@ class MariaDB(Server):
         # One statement a line: that is all that an init file can have.
         first.write_text(
             f"CREATE USER IF NOT EXISTS {USER}@'%' IDENTIFIED BY '{password}';\n"
-            f"GRANT ALL ON *.* TO {USER}@'%';\n"
+            f"GRANT ALL ON *.* TO {USER}@'%' WITH GRANT OPTION;\n"
             f"CREATE DATABASE IF NOT EXISTS {DATABASE};\n"
         )
         first.chmod(0o644)
@@ -128,6 +134,13 @@ class MariaDB(Server):
 
     def drop(self, name: str) -> None:
         self._execute(f"DROP DATABASE IF EXISTS `{name}`")
+
+    def reader(self, url: str) -> str:
+        """The address of the same place for a user who may only read."""
+        name, password = f"r{secrets.token_hex(6)}", secrets.token_hex(8)
+        self._execute(f"CREATE USER {name}@'%' IDENTIFIED BY '{password}'")
+        self._execute(f"GRANT SELECT ON *.* TO {name}@'%'")
+        return as_user(url, name, password)
 
     def _execute(self, statement: str) -> None:
         import pymysql

@@ -8,11 +8,13 @@ import pytest
 from sqlite_kit import ended, python
 
 from durable.errors import UsageError
+from durable.store import Unavailable
 from durable.stores import (
     open_store,
     redact,
 )
 from durable.stores.memory import MemoryStore
+from durable.stores.redis import RedisStore
 from durable.stores.sqlite import SqliteStore
 
 
@@ -24,7 +26,10 @@ from durable.stores.sqlite import SqliteStore
         ("sqlite://x.db", r"three slashes \(sqlite:///x.db\)"),
         ("sqlite:///:memory:", "memory://"),
         ("sqlite3:///x.db", r"did you mean 'sqlite'\?"),
-        ("oracle://u:secret@h/d", "there are memory://, postgresql:// or sqlite://"),
+        (
+            "oracle://u:secret@h/d",
+            "there are mariadb://, memory://, mysql://, postgresql://, redis://, rediss:// or sqlite://",
+        ),
         ("x.db", "'x.db' is not the address of a store"),
         ("", "not the address"),
         ("u:secret@h", "not the address"),
@@ -42,6 +47,17 @@ from durable.stores.sqlite import SqliteStore
         ("postgresql://u:secret@h/d?synchronous=full", "it has max_inbox, prefix, timeout"),
         ("postgres://u:secret@h/d", r"did you mean 'postgresql'\?"),
         ("memory://?prefix=a", "no option 'prefix'"),
+        ("redis://", "names no server: write redis://localhost:6379/0"),
+        ("redis://:secret@/0", "names no server"),
+        ("redis://h:port/0", "is not host, or host:port"),
+        ("redis://u:secret@h/shop", "the number of a database"),
+        ("redis://h?allow_loss=maybe", "yes or no"),
+        ("redis://h?synchronous=full", "no option 'synchronous'"),
+        ("mysql://u:secret@h", "names no database: write mysql://user@host/name"),
+        ("mysql://u:secret@h/a/b", "names no database"),
+        ("mariadb://u:secret@h:port/d", "is not host, or host:port"),
+        ("mysql://u:secret@h/d?ssl=maybe", "it is off, on, or a file"),
+        ("mysql://u:secret@h/d?busy_timeout=1", "it has max_inbox, prefix, ssl, timeout"),
     ],
 )
 def test_wrong_addresses(url: str, message: str) -> None:
@@ -61,6 +77,15 @@ def test_options_by_address_and_by_name(tmp_path: Path) -> None:
     store.close()
     with pytest.raises(UsageError, match="no option 'timeout'"):
         open_store("sqlite:///x.db", timeout=1)
+
+
+def test_a_redis_server_is_not_asked_before_it_is_opened() -> None:
+    store = open_store("redis://:secret@absent.invalid:6379/3?prefix=shop_", timeout=2)
+    assert isinstance(store, RedisStore)
+    assert store.url == "redis://:***@absent.invalid:6379/3?prefix=shop_"
+    with pytest.raises(Unavailable, match=r"redis://:\*\*\*@absent\.invalid") as raised:
+        store.open()
+    assert "secret" not in str(raised.value)
 
 
 def test_memory_stores_by_name() -> None:
@@ -93,9 +118,41 @@ def test_passwords_are_not_shown(url: str, shown: str) -> None:
     assert redact(url) == shown
 
 
+@pytest.mark.parametrize("password", ["se/cret", "se?cret", "se@cret", "se%zzcret", "se%"])
+def test_a_password_with_raw_signs_is_refused_and_not_shown(password: str) -> None:
+    with pytest.raises(UsageError, match=r"write / as %2F") as raised:
+        open_store(f"postgresql://me:{password}@host/shop")
+    assert "cret" not in str(raised.value)
+    assert "zz" not in str(raised.value)
+
+
+@pytest.mark.parametrize("host", ["host:port", "[::1", "host:1:2", "a:1,b:x"])
+def test_a_host_that_is_none_is_named(host: str) -> None:
+    with pytest.raises(UsageError, match="is not host, or host:port"):
+        open_store(f"postgresql://me:secret@{host}/shop")
+
+
+@pytest.mark.parametrize("host", ["", "host", "host:5432", "[::1]:5432", "a:1,b:2"])
+def test_hosts_as_drivers_know_them(host: str) -> None:
+    url = f"postgresql://me:p%40ss@{host}/shop"
+    assert open_store(url).url == redact(url)
+
+
 def test_only_the_backend_asked_for_is_loaded() -> None:
     code = (
         "import sys; from durable.stores import open_store; open_store('memory://');"
-        " print([name for name in ('peewee', 'sqlite3') if name in sys.modules])"
+        " print([name for name in ('peewee', 'redis', 'sqlite3') if name in sys.modules])"
     )
     assert ended(python(code)) == "[]\n"
+
+
+def test_a_driver_that_is_missing_is_named() -> None:
+    code = (
+        "import sys; sys.modules['redis'] = None\n"
+        "from durable.stores import open_store\n"
+        "try: open_store('redis://:secret@h')\n"
+        "except Exception as error: print(type(error).__name__, error)"
+    )
+    said = ended(python(code))
+    assert said.startswith("UsageError redis://:***@h needs the driver redis (")
+    assert said.endswith("): pip install redis\n")

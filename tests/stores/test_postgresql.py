@@ -6,12 +6,14 @@ import logging
 import os
 import threading
 import zlib
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import psycopg
 import pytest
 from psycopg import errors
+from row_locks import RowLocks
 from servers import postgres
 
 from durable.errors import OutcomeUnknown, StoreError
@@ -20,7 +22,9 @@ from durable.stores import open_store
 from durable.stores.errors import ACTIONS, CommitFailed, Kind
 from durable.stores.postgresql import DIALECT, PostgresqlStore
 from durable.testing.store_contract import StoreContract
-from durable.testing.store_contract.base import an_instance
+from durable.testing.store_contract.base import (
+    an_instance,
+)
 
 
 def prefix_of(tmp_path: Path) -> str:
@@ -65,7 +69,8 @@ class TestPostgresql(StoreContract):
         ("53100", Kind.LATER),
         ("25006", Kind.LATER),
         ("22001", Kind.POISON),
-        ("23505", Kind.POISON),
+        ("23505", Kind.RETRY_TXN),
+        ("23502", Kind.POISON),
         ("54000", Kind.POISON),
         ("42P01", Kind.FATAL),
         ("XX001", Kind.FATAL),
@@ -111,12 +116,12 @@ def test_a_commit_that_is_not_answered_is_unknown(
         store.create([an_instance(store, "a")], "raise")
 
 
-def test_a_lock_that_nobody_gives_back_is_given_up(store: PostgresqlStore) -> None:
-    with psycopg.connect(postgres().url) as other:
-        other.execute("SELECT pg_advisory_xact_lock(%s)", [store._lock_key])
-        with pytest.raises(Unavailable, match="for 2 seconds"):
-            store.create([an_instance(store, "a")], "raise")
-    assert store.create([an_instance(store, "a")], "raise")[0].new
+class TestRowLocks(RowLocks):
+    @pytest.fixture
+    def elsewhere(self) -> Iterator[Any]:
+        with psycopg.connect(postgres().url) as other:
+            yield other.cursor()
+            other.rollback()
 
 
 def test_what_postgresql_cannot_store_is_refused(store: PostgresqlStore) -> None:

@@ -14,7 +14,7 @@ from sqlite_kit import ended, python
 
 from durable.errors import StoreError
 from durable.model import Status
-from durable.store import Filter, Sent
+from durable.store import Filter, Sent, Verdict
 from durable.stores import open_store
 from durable.stores.migrations import WANTED
 from durable.stores.sql_text import Migration
@@ -279,7 +279,7 @@ def test_an_old_store_goes_on(old: SqliteStore) -> None:
     assert send(old, "m-1", "ended") is Sent.SENT
     assert send(old, "m-2", "ended") is Sent.FINISHED
     held, _ = old.tasks(UIDS[1])
-    assert old.complete("w-0", [a_completion(held)], []) == [True]
+    assert old.complete("w-0", [a_completion(held)], []) == [Verdict.COMMITTED]
     assert worker.complete(worker.take_task())
     instance = worker.advance(claimed["running"], tasks=[a_task(old, 4, context=b"context")])
     last = worker.take()

@@ -64,6 +64,9 @@ MODULES = (
 SMALL = {"workers", "settings", "migration"}
 """Tables that are read whole."""
 
+COUNTS = "sql_reads.BY_STATUS.0"
+"""What counts all there is."""
+
 
 def statements() -> dict[str, Statement]:
     found: dict[str, Statement] = {}
@@ -95,7 +98,7 @@ def plan(store: SqliteStore, statement: Statement, size: int | None = None) -> l
     return [line for line in lines if line.startswith(("SCAN", "SEARCH", "USE TEMP"))]
 
 
-@pytest.mark.parametrize("name", STATEMENTS)
+@pytest.mark.parametrize("name", sorted(STATEMENTS.keys() - {COUNTS}))
 def test_no_statement_reads_a_whole_table(store: SqliteStore, name: str) -> None:
     tables = {*store.models.names} - SMALL
     for line in plan(store, STATEMENTS[name]):
@@ -111,7 +114,7 @@ def test_no_statement_reads_a_whole_table(store: SqliteStore, name: str) -> None
         (
             sql_claim.FREE_INSTANCES,
             "SEARCH instances USING COVERING INDEX instances_free"
-            " (owner=? AND queue=? AND needs=? AND wake_at<?)",
+            " (owner=? AND queue=? AND needs=? AND wake_at>? AND wake_at<?)",
         ),
         (
             sql_claim.OWN_INSTANCES,
@@ -140,7 +143,12 @@ def test_no_statement_reads_a_whole_table(store: SqliteStore, name: str) -> None
         ),
         (
             sql_clients.ENDED,
-            "SEARCH instances USING INDEX instances_finished (finished_at<?)",
+            "SEARCH i USING INDEX instances_finished (finished_at<?)",
+        ),
+        (sql_clients.ENDED, "SEARCH p USING INDEX instances_uid (uid=?)"),
+        (
+            sql_clients.EVENTS,
+            "SEARCH history USING COVERING INDEX history_key (number=?)",
         ),
         (
             sql_workers.WAKE_REFUSED,

@@ -262,12 +262,12 @@ class FakeWorker:
     def complete(self, task: Task, **changes: Any) -> bool:
         """Report the result of a task."""
         [told] = self.store.complete(self.id, [a_completion(task, **changes)], [])
-        return told
+        return told is COMMITTED
 
     def postpone(self, task: Task, **changes: Any) -> bool:
         """Give a task back for another attempt."""
         [told] = self.store.complete(self.id, [], [a_postponed(task, **changes)])
-        return told
+        return told is COMMITTED
 
     def beat(self, task: Task, details: bytes | None = b"details") -> list[TaskKey]:
         """The heartbeat of a task."""

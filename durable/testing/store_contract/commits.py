@@ -453,6 +453,16 @@ class Commits(Base):
         ended = other.finish(other.take())
         assert (ended.status, ended.blocked_by, ended.reason) == (Status.COMPLETED, "", "")
 
+    def test_a_step_may_be_larger_than_a_packet(self, store: Store) -> None:
+        """20 MiB, of which a server takes 16 in one statement as it comes."""
+        uid = start(store)
+        worker = FakeWorker(store)
+        large = [bytes([n]) * (1 << 19) for n in range(40)]
+        tasks = [a_task(store, n, args=data) for n, data in enumerate(large[:20])]
+        worker.advance(worker.take(), events=large[20:], tasks=tasks)
+        assert events(store, uid) == large[20:]
+        assert [task.args for task in store.tasks(uid)] == large[:20]
+
     def test_restarted_runs_have_histories_of_their_own(self, store: Store) -> None:
         uid = start(store)
         worker = FakeWorker(store)

@@ -10,6 +10,7 @@ from durable.testing.store_contract.commits import Commits
 from durable.testing.store_contract.messages import Messages
 from durable.testing.store_contract.outside import Outside
 from durable.testing.store_contract.pauses import Pauses
+from durable.testing.store_contract.purges import Purges
 from durable.testing.store_contract.races import Races
 from durable.testing.store_contract.reads import Reads
 from durable.testing.store_contract.refusals import Refusals
@@ -39,6 +40,7 @@ class StoreContract(
     Closes,
     Runs,
     Reruns,
+    Purges,
     Reads,
     Waits,
     Races,

@@ -10,8 +10,10 @@ import pytest
 from durable.model import Task
 from durable.store import Cancel, Store
 from durable.testing.store_contract.base import (
+    COMMITTED,
     COMPLETED,
     HOUR,
+    LOST,
     MINUTE,
     Base,
     FakeWorker,
@@ -115,7 +117,7 @@ class Tasks(Base):
         task = self.remote(store, worker)
         assert worker.complete(task)
         assert worker.complete(task, event=b"again")
-        assert other.complete("w-1", [a_completion(task)] * 2, []) == [True, True]
+        assert other.complete("w-1", [a_completion(task)] * 2, []) == [COMMITTED, COMMITTED]
         assert inbox(store, task.uid) == [("result:1:1", b"result")]
 
     def test_a_result_is_repeated_after_it_was_taken(self, store: Store) -> None:
@@ -152,7 +154,7 @@ class Tasks(Base):
     def test_a_result_of_another_worker_is_dropped(self, store: Store, worker: str) -> None:
         task = self.remote(store, FakeWorker(store))
         told = store.complete(worker, [a_completion(task)], [a_postponed(task)])
-        assert told == [False, False]
+        assert told == [LOST, LOST]
         assert store.tasks(task.uid) == [task]
         assert inbox(store, task.uid) == []
 
@@ -162,7 +164,7 @@ class Tasks(Base):
         instance = schedule(worker)
         [task] = store.tasks(instance.uid)
         assert not worker.complete(task)
-        assert store.complete("", [a_completion(task)], [a_postponed(task)]) == [False, False]
+        assert store.complete("", [a_completion(task)], [a_postponed(task)]) == [LOST, LOST]
         assert store.tasks(instance.uid) == [task]
 
     def test_a_result_after_a_takeover_is_dropped(self, store: Store, other: Store) -> None:
@@ -226,7 +228,7 @@ class Tasks(Base):
             [a_completion(tasks[0]), a_completion(tasks[1], epoch=9)],
             [a_postponed(tasks[2]), a_postponed(tasks[3], epoch=9)],
         )
-        assert told == [True, False, True, False]
+        assert told == [COMMITTED, LOST, COMMITTED, LOST]
         assert [task.command for task in store.tasks(uid)] == [1, 2, 3]
         assert [task.owner for task in store.tasks(uid)] == ["w-1", "", "w-1"]
         assert store.complete("w-1", [], []) == []

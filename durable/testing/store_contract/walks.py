@@ -35,6 +35,7 @@ from durable.store import (
     Start,
     Step,
     Store,
+    Verdict,
 )
 from durable.stores import open_store
 from durable.testing.store_contract.base import HOUR, SECOND, Base, a_message, an_info
@@ -400,7 +401,7 @@ class Walk:
 
     def report(
         self, worker: str, done: list[Completion], later: list[Postponed]
-    ) -> Callable[[Store], list[bool]]:
+    ) -> Callable[[Store], list[Verdict]]:
         return lambda store: store.complete(worker, done, later)
 
     def some_keys(self) -> list[tuple[str, bytes, int, int, int]]:

@@ -158,14 +158,20 @@ class Monitor:
 
     def _complete(
         self, worker: str, done: list[Completion], postponed: list[Postponed]
-    ) -> list[bool]:
+    ) -> list[Verdict]:
         both: list[Completion | Postponed] = [*done, *postponed]
         tasks = [self.rows.task((one.uid, one.run, one.command)) for one in both]
         known = [one.message_id in self.rows.by_uid[one.uid].receipts for one in both]
         answers = self.store.complete(worker, done, postponed)
         for one, task, repeated, taken in zip(both, tasks, known, answers, strict=True):
             held = task is not None and (task.owner, task.epoch) == (worker, one.epoch)
-            check("I13", not taken or repeated or held, worker, "no longer held", one)
+            check(
+                "I13",
+                taken is not Verdict.COMMITTED or repeated or held,
+                worker,
+                "no longer held",
+                one,
+            )
         self.look()
         return answers
 

@@ -1,0 +1,362 @@
+"""MySQL and MariaDB: their dialect, their transactions, and how they tell who waits.
+
+Rules
+-----
+* SQL that both understand, in sessions whose settings are ours (`SETTINGS`): what the server
+  has by default differs from one to the next.
+* Names are VARBINARY: a text column would take ``order-1`` and ``Order-1 `` for the same id.
+  They come back as bytes, and `Tx` decodes them.
+* Transactions are READ COMMITTED, and lock the rows that they change, as in `postgresql`.
+* An error may leave the transaction open, with its locks (a lock wait that took too long
+  does): so whatever did not commit is rolled back.
+* Nothing notifies.  A transaction that changes something for others counts that, in one of
+  `SLOTS` rows, so that such transactions need not wait for each other; who waits looks at the
+  sum, more seldom while nothing happens.
+* DDL commits by itself: a migration has a lock of its own, and each of its statements may be
+  run again.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+import time
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from hashlib import sha256
+from ssl import create_default_context
+from typing import Any, TypeVar
+
+import pymysql
+from peewee import MySQLDatabase
+from pymysql import cursors
+from pymysql.constants import CLIENT, ER
+
+from durable.errors import StoreError
+from durable.store import DEFAULT_MAX_INBOX
+from durable.stores.errors import MYSQL, CommitFailed, Errors, mysql_signs
+from durable.stores.mysql_migrations import MIGRATIONS, SLOTS
+from durable.stores.schema import DEFAULT_PREFIX
+from durable.stores.server_links import ServerLink, ServerLinks
+from durable.stores.server_store import DEFAULT_TIMEOUT, ServerStore
+from durable.stores.server_watch import ServerWatch
+from durable.stores.sql_text import Dialect
+from durable.stores.sql_tx import Tx
+
+__all__ = ["DIALECT", "MysqlStore"]
+
+T = TypeVar("T")
+
+# GROUP BY names all columns before it, so that the index is jumped through: "Using index for
+# group-by". The minimum in a subquery that depends on its row would look at the whole range.
+HEADS = """
+    SELECT f.found, f.first, l.later
+    FROM (
+        SELECT {column} AS found, min(wake_at) AS first FROM {table}
+        WHERE {free} AND queue = ? GROUP BY {lead}, queue, {column}
+    ) AS f
+    LEFT JOIN (
+        SELECT {column} AS found, min(wake_at) AS later FROM {table}
+        WHERE {free} AND queue = ? AND wake_at > ? GROUP BY {lead}, queue, {column}
+    ) AS l ON l.found = f.found
+"""
+
+DIALECT = Dialect(
+    name="mysql",
+    errors=Errors((pymysql.MySQLError, UnicodeEncodeError, OverflowError), mysql_signs, MYSQL),
+    field_types={
+        "KEY": "VARBINARY(255)",
+        "NAME": "VARBINARY(255)",
+        "WORDS": "LONGBLOB",
+        "PAYLOAD": "LONGBLOB",
+    },
+    parameter="%s",
+    partial_indexes=False,
+    clustered=False,
+    compares_rows=False,
+    packed=False,
+    locks={
+        # MariaDB has no OF: what is joined is locked, too. It is the transaction's own by then.
+        **dict.fromkeys(("lock", "lock_i", "lock_p", "lock_t", "alone"), " FOR UPDATE"),
+        "skip_locked": " FOR UPDATE SKIP LOCKED",
+        "share": " LOCK IN SHARE MODE",
+    },
+    exclude="SELECT name FROM {settings} WHERE name = 'lock' FOR UPDATE",
+    migration_lock="",
+    free="free = 1",
+    heads=HEADS,
+    values="(SELECT {nulls} FROM DUAL WHERE FALSE UNION ALL {list})",
+    row="SELECT {item}",
+    between=" UNION ALL ",
+    casts={"n": "", "t": "", "b": ""},
+    # The values first, whatever the optimizer thinks: a scan would lock rows of others.
+    update="UPDATE {values} AS v STRAIGHT_JOIN {table} ON {key} = v.column1 SET {changes}",
+    texts_as_bytes=True,
+    has_table=(
+        "SELECT count(*) FROM information_schema.tables"
+        " WHERE table_schema = DATABASE() AND table_name = %s"
+    ),
+    migrations=MIGRATIONS,
+)
+
+OLDEST = {"MariaDB": (10, 6), "MySQL": (8, 0)}
+"""The oldest servers with SKIP LOCKED and recursive queries."""
+
+# SYSDATE and not NOW: that is when the statement began, before it had waited for its lock.
+CLOCK = "CAST(UNIX_TIMESTAMP(SYSDATE(6)) * 1000000 AS SIGNED)"
+
+ISOLATION = "SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED"
+# UTC: in a local time zone an hour comes twice each autumn. wait_timeout: a client that is
+# gone without a word leaves its locks for so long.
+SETTINGS = """
+    SET SESSION time_zone = '+00:00', wait_timeout = 60, default_storage_engine = InnoDB,
+        sql_mode = 'STRICT_ALL_TABLES,PIPES_AS_CONCAT,NO_ENGINE_SUBSTITUTION',
+        innodb_lock_wait_timeout = {lock}, {limit}
+"""
+LIMITS = {
+    "MariaDB": "max_statement_time = {seconds}",
+    "MySQL": "max_execution_time = {milliseconds}",
+}
+
+REST = 30.0
+"""Seconds after which a connection that nobody used is replaced: before wait_timeout."""
+
+WEAK = """
+    SELECT @@innodb_flush_log_at_trx_commit, @@innodb_doublewrite,
+        CASE WHEN @@log_bin THEN @@sync_binlog ELSE 1 END
+"""
+SAFE: Mapping[str, Callable[[str], bool]] = {
+    "innodb_flush_log_at_trx_commit": {"1", "3"}.__contains__,
+    "innodb_doublewrite": lambda value: value.upper() not in ("0", "OFF"),
+    "sync_binlog": lambda value: value != "0",
+}
+"""Which of the values in `WEAK` make what is acknowledged last."""
+
+SOON = 0.05
+LATE = 0.08
+SLOWING = 1.05
+
+
+LITERALS: Mapping[type, Callable[[Any], str]] = {
+    int: str,
+    type(None): lambda value: "NULL",
+    bytes: lambda value: f"X'{value.hex()}'",
+}
+"""How most parameters are written; the driver takes 2.4 times as long to find that out."""
+
+
+class Cursor(cursors.Cursor):
+    """A cursor whose `execute` returns it, and sends nothing that the server would refuse.
+
+    A packet that is too long makes the server close the connection, which looks like one that
+    was lost.
+    """
+
+    def execute(  # type: ignore[override]  # the driver's gives a number
+        self, query: str, args: Sequence[object] = ()
+    ) -> Any:
+        packet = (query % self._literals(args) if args else query).encode()
+        longest = getattr(self.connection, "longest", math.inf)
+        if len(packet) >= longest:
+            raise pymysql.DataError(
+                ER.NET_PACKET_TOO_LARGE,
+                f"{len(packet)} bytes are more than the server takes (max_allowed_packet ="
+                f" {longest})",
+            )
+        super().execute(packet)  # type: ignore[call-overload]  # bytes are not encoded again
+        return self
+
+    def _literals(self, values: Sequence[object]) -> tuple[str, ...]:
+        escape = self.connection.escape
+        return tuple([LITERALS.get(value.__class__, escape)(value) for value in values])
+
+
+class MysqlStore(ServerStore):
+    """A store in a MySQL or MariaDB database.
+
+    address: ``host``, ``port``, ``user``, ``password`` and ``database``. url: the same, to be
+    shown. prefix: what the names of its tables begin with. timeout: seconds after which
+    waiting for a lock is given up; a statement may take three times as long. ssl: ``"off"``,
+    ``"on"``, or the file with the authorities by which the server is verified.
+    """
+
+    def __init__(
+        self,
+        address: Mapping[str, Any],
+        *,
+        url: str,
+        prefix: str = DEFAULT_PREFIX,
+        timeout: float = DEFAULT_TIMEOUT,
+        ssl: str = "off",
+        max_inbox: int = DEFAULT_MAX_INBOX,
+    ) -> None:
+        database = MySQLDatabase(None, field_types=DIALECT.field_types)
+        self._address = address
+        file = None if ssl == "on" else ssl
+        self._tls = None if ssl == "off" else create_default_context(cafile=file)
+        super().__init__(
+            url, database, DIALECT, prefix, timeout=timeout, rest=REST, max_inbox=max_inbox
+        )
+        changes = f"`{prefix}changes`"
+        self._tell = f"UPDATE {changes} SET n = n + 1 WHERE slot = CONNECTION_ID() % {SLOTS}"
+
+    # -- connections --------------------------------------------------------------------
+
+    def _connect(self) -> Any:
+        patience = max(1, math.ceil(self._timeout))
+        connection: Any = pymysql.connect(
+            **self._address,
+            ssl=self._tls,
+            # Else PyMySQL prepares for TLS by itself, which takes 30 ms for each connection.
+            ssl_disabled=self._tls is None,
+            charset="utf8mb4",
+            autocommit=True,
+            cursorclass=Cursor,
+            client_flag=CLIENT.FOUND_ROWS,
+            connect_timeout=max(2, patience),
+            # After the server itself has given up.
+            read_timeout=patience * 3 + 1,
+            write_timeout=patience * 3 + 1,
+            program_name="durable",
+        )
+        if self._tls is not None and not connection._secure:
+            connection.close()  # older drivers go on without
+            raise StoreError(f"{self.url}: the server does not encrypt connections (SSL)")
+        kind = _kind(connection.get_server_info(), self.url)
+        limit = LIMITS[kind].format(seconds=patience * 3, milliseconds=patience * 3000)
+        cursor = connection.cursor()
+        cursor.execute(ISOLATION)
+        cursor.execute(SETTINGS.format(lock=patience, limit=limit))
+        [[longest]] = cursor.execute("SELECT @@max_allowed_packet").fetchall()
+        connection.longest = longest
+        # In hexadecimal, or quoted, each byte may become two.
+        self._texts.statement_bytes = longest // 4
+        return connection
+
+    def _cursor(self) -> Any:
+        connection = self._links.mine()
+        if not connection.open:
+            self._links.drop_mine()
+            connection = self._links.mine()
+        return connection.cursor()
+
+    def _weaknesses(self, tx: Tx) -> list[str]:
+        [values] = tx.raw(WEAK)
+        return [
+            f"{name} is {value}"
+            for (name, safe), value in zip(SAFE.items(), values, strict=True)
+            if not safe(str(value))
+        ]
+
+    # -- transactions -------------------------------------------------------------------
+
+    def _transact(self, work: Callable[[Tx], T], *, durable: bool) -> T:
+        cursor = self._cursor()
+        committed = False
+        try:
+            cursor.execute("START TRANSACTION")
+            [[now]] = cursor.execute(f"SELECT {CLOCK}").fetchall()
+            tx = Tx(cursor, self._texts, self._clock.told(int(now)))
+            result = work(tx)
+            if tx.tell:
+                cursor.execute(self._tell)
+            try:
+                cursor.execute("COMMIT")
+            except pymysql.MySQLError as error:
+                raise CommitFailed(error) from error
+            committed = True
+            return result
+        finally:
+            if not committed:
+                with suppress(pymysql.MySQLError):
+                    cursor.execute("ROLLBACK")
+
+    def _look(self, work: Callable[[Tx], T]) -> T:
+        return work(Tx(self._cursor(), self._texts, self.now()))
+
+    def _alone(self, work: Callable[[Tx], T]) -> T:
+        return self._persist(lambda: self._locked(work))
+
+    def _locked(self, work: Callable[[Tx], T]) -> T:
+        """Run what commits by itself while no other process does."""
+        cursor = self._cursor()
+        place = f"{self._address['database']}.{self.models.prefix}"
+        name = f"durable.{sha256(place.encode()).hexdigest()[:32]}"
+        [[got]] = cursor.execute("SELECT GET_LOCK(%s, %s)", [name, self._timeout]).fetchall()
+        if not got:
+            raise pymysql.OperationalError(ER.LOCK_WAIT_TIMEOUT, "somebody else migrates")
+        try:
+            return work(Tx(cursor, self._texts, self._ask()))
+        finally:
+            with suppress(pymysql.MySQLError):
+                cursor.execute("SELECT RELEASE_LOCK(%s)", [name])
+
+    def size(self) -> int:
+        """The tables with their indexes, as the server estimates them."""
+        text = (
+            "SELECT coalesce(sum(data_length + index_length), 0) FROM information_schema.tables"
+            " WHERE table_schema = DATABASE() AND table_name LIKE %s"
+        )
+        prefix = self.models.prefix.replace("_", r"\_")
+        return self._read(lambda tx: int(tx.raw(text, [f"{prefix}%"])[0][0]))
+
+    # -- time and waking ----------------------------------------------------------------
+
+    def _ask(self) -> int:
+        [[now]] = self._cursor().execute(f"SELECT {CLOCK}").fetchall()
+        return int(now)
+
+    def _make_watch(self) -> ServerWatch:
+        return Watch(self._links, f"SELECT sum(n) FROM `{self.models.prefix}changes`")
+
+    def _changed(self) -> None:
+        self._watch.change()
+
+
+def _kind(version: str, url: str) -> str:
+    """MariaDB or MySQL, from what a server says of itself."""
+    kind = "MariaDB" if "mariadb" in version.lower() else "MySQL"
+    # Before its own version MariaDB may name one of MySQL, for clients that want that.
+    found = [tuple(map(int, one)) for one in re.findall(r"(\d+)\.(\d+)\.\d+", version)]
+    if not found or max(found) < OLDEST[kind]:
+        wanted = ".".join(map(str, OLDEST[kind]))
+        raise StoreError(f"{url}: {kind} {wanted} is needed; this is {version}")
+    return kind
+
+
+class Watch(ServerWatch):
+    """Looks at the number of changes. text: the query for it."""
+
+    def __init__(self, links: ServerLinks, text: str) -> None:
+        self._links = links
+        self._text = text
+        super().__init__()
+
+    def forget(self) -> None:
+        super().forget()
+        self._link: ServerLink | None = None
+        self._seen: int | None = None
+        self._pause = SOON
+
+    def listen(self) -> None:
+        self._link = self._links.another()
+        self._seen = self._look()
+
+    def heard(self, timeout: float) -> bool:
+        time.sleep(min(self._pause, timeout))
+        if not self._waiting:
+            return False
+        seen = self._look()
+        changed, self._seen = seen != self._seen, seen
+        self._pause = SOON if changed else min(self._pause * SLOWING, LATE)
+        return changed
+
+    def deafen(self) -> None:
+        link, self._link = self._link, None
+        if link is not None:
+            link.close()
+
+    def _look(self) -> int:
+        assert self._link is not None
+        [[n]] = self._link.connection.cursor().execute(self._text).fetchall()
+        return int(n)

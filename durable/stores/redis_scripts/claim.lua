@@ -1,0 +1,81 @@
+-- claim(worker, queues, workflows, activities, instances, tasks, own): take what is due.
+-- Answers {instances, tasks, next wake_at or "", more}, or nil if the worker is unknown.
+
+local me, queues = R[1], R[2]
+local info = redis.call('HGET', WORKERS, me)
+if not info then return false end
+local word = cmsgpack.unpack(info)[W_WORD]
+local more, first_later = false, nil
+
+local function look_later(index, range)
+  local at = moment_after(index, range)
+  if at and (not first_later or at < first_later) then first_later = at end
+end
+
+-- The due members of these ranges, longest due first, at most limit.
+local function longest_due(index, due, limit)
+  local found = {}
+  for _, range in ipairs(due) do
+    for _, member in ipairs(due_in(index, range, limit + 1)) do
+      found[#found + 1] = {moment(member, range), member:sub(#range + 9)}
+    end
+  end
+  table.sort(found, function(a, b)
+    if a[1] ~= b[1] then return a[1] < b[1] end
+    return a[2] < b[2]
+  end)
+  if #found > limit then more = true end
+  local keys = {}
+  for n = 1, math.min(limit, #found) do keys[n] = found[n][2] end
+  return keys
+end
+
+-- The ranges of the worker's queues in which something is due that it can take.
+local function due_ranges(index, before, wanted)
+  local found = {}
+  for queue in pairs(set_of(queues)) do
+    for _, range in ipairs(ranges(index, before .. text(queue))) do
+      look_later(index, range[2])
+      if moment(range[3], range[2]) <= NOW and wanted(range[1]) then
+        found[#found + 1] = range[2]
+      end
+    end
+  end
+  return found
+end
+
+local workflows, activities = set_of(R[3]), set_of(R[4])
+local free = due_ranges(DUE, text(''), function(name)
+  return R[5] > 0 and fits(name, workflows, word)
+end)
+local ready = due_ranges(READY, '', function(name) return R[6] > 0 and activities[name] end)
+
+local taken, taken_tasks = {}, {}
+for _, uid in ipairs(longest_due(DUE, free, R[5])) do
+  local row = find(uid)
+  touch(row)
+  row[OWNER], row[EPOCH], row[WAKE_AT] = me, row[EPOCH] + 1, nil
+  taken[#taken + 1] = uid
+end
+look_later(DUE, text(me))
+for _, uid in ipairs(longest_due(DUE, {text(me)}, R[7])) do
+  local row = find(uid)
+  touch(row)
+  row[WAKE_AT] = nil
+  taken[#taken + 1] = uid
+end
+for n, key in ipairs(longest_due(READY, ready, R[6])) do
+  local task = find_task(key)
+  touch(task)
+  task[T_OWNER], task[T_EPOCH] = me, task[T_EPOCH] + 1
+  taken_tasks[n] = key
+end
+
+tell = false
+flush()
+local instances, tasks_taken = {}, {}
+for n, uid in ipairs(taken) do instances[n] = {stored(uid), stored_messages(uid)} end
+for n, key in ipairs(taken_tasks) do tasks_taken[n] = stored_task(key) end
+return {
+  instances, tasks_taken, first_later and string.format('%.0f', first_later) or '', more and 1 or 0,
+}

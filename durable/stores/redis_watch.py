@@ -1,0 +1,121 @@
+"""How a Redis store notices that something has changed: its generation counter.
+
+Changes by this process count directly.  Those by others are told by the script that made
+them, on a channel to which one thread listens.
+
+Rules
+-----
+* Whenever the thread has (again) begun to listen that counts as a change.  So whoever took
+  a mark before that misses nothing, and `mark` need not wait for the server.
+* What this store told itself is not counted twice: a message names its sender.
+* The thread starts with the first `mark` and ends at `close`.  Idle it sends nothing.
+* A forked child begins anew (`forget`): it has no such thread.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+import socket
+import threading
+from collections.abc import Callable
+from contextlib import suppress
+from typing import Any
+
+from redis.exceptions import RedisError
+
+__all__ = ["Watch"]
+
+FIRST_PAUSE, LONGEST_PAUSE = 0.05, 2.0
+
+
+class Watch:
+    """The generation of one store: it changes whenever the store may have.
+
+    connect: makes a connection of its own (of redis-py), whose reads have no timeout.
+    """
+
+    def __init__(self, connect: Callable[[], Any], channel: str) -> None:
+        self._connect = connect
+        self._channel = channel
+        self._start()
+
+    def _start(self) -> None:
+        self.sender = os.urandom(8)
+        self._changed = threading.Condition()
+        self._generation = 0
+        self._thread: threading.Thread | None = None
+        self._connection: Any = None
+        self._ended = threading.Event()
+
+    def mark(self) -> int:
+        """The generation as of now."""
+        with self._changed:
+            self._listen()
+            return self._generation
+
+    def wait(self, mark: int, timeout: float | None) -> None:
+        """Return when the generation is not the mark any more, or after the timeout."""
+        with self._changed:
+            self._listen()
+            self._changed.wait_for(lambda: self._generation != mark, timeout)
+
+    def change(self) -> None:
+        """Something has changed here."""
+        with self._changed:
+            self._generation += 1
+            self._changed.notify_all()
+
+    def close(self) -> None:
+        """Let the thread end, and whoever waits return."""
+        with self._changed:
+            thread, self._thread = self._thread, None
+            ended, self._ended = self._ended, threading.Event()
+            ended.set()
+            if self._connection is not None:
+                _hang_up(self._connection)
+        if thread is not None and thread is not threading.current_thread():
+            thread.join()
+        self.change()
+
+    def forget(self) -> None:
+        """In a forked child: begin anew."""
+        self._start()
+
+    def _listen(self) -> None:
+        if self._thread is None:
+            self._thread = threading.Thread(
+                target=self._run, args=[self._ended], name="durable-redis-watch", daemon=True
+            )
+            self._thread.start()
+
+    # -- the thread ---------------------------------------------------------------------
+
+    def _run(self, ended: threading.Event) -> None:
+        pause = FIRST_PAUSE
+        while not ended.is_set():
+            connection = self._connect()
+            with suppress(RedisError, OSError):
+                connection.connect()
+                with self._changed:
+                    self._connection = connection
+                    if ended.is_set():
+                        return
+                connection.send_command("SUBSCRIBE", self._channel)
+                connection.read_response()
+                pause = FIRST_PAUSE
+                self.change()
+                while True:
+                    if connection.read_response()[-1] != self.sender:
+                        self.change()
+            connection.disconnect()
+            ended.wait(pause * random.uniform(0.5, 1.5))
+            pause = min(2 * pause, LONGEST_PAUSE)
+
+
+def _hang_up(connection: Any) -> None:
+    """End the read that another thread is in. To disconnect is for that thread alone."""
+    sock = connection._sock
+    if sock is not None:
+        with suppress(OSError):
+            sock.shutdown(socket.SHUT_RDWR)

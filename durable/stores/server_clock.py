@@ -1,0 +1,37 @@
+"""The clock of a database server, without asking it each time.
+
+Rules
+-----
+* What is told is never ahead of the server: no timer fires early.
+* Between two answers of the server it goes on by this process's monotonic clock.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+__all__ = ["ServerClock"]
+
+ASK_EVERY = 1.0
+"""Seconds for which the server is not asked again."""
+
+
+class ServerClock:
+    """Moments of a server, in microseconds since 1970. ask: gives the server's."""
+
+    def __init__(self, ask: Callable[[], int]) -> None:
+        self._ask = ask
+        self._known: tuple[float, int] | None = None  # (monotonic, the server's then)
+
+    def now(self) -> int:
+        """The server's clock, or a little before it, never after."""
+        known, here = self._known, time.monotonic()
+        if known is None or here - known[0] > ASK_EVERY:
+            return self.told(self._ask())
+        return known[1] + int((here - known[0]) * 1_000_000)
+
+    def told(self, now: int) -> int:
+        """Remember what the server has said, as of when its answer came: it had gone on since."""
+        self._known = (time.monotonic(), now)
+        return now
