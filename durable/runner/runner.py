@@ -434,7 +434,7 @@ class Runner:
         held.evict()
         if self.held.get(held.uid) is held:
             del self.held[held.uid]
-        self._todo.pop(held.uid, None)
+            self._todo.pop(held.uid, None)
 
     # -- what this worker has lost track of ---------------------------------------------
 

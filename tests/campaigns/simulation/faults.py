@@ -46,9 +46,6 @@ OFTEN = frozenset(
 )
 """Calls at which faults are three times as frequent: the others are mostly heartbeats."""
 
-IN_ORDER = frozenset(("claim", "adopt"))
-"""Calls that never arrive after a later one of the same process."""
-
 SECONDS = 1_000_000
 
 
@@ -78,8 +75,6 @@ class Faults:
             if dice < 0:
                 if verb not in WRITES and kind in ("unknown, lost", "unknown, late", "twice"):
                     kind = "unavailable"
-                if verb in IN_ORDER and kind in ("unknown, late", "twice"):
-                    kind = "unknown, applied"
                 self.counts[kind] += 1
                 return kind
         return ""

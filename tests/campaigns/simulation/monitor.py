@@ -7,6 +7,7 @@ from typing import Any
 
 from durable.events import (
     ActivityCancelled,
+    ActivityCancelRequested,
     ActivityCompleted,
     ActivityFailed,
     ActivityScheduled,
@@ -36,13 +37,20 @@ ENDS = (WorkflowCompleted, WorkflowFailed, WorkflowCancelled, WorkflowTerminated
 
 
 class Story:
-    """One run, as its events tell it; events are looked at when they come."""
+    """One run, as its events tell it; events are looked at when they come.
+
+    scheduled: activities, by command. fresh: those that were asked for in answer to the last
+    thing that happened: one that is cancelled in the same answer is withdrawn, and never
+    becomes a task.
+    """
 
     def __init__(self, where: str) -> None:
         self.where = where
         self.stored: list[bytes] = []
         self.events: list[Event] = []
         self.scheduled: dict[int, int] = {}
+        self.fresh: set[int] = set()
+        self.withdrawn: set[int] = set()
         self.done: dict[int, type[Event]] = {}
         self.timers: dict[int, int] = {}
         self.fired: set[int] = set()
@@ -60,6 +68,8 @@ class Story:
         for seq in range(known, len(stored)):
             event = load(stored[seq], seq)
             check("I2", not self.ended, self.where, "goes on after its end with", event)
+            if not event.issued:
+                self.fresh.clear()
             first = isinstance(event, WorkflowStarted) or (seq == 0 and type(event) in ENDS)
             check("I3", first == (seq == 0), self.where, event)
             look = LOOKS.get(type(event))
@@ -69,18 +79,24 @@ class Story:
             self.events.append(event)
 
     def open_activities(self) -> set[int]:
-        return self.scheduled.keys() - self.done.keys()
+        return self.scheduled.keys() - self.done.keys() - self.withdrawn
 
     # -- one event ----------------------------------------------------------------------
 
     def _scheduled(self, event: Any, now: int) -> None:
         check("I10", event.command not in self.scheduled, self.where, "scheduled twice", event)
         self.scheduled[event.command] = event.seq
+        self.fresh.add(event.command)
+
+    def _cancel_requested(self, event: Any, now: int) -> None:
+        if event.command in self.fresh:
+            self.withdrawn.add(event.command)
 
     def _completed(self, event: Any, now: int) -> None:
         number = event.command
         check("I10", number in self.scheduled, self.where, "was never scheduled:", event)
         check("I10", number not in self.done, self.where, "completed twice:", event)
+        check("I10", number not in self.withdrawn, self.where, "was withdrawn:", event)
         self.done[number] = type(event)
 
     def _timer(self, event: Any, now: int) -> None:
@@ -114,6 +130,7 @@ class Story:
 
 LOOKS: dict[type[Event], Callable[[Story, Any, int], None]] = {
     ActivityScheduled: Story._scheduled,
+    ActivityCancelRequested: Story._cancel_requested,
     TimerStarted: Story._timer,
     TimerCancelled: Story._timer_cancelled,
     TimerFired: Story._fired,
