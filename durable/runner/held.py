@@ -38,8 +38,8 @@ Flow = WorkflowDefinition[..., Any]
 class Held:
     """One owned instance.
 
-    instance: as it was claimed. epoch: -1 if what the store has may be newer.
-    length, version: of its run, by now. messages: its whole inbox.
+    instance: as it was claimed. epoch: of the last claim. length, version: of its run, by
+    now. messages: its whole inbox.
     interpreter: None until its history is read. outcomes: of local attempts, with the
     moment when they came. running: commands that run here.
     messages_first: apply the inbox before anything else, because its end had not seen it.

@@ -133,8 +133,6 @@ class Runner:
             )
         except OutcomeUnknown:
             self.must_reconcile = True  # it may own more than it knows
-            for held in self.held.values():  # and what woke these may be lost with the answer
-                held.epoch = -1
             raise
         self.take(claimed)
         return claimed
@@ -152,6 +150,8 @@ class Runner:
             self.store.release(self.worker.id, spare)
         for task in claimed.tasks:
             self._take_task(task)
+        for proposal in self._proposals:  # made before; they were not stored
+            proposal.step.epoch = proposal.held.epoch
 
     def _may_hold(self, instance: Instance) -> bool:
         if not SUSPECT_CRASHES <= instance.crashes < MAX_CRASHES:
@@ -162,7 +162,7 @@ class Runner:
     def _take_instance(self, item: ClaimedInstance) -> None:
         instance = item.instance
         held = self.held.get(instance.uid)
-        if held is None or held.epoch != instance.epoch:
+        if held is None or held.epoch + 1 != instance.epoch:
             if held is not None:
                 self._forget(held)
             held = Held(
@@ -171,8 +171,8 @@ class Runner:
             held.crashes = instance.crashes
             held.interpreter = self.cache.take(instance.uid, instance.run, held.length)
             self.held[instance.uid] = held
-        else:
-            held.messages = item.messages
+        else:  # its own, due again: no claim came in between
+            held.messages, held.epoch = item.messages, instance.epoch
         self._todo[instance.uid] = held
 
     def _take_task(self, task: Task) -> None:
