@@ -315,8 +315,8 @@ class Runner:
             self.steps += 1
             try:
                 held.interpreter = revive(
-                    instance, held.length, definition, found.get(held.uid, []),
-                    self.codec, self.store.secret, self.propagators, self.limits,
+                    instance, held.length, definition, found.get(held.uid, []), self.codec,
+                    self.store.secret, self.propagators, self.limits, copied=held.begins_again,
                 )  # fmt: skip
                 held.interpreter.effects.update(held.effects)
                 if held.interpreter.ending is not None:
