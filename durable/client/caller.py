@@ -42,7 +42,8 @@ class Caller:
         """
         end = time.monotonic() + self.deadline
         pause = 0.02
-        unknown: DurableError | None = None
+        unknown: OutcomeUnknown | None = None
+        last: DurableError
         while True:
             try:
                 return call()

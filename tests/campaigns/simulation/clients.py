@@ -33,11 +33,13 @@ REFUSALS = (InstanceAlreadyExists, InstanceFinished, InstanceNotFound, WrongStat
 class Log:
     """What clients were told. signals: (sender, number, value, id, when the call began)
     of those acknowledged, in order; cancels: (reason, id, when the
-    call began); unknown: how many calls ended without an answer."""
+    call began); unknown: how many calls ended without an answer; denied: values of calls that
+    were told to have changed nothing."""
 
     starts: list[str] = field(default_factory=list)
     cancels: list[tuple[str, str, int]] = field(default_factory=list)
     signals: list[tuple[str, int, str, str, int]] = field(default_factory=list)
+    denied: list[str] = field(default_factory=list)
     unknown: int = 0
     refused: int = 0
     actions: int = 0
@@ -63,14 +65,18 @@ class Actor:
             action = self.random.choice(ACTIONS)
             id = self.random.choice(IDS)
             self.log.actions += 1
+            sent = self.sent
             try:
                 getattr(self, f"_{action}")(client, id)
             except REFUSALS:
                 self.log.refused += 1
-            except (OutcomeUnknown, Unavailable, Crash) as error:
+            except Unavailable:
+                self.log.denied += [self._named(number + 1) for number in range(sent, self.sent)]
+            except OutcomeUnknown:
                 self.log.unknown += 1
-                if isinstance(error, Crash):
-                    raise
+            except Crash:
+                self.log.unknown += 1
+                raise
 
     def _code(self) -> programs.Code:
         return programs.program(self.random)
@@ -87,7 +93,10 @@ class Actor:
 
     def _value(self) -> str:
         self.sent += 1
-        return f"{self.name}:{self.sent}"
+        return self._named(self.sent)
+
+    def _named(self, number: int) -> str:
+        return f"{self.name}:{number}"
 
     def _signal(self, client: Client, id: str) -> None:
         value, began_at = self._value(), self.baton.now

@@ -16,6 +16,7 @@ FAULTS = {
     "unknown, late": "the outcome is unknown; the call is under way, and is applied later",
     "twice": "the call is applied, and once more later",
     "slow": "the call takes seconds, so that it is overtaken by others",
+    "busy": "what is to be changed is in the hands of somebody else: a part is left out",
     "no hint": "a waiting process is not told that the store has changed",
     "skew": "the clocks of processes are wrong by up to 40 s, and go wrong by up to a tenth",
 }
@@ -31,6 +32,7 @@ RATES = {
     "unknown, late": 0.015,
     "twice": 0.015,
     "slow": 0.03,
+    "busy": 0.02,
 }
 """Faults of one call, at each call."""
 
@@ -41,6 +43,9 @@ WRITES = frozenset(
         *("release", "commit", "complete", "settle"),
     )
 )
+BUSY = frozenset(("commit", "complete"))
+"""Calls that may leave out what is in other hands."""
+
 OFTEN = frozenset(
     ("create", "send", "claim", "adopt", "commit", "complete", "settle", "rerun", "pause", "resume")
 )
@@ -75,6 +80,8 @@ class Faults:
             if dice < 0:
                 if verb not in WRITES and kind in ("unknown, lost", "unknown, late", "twice"):
                     kind = "unavailable"
+                if verb not in BUSY and kind == "busy":
+                    return ""
                 self.counts[kind] += 1
                 return kind
         return ""
@@ -95,4 +102,4 @@ class Faults:
 
     def disturbed(self) -> int:
         """How many of the faults may make an activity run again."""
-        return self.counts.total() - self.counts["no hint"] - self.counts["twice"]
+        return sum(n for kind, n in self.counts.items() if kind not in ("no hint", "twice", "busy"))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -24,7 +24,8 @@ from durable.events import (
 )
 from durable.header import Header
 from durable.interpreter import Interpreter
-from durable.model import Instance, ParentClose, Status
+from durable.model import FINISHED, Instance, ParentClose, Status
+from durable.purging import wanted
 from durable.runner.held import revive
 from durable.stores.memory_rows import Row
 from simulation import programs
@@ -35,6 +36,8 @@ from simulation.workers import Execution
 
 CODEC = Codec()
 SLOTS = 4
+PURGED = 2
+"""How many instances a purge may take at once."""
 
 
 def is_at_rest(rows: Iterable[Row]) -> bool:
@@ -43,6 +46,12 @@ def is_at_rest(rows: Iterable[Row]) -> bool:
         row.instance.wake_at is None and not row.tasks and row.instance.owner == ""
         for row in rows
     )  # fmt: skip
+
+
+def _is_wanted(instance: Instance, others: Mapping[bytes, Instance]) -> bool:
+    """Whether its parent, if that is among the others, could still ask for it."""
+    parent = instance.parent
+    return parent is not None and parent.uid in others and wanted(parent.run, others[parent.uid])
 
 
 class Final:
@@ -92,8 +101,9 @@ class Final:
         interpreter: Interpreter | None = None
         try:
             interpreter = revive(
-                shown, len(stored), programs.run, list(enumerate(stored)), CODEC, secret
-            )
+                shown, len(stored), programs.run, list(enumerate(stored)), CODEC, secret,
+                copied=story.is_a_copy(run),
+            )  # fmt: skip
             ended = interpreter.ending
             check("I4", terminated or (ended is not None) == story.ended, story.where, ended)
             if ended is not None and run == instance.run and instance.status is Status.COMPLETED:
@@ -154,6 +164,22 @@ class Final:
             before = any(parent_ended(parent.id) in s.reasons for s in self._stories(row))
             check("I11", closed or before, child.id, "goes on, though its parent has ended")
 
+    def purge(self) -> None:
+        """What has ended goes, a few at a time, but for those who may be asked for again."""
+        count = PURGED
+        while count:
+            before = {row.instance.uid: row.instance for row in self.rows.by_uid.values()}
+            count = self.monitor.store.purge(self.monitor.store.now() + 1, tuple(FINISHED), PURGED)
+            gone = [before[uid] for uid in before.keys() - self.rows.by_uid.keys()]
+            check("I17", count == len(gone) <= PURGED, "it told of", count, "and took", gone)
+            for instance in gone:
+                check("I17", instance.status.finished, instance.id, "has not ended")
+                check("I17", not _is_wanted(instance, before), instance.id, "may be asked for")
+        left = {row.instance.uid: row.instance for row in self.rows.by_uid.values()}
+        for instance in left.values():
+            stays = not instance.status.finished or _is_wanted(instance, left)
+            check("I17", stays, instance.id, "has ended, and is never purged")
+
     # -- what was sent ------------------------------------------------------------------
 
     def _received(self, row: Row) -> Iterator[Event]:
@@ -185,6 +211,9 @@ class Final:
             values = {CODEC.decode(e.value) for e in events if isinstance(e, SignalReceived)}
             reasons = {e.reason for e in events if isinstance(e, CancelRequested)}
             found[id] = values, reasons
+        for values, reasons in found.values():
+            untold = (values | reasons) & set(self.log.denied)
+            check("I16", not untold, "came, though its sender was told that it did not:", untold)
         for _, _, value, id, began_at in self.log.signals:
             row = self.rows.by_id[id]
             known = value in found[id][0] or self._began_anew(row, began_at)

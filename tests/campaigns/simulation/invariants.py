@@ -19,6 +19,7 @@ INVARIANTS = {
     "I14": "a signal from one workflow to another arrives once",
     "I15": "a transaction is stored whole or not at all: tasks, inbox and history agree",
     "I16": "unknown outcomes are resolved: what a client was told is what happened",
+    "I17": "what has ended can be purged, nobody who is still wanted before who wants it",
 }
 
 

@@ -39,13 +39,14 @@ ENDS = (WorkflowCompleted, WorkflowFailed, WorkflowCancelled, WorkflowTerminated
 class Story:
     """One run, as its events tell it; events are looked at when they come.
 
-    scheduled: activities, by command. fresh: those that were asked for in answer to the last
-    thing that happened: one that is cancelled in the same answer is withdrawn, and never
-    becomes a task.
+    copied: it was there before its run began. scheduled: activities, by command. fresh: those
+    that were asked for in answer to the last thing that happened: one that is cancelled in
+    the same answer is withdrawn, and never becomes a task.
     """
 
-    def __init__(self, where: str) -> None:
+    def __init__(self, where: str, copied: bool) -> None:
         self.where = where
+        self.copied = copied
         self.stored: list[bytes] = []
         self.events: list[Event] = []
         self.scheduled: dict[int, int] = {}
@@ -59,6 +60,11 @@ class Story:
         self.ended = False
         self.ended_at = 0
         self.retried = False
+        self.retried_from = 0
+
+    def is_a_copy(self, run: int) -> bool:
+        """Whether this run has nothing yet but what a retry has copied."""
+        return self.copied and self.retried_from + 1 != run
 
     def grow(self, stored: list[bytes], now: int) -> None:
         """Take the events that are new."""
@@ -125,7 +131,7 @@ class Story:
         self.ended_at = micros(event.at)
 
     def _retried(self, event: Any, now: int) -> None:
-        self.retried = True
+        self.retried, self.retried_from = True, event.from_run
 
 
 LOOKS: dict[type[Event], Callable[[Story, Any, int], None]] = {
@@ -213,7 +219,7 @@ class Monitor:
         for run, stored in row.histories.items():
             story = self.stories.get((instance.uid, run))
             if story is None:
-                story = Story(f"{instance.id} run {run}")
+                story = Story(f"{instance.id} run {run}", copied=bool(stored))
                 self.stories[instance.uid, run] = story
             if len(stored) != len(story.stored):
                 story.grow(stored, now)

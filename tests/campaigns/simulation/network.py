@@ -8,10 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
+from itertools import compress
 from typing import Any
 
 from durable.errors import OutcomeUnknown
-from durable.store import Store, Unavailable
+from durable.store import Store, Unavailable, Verdict
 from durable.stores.memory import MemoryStore
 from simulation.baton import SECOND, Baton, Crash, Process, Thread, ticks
 from simulation.faults import WRITES, Faults
@@ -86,7 +87,8 @@ class Network:
             baton.after(later, partial(self._late, verb, args, process))
             if fault == "unknown, late":
                 raise OutcomeUnknown("it is under way")
-        answer = self.apply(verb, args, process)
+        applied = self._in_part if fault == "busy" else self.apply
+        answer = applied(verb, args, process)
         if fault == "crash after":
             self._die(process)
         if fault == "unknown, applied":
@@ -94,6 +96,15 @@ class Network:
         if faults.random.random() < 0.3:  # others may come before the answer
             baton.pause(faults.latency(""))
         return answer
+
+    def _in_part(self, verb: str, args: tuple[Any, ...], process: Process) -> list[Verdict]:
+        """Some of it is answered with BUSY, and left out."""
+        worker, *parts = args
+        chance = self.faults.random.random
+        free = [[chance() < 0.5 for _ in part] for part in parts]
+        rest = [list(compress(part, flags)) for part, flags in zip(parts, free, strict=True)]
+        verdicts = iter(self.apply(verb, (worker, *rest), process))
+        return [next(verdicts) if flag else Verdict.BUSY for flags in free for flag in flags]
 
     def _die(self, process: Process) -> None:
         self.baton.kill(process)

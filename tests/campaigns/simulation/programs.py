@@ -25,6 +25,7 @@ from durable import (
     current_activity,
     external,
     gather,
+    info,
     race,
     send_signal,
     set_var,
@@ -75,17 +76,22 @@ def later() -> str:
 
 
 @activity
+def tell(run: int) -> int:
+    return run
+
+
+@activity
 def publish(token: str) -> None:
     outside.append(token)
 
 
-ACTIVITIES = (work, refuse, later, publish)
+ACTIVITIES = (work, refuse, later, publish, tell)
 
 
 # -- making programs --------------------------------------------------------------------
 
 LEAVES = ("work",) * 6 + ("sleep", "signal", "either", "either", "pair", "send", "side", "promise")
-MORE = ("later", "refuse", "many")
+MORE = ("later", "refuse", "many", "run")
 BLOCKS = ("saga", "saga", "task", "child", "child", "within", "scope", "try", "try")
 
 
@@ -205,6 +211,10 @@ def _refuse(seen: list[Any], number: int) -> Workflow[None]:
         seen.append("refused")
 
 
+def _run(seen: list[Any], number: int) -> Workflow[None]:
+    seen.append((yield tell.call(info().run)))
+
+
 def _raise(seen: list[Any], number: int) -> Workflow[None]:
     yield work.call(0)
     raise ValueError("it fails")
@@ -268,7 +278,7 @@ def _try(seen: list[Any], tasks: list[Any], number: int, inner: Code) -> Workflo
 LEAF: dict[str, Callable[[list[Any], int], Workflow[None]]] = {
     "work": _work, "sleep": _sleep, "signal": _signal, "either": _either, "pair": _pair,
     "many": _many, "send": _send, "side": _side, "promise": _promise, "later": _later,
-    "refuse": _refuse, "raise": _raise,
+    "refuse": _refuse, "raise": _raise, "run": _run,
 }  # fmt: skip
 BLOCK: dict[str, Callable[[list[Any], list[Any], int, Code], Workflow[None]]] = {
     "saga": _saga, "task": _task, "child": _child, "within": _within, "scope": _scope, "try": _try,

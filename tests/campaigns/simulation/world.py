@@ -161,6 +161,7 @@ class World:
             final = Final(self.monitor, self.log, self.ledger, self.faults.disturbed())
             final.check()
             if self.phase == 2:
+                final.purge()
                 baton.over = True
                 return
             self._next_phase()
