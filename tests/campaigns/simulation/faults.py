@@ -51,6 +51,9 @@ OFTEN = frozenset(
 )
 """Calls at which faults are three times as frequent: the others are mostly heartbeats."""
 
+STORM = 6
+"""Faults seldom come alone: for so many calls they are so many times as frequent."""
+
 SECONDS = 1_000_000
 
 
@@ -66,6 +69,7 @@ class Faults:
         self.random = random
         self.active = True
         self.counts: Counter[str] = Counter()
+        self._storm = 0  # calls that are left of it
         self._rates = [(kind, RATES[kind]) for kind in self.kinds if kind in RATES]
 
     def at_call(self, verb: str) -> str:
@@ -75,6 +79,9 @@ class Faults:
             return ""
         if verb in OFTEN:
             dice /= 3
+        if self._storm:
+            self._storm -= 1
+            dice /= STORM
         for kind, rate in self._rates:
             dice -= rate
             if dice < 0:
@@ -83,6 +90,8 @@ class Faults:
                 if verb not in BUSY and kind == "busy":
                     return ""
                 self.counts[kind] += 1
+                if self.random.random() < 0.3:
+                    self._storm = STORM
                 return kind
         return ""
 

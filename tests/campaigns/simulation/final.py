@@ -19,6 +19,7 @@ from durable.events import (
     SignalDelivered,
     SignalReceived,
     SignalSent,
+    WorkflowStarted,
     WorkflowTerminated,
     load,
 )
@@ -30,7 +31,7 @@ from durable.runner.held import revive
 from durable.stores.memory_rows import Row
 from simulation import programs
 from simulation.clients import Log
-from simulation.invariants import check
+from simulation.invariants import Violation, check
 from simulation.monitor import Monitor, Story
 from simulation.workers import Execution
 
@@ -52,6 +53,13 @@ def _is_wanted(instance: Instance, others: Mapping[bytes, Instance]) -> bool:
     """Whether its parent, if that is among the others, could still ask for it."""
     parent = instance.parent
     return parent is not None and parent.uid in others and wanted(parent.run, others[parent.uid])
+
+
+def _message_ids(stored: Iterable[bytes]) -> Iterator[str]:
+    """Of the signals among these events."""
+    for event in (load(data, 0) for data in stored):
+        if isinstance(event, SignalReceived):
+            yield event.message_id
 
 
 class Final:
@@ -106,15 +114,33 @@ class Final:
             )  # fmt: skip
             ended = interpreter.ending
             check("I4", terminated or (ended is not None) == story.ended, story.where, ended)
+            if ended is not None and isinstance(ended.event, ContinuedAsNew):
+                self._carried(row, run, ended.carried)
             if ended is not None and run == instance.run and instance.status is Status.COMPLETED:
                 value = getattr(ended.event, "value", None)
                 check("I2", instance.result == value, story.where, value)
                 self._no_repetitions(story, CODEC.decode(instance.result or b""))
+        except Violation:
+            raise
         except Exception as error:
             check("I4", False, story.where, repr(error))
         finally:
             if interpreter is not None:
                 interpreter.close()
+
+    def _carried(self, row: Row, run: int, unread: Iterable[bytes]) -> None:
+        """The signals that nobody has read go to the next run; if that ended before it had
+        received them, they are kept for a retry."""
+        following = self.monitor.stories[row.instance.uid, run + 1]
+        begun = following.events and isinstance(following.events[0], WorkflowStarted)
+        is_last = run + 1 == row.instance.run
+        if (following.events and not begun) or (following.ended and not is_last):
+            return
+        known = set(following.signals)
+        if is_last:
+            known |= set(_message_ids(Header.load(row.instance.header).carried))
+        lost = set(_message_ids(unread)) - known
+        check("I6", not lost, following.where, "has not got what was unread:", lost)
 
     @staticmethod
     def _no_repetitions(story: Story, seen: list[Any]) -> None:
@@ -130,9 +156,10 @@ class Final:
         instance = row.instance
         if instance.status.finished:
             return
-        check("I11", not row.inbox, instance.id, instance.status, "rests, with messages")
         check("I16", not instance.owner and not row.tasks, instance.id, "is owned", instance)
         poison = instance.reason.startswith("it has taken down its worker")
+        rests = poison or not row.inbox
+        check("I11", rests, instance.id, instance.status, "rests, with messages", instance.reason)
         deadlock = instance.reason.startswith("deadlock")
         blocked = instance.status is Status.BLOCKED and not poison and not deadlock
         check("I5", not blocked, instance.id, "is blocked:", instance.reason)
@@ -215,10 +242,12 @@ class Final:
             untold = (values | reasons) & set(self.log.denied)
             check("I16", not untold, "came, though its sender was told that it did not:", untold)
         for _, _, value, id, began_at in self.log.signals:
+            check("I6", id in found, "there is no", id, "that could have received", value)
             row = self.rows.by_id[id]
             known = value in found[id][0] or self._began_anew(row, began_at)
             check("I6", known, id, "lost", value)
         for reason, id, began_at in self.log.cancels:
+            check("I16", id in found, "there is no", id, "that could be cancelled by", reason)
             ends = (story.ended_at for story in self._stories(self.rows.by_id[id]))
             known = reason in found[id][1] or max(ends) >= began_at
             check("I16", known, id, "goes on without knowing of the cancel", reason)

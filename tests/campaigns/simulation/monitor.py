@@ -27,7 +27,7 @@ from durable.events import (
     load,
 )
 from durable.model import Instance, Status, micros
-from durable.store import Completion, Postponed, Step, Verdict
+from durable.store import PARKED, Completion, Postponed, Step, Verdict
 from durable.stores.memory import MemoryStore
 from durable.stores.memory_rows import Row
 from simulation.invariants import check
@@ -205,6 +205,17 @@ class Monitor:
             if self._seen.get(uid) is not row.instance:
                 self._look_at(row, now)
                 self._seen[uid] = row.instance
+
+    def look_for_unheard(self, since: int) -> None:
+        """Nothing waits since then for an owner who does not know of it."""
+        for row in self.rows.by_uid.values():
+            instance = row.instance
+            if instance.owner in ("", PARKED) or instance.wake_at is not None:
+                continue
+            timers = self.stories[instance.uid, instance.run].timers
+            came = [message.arrived_at for message in row.inbox.values()]
+            first = min([*came, *timers.values()], default=since)
+            check("I11", first >= since, instance.id, "waits since", first, "for", instance.owner)
 
     def _look_at(self, row: Row, now: int) -> None:
         instance, before = row.instance, self._seen.get(row.instance.uid)

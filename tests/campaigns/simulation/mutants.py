@@ -8,12 +8,15 @@ from dataclasses import replace
 from itertools import count
 from typing import Any
 
+import durable.interpreter.core
 import durable.runner.decide
+from durable.client.caller import Caller
 from durable.errors import OutcomeUnknown
 from durable.runner.decide import Decider
 from durable.runner.held import Held
+from durable.runner.outbox import Outbox
 from durable.runner.runner import Runner
-from durable.store import Sent, Verdict
+from durable.store import Sent, Unavailable, Verdict
 from durable.stores.memory import MemoryStore
 from durable.stores.memory_claims import Claims
 from durable.stores.memory_family import Family
@@ -195,6 +198,49 @@ def _wake_of_owned_lost(original: Original) -> Original:
     return wake
 
 
+def _own_epoch_kept(original: Original) -> Original:
+    def hand_out(self: Any, row: Any, worker: str) -> Any:
+        claimed = original(self, row, worker)
+        epoch = row.instance.epoch - (self.was_owner == worker)
+        return replace(claimed, instance=self._rows.update(row, epoch=epoch))
+
+    def take(self: Any, row: Any, worker: str) -> Any:
+        self.was_owner = row.instance.owner
+        return hand_out(self, row, worker)
+
+    return take
+
+
+def _adopted_forgotten(original: Original) -> Original:
+    def forget(self: Any, held: Held) -> None:
+        original(self, held)
+        self._todo.pop(held.uid, None)
+
+    return forget
+
+
+def _busy_is_forgotten(original: Original) -> Original:
+    def send(self: Any, *args: Any) -> None:
+        original(self, *args)
+        self.clear()
+
+    return send
+
+
+def _unknown_is_unavailable(original: Original) -> Original:
+    def repeat(self: Any, call: Any) -> Any:
+        try:
+            return original(self, call)
+        except OutcomeUnknown as error:
+            raise Unavailable("not now") from error
+
+    return repeat
+
+
+def _present_run(original: Original) -> Original:
+    return lambda events, run, copied: run
+
+
 MUTANTS: dict[str, Mutant] = {
     "the fence is ignored": (Steps, "_judge", _fence_ignored),
     "epoch and length are not compared": (Steps, "_judge", _epoch_ignored),
@@ -221,6 +267,18 @@ MUTANTS: dict[str, Mutant] = {
     "the next run has an empty inbox": (Rows, "next_run", _inbox_cleared),
     "what is unknown counts as done": (Runner, "_commit", _unknown_is_success),
     "what was lost track of is never adopted": (Runner, "reconcile", _never()),
+    "a claim of what is owned has no epoch of its own": (Claims, "_hand_out", _own_epoch_kept),
+    "an old step of an instance hides that it was adopted": (
+        Runner, "_forget", _adopted_forgotten,
+    ),
+    "a busy result is forgotten": (Outbox, "send", _busy_is_forgotten),
+    "what may have been stored is told as not stored": (
+        Caller, "repeat", _unknown_is_unavailable,
+    ),
+    "a retried run sees its own number in the past": (
+        durable.interpreter.core, "first_run", _present_run,
+    ),
+    "a purge takes who is wanted": (Rows, "wanted", _never(False)),
 }  # fmt: skip
 """By what is wrong with them."""
 

@@ -92,7 +92,7 @@ ACTIVITIES = (work, refuse, later, publish, tell)
 
 LEAVES = ("work",) * 6 + ("sleep", "signal", "either", "either", "pair", "send", "side", "promise")
 MORE = ("later", "refuse", "many", "run")
-BLOCKS = ("saga", "saga", "task", "child", "child", "within", "scope", "try", "try")
+BLOCKS = ("saga", "saga", "task", *("child",) * 3, "within", "scope", "try", "try")
 
 
 def program(random: Random, depth: int = 2, size: int = 4) -> Code:
@@ -238,7 +238,7 @@ def _task(seen: list[Any], tasks: list[Any], number: int, inner: Code) -> Workfl
 def _child(seen: list[Any], tasks: list[Any], number: int, inner: Code) -> Workflow[None]:
     close: Any = CLOSES[number % 3]
     command = run.options(parent_close=close).call(inner, [])
-    if number > 8:
+    if number > 5:
         tasks.append(spawn(command))
         return
     try:

@@ -65,6 +65,8 @@ class Executor:
             Execution(attempt.key, attempt.number, attempt.crashes, attempt.epoch, baton.now, name)
         )
         takes = int(self._random.random() ** 4 * 5 * SECOND)
+        if self._random.random() < 0.03:
+            takes += 20 * SECOND
         baton.after(takes, partial(self._finish, attempt))
 
     def _finish(self, attempt: Attempt) -> None:

@@ -33,6 +33,9 @@ PATIENCE = 300 * SECOND
 TICK = SECOND
 """Between looks at whether all is at rest."""
 
+HEARD = 4 * SECOND
+"""After so long an owner has learnt of what waits for it: two of its heartbeats."""
+
 
 @dataclass
 class Report:
@@ -74,6 +77,7 @@ class World:
         self.wanted = 0
         self.phase = 0
         self.phase_began = 0
+        self.quiet_since = 0
         self.janitor: Thread | None = None
         self._processes = 0
 
@@ -153,6 +157,10 @@ class World:
         when all is at rest what is left is cancelled, and comes to rest again."""
         baton, rows = self.baton, self.monitor.rows.by_uid
         self.monitor.look()
+        if not self._is_quiet():
+            self.quiet_since = baton.now
+        elif baton.now - self.quiet_since > HEARD:
+            self.monitor.look_for_unheard(baton.now - HEARD)
         if self.phase == 0:
             if all(thread.ended for thread in self.clients) and self._all_done():
                 self.faults.active = False
