@@ -14,7 +14,7 @@ INVARIANTS = {
     "I9": "a cancel happens once in a run",
     "I10": "an activity has one completion at most, and none without having been scheduled",
     "I11": "when faults stop, all ends or waits for what was not sent; nothing is orphaned",
-    "I12": "what is recorded was executed; it is executed again only because of a fault",
+    "I12": "what is recorded was executed, and again only because of a fault or of a stop",
     "I13": "what an earlier epoch writes changes nothing",
     "I14": "a signal from one workflow to another arrives once",
     "I15": "a transaction is stored whole or not at all: tasks, inbox and history agree",

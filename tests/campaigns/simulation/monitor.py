@@ -149,12 +149,16 @@ LOOKS: dict[type[Event], Callable[[Story, Any, int], None]] = {
 
 
 class Monitor:
-    """Of one store. It reads the rows directly: it must not disturb what it watches."""
+    """Of one store. It reads the rows directly: it must not disturb what it watches.
+
+    stops: how many workers have stopped in order, which gives back what still runs.
+    """
 
     def __init__(self, store: MemoryStore) -> None:
         self.store = store
         self.rows = store._rows
         self.stories: dict[tuple[bytes, int], Story] = {}
+        self.stops = 0
         self._seen: dict[bytes, Instance] = {}
 
     def apply(self, verb: str, args: tuple[Any, ...]) -> Any:
@@ -163,6 +167,7 @@ class Monitor:
             return self._commit(*args)
         if verb == "complete":
             return self._complete(*args)
+        self.stops += verb == "unregister"
         answer = getattr(self.store, verb)(*args)
         self.look()
         return answer

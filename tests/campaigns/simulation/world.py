@@ -166,7 +166,8 @@ class World:
                 self.faults.active = False
                 self._next_phase()
         elif self._is_quiet() and is_at_rest(rows.values()):
-            final = Final(self.monitor, self.log, self.ledger, self.faults.disturbed())
+            disturbed = self.faults.disturbed() + self.monitor.stops
+            final = Final(self.monitor, self.log, self.ledger, disturbed)
             final.check()
             if self.phase == 2:
                 final.purge()
@@ -178,9 +179,11 @@ class World:
         baton.after(TICK, self._tick)
 
     def _is_quiet(self) -> bool:
-        """Whether all workers are there, and nobody disturbs them."""
+        """Whether all workers are there and registered, and nobody disturbs them."""
         tidied = self.janitor is not None and self.janitor.ended
-        return tidied and len(self.workers) == self.wanted
+        known = self.monitor.rows.workers
+        ready = [worker.runner.worker.id in known for worker in self.workers.values()]
+        return tidied and len(ready) == self.wanted and all(ready)
 
     def _next_phase(self) -> None:
         self.phase += 1
