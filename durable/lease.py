@@ -140,7 +140,10 @@ class Lease:
         store.register(info)
         self._trusted_until = sent + self._lease
         self.info = info
-        self._take_over()
+        try:
+            self._take_over()
+        except DurableError as error:  # it is registered; the next tick tries again
+            logger.warning("nothing taken over yet: %s", error)
         return info
 
     @property

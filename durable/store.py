@@ -328,8 +328,9 @@ class Store(ABC):
 
     @abstractmethod
     def claim(self, request: ClaimRequest) -> Claimed:
-        """Take what is due: instances and tasks without an owner (epoch + 1), and the
-        worker's own instances that are due again (same epoch)."""
+        """Take what is due: instances and tasks without an owner, and the worker's own
+        instances that are due again; epoch + 1 for each, so that a claim of which the worker
+        does not learn shows in `owned`."""
 
     @abstractmethod
     def owned(self, worker: str) -> Owned:

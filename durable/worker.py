@@ -394,18 +394,15 @@ class Worker:
     def _wait(self, mark: int) -> None:
         """Until the store changes, an activity ends, or something falls due."""
         timeout = MAX_WAIT
-        if mark != self._claimed_mark:  # not looked since: soon
-            timeout = max(0.0, BUSY_CLAIM_INTERVAL - self._since_claim())
-        if self._next_wake_at is not None:
-            due = (self._next_wake_at - self.store.now()) / 1_000_000
-            timeout = min(timeout, max(due, 0.0))
+        if self._stopping.is_set():  # nothing is claimed any more, so nothing falls due
+            timeout = min(timeout, max(0.0, self._grace_ends - time.monotonic()))
+        else:
+            timeout = min(timeout, self._until_claim(mark))
         if self._executor.grow():
             timeout = min(timeout, GROW_INTERVAL)
         limit = self._beats.pause()
         if limit is not None:
             timeout = min(timeout, limit)
-        if self._stopping.is_set():
-            timeout = min(timeout, max(0.0, self._grace_ends - time.monotonic()))
         self._rest(mark, timeout)
 
     def _rest(self, mark: int, timeout: float) -> None:
@@ -416,6 +413,15 @@ class Worker:
                 self.store.wait(mark, timeout)
         finally:
             self._idle = False
+
+    def _until_claim(self, mark: int) -> float:
+        """Seconds until something may have to be claimed."""
+        timeout = MAX_WAIT
+        if mark != self._claimed_mark:  # not looked since: soon
+            timeout = max(0.0, BUSY_CLAIM_INTERVAL - self._since_claim())
+        if self._next_wake_at is None:
+            return timeout
+        return max(0.0, min(timeout, (self._next_wake_at - self.store.now()) / 1_000_000))
 
     def _put(self, outcome: Outcome) -> None:
         """An attempt has ended (called by the executor's threads)."""
@@ -449,8 +455,8 @@ class Worker:
             if not self._lease.given_up:
                 self._beats.send(self._lease.info.id)  # what is given back keeps its details
                 self._lease.stop()
-        except StoreError as error:
-            logger.warning("not released (the lease will expire): %s", error)
+        except (StoreError, OutcomeUnknown) as error:
+            logger.warning("perhaps not released (then the lease will expire): %s", error)
         self.runner.drop_all()
         self.runner.cache.clear()
         self._executor.stop()

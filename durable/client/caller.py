@@ -9,6 +9,7 @@ from typing import TypeVar
 
 from durable.codec import Codec
 from durable.errors import (
+    DurableError,
     InstanceFinished,
     InstanceNotFound,
     OutcomeUnknown,
@@ -34,18 +35,24 @@ class Sender:
         self.deadline = deadline
 
     def repeat(self, call: Callable[[], T]) -> T:
-        """Call until the outcome is known; raises what it raises when the deadline has passed.
+        """Call until the outcome is known, or the deadline has passed: then it raises
+        `Unavailable` if none of the calls was stored, and else `OutcomeUnknown`.
 
         The call must be one that is harmless when it is repeated: it reads, or carries a token.
         """
         end = time.monotonic() + self.deadline
         pause = 0.02
+        unknown: OutcomeUnknown | None = None
+        last: DurableError
         while True:
             try:
                 return call()
-            except (OutcomeUnknown, Unavailable):
-                if time.monotonic() + pause > end:
-                    raise
+            except OutcomeUnknown as error:
+                unknown = last = error
+            except Unavailable as error:
+                last = unknown or error
+            if time.monotonic() + pause > end:
+                raise last
             time.sleep(pause * (0.5 + random.random()))
             pause = min(pause * 2, 1.0)
 

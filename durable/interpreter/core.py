@@ -35,7 +35,6 @@ from durable.definitions import WorkflowDefinition
 from durable.errors import NonDeterminismError, PayloadError, PropagatorError, UsageError
 from durable.events import (
     Event,
-    Forked,
     PatchMarked,
     PromiseCompleted,
     PromiseFailed,
@@ -44,6 +43,7 @@ from durable.events import (
 )
 from durable.interpreter import limits
 from durable.interpreter.aborted import StepAborted
+from durable.interpreter.copied import first_run, foreign
 from durable.interpreter.coroutine import Coroutine, single
 from durable.interpreter.decision import Decision, Ending
 from durable.interpreter.forgotten import used
@@ -153,13 +153,13 @@ class Interpreter:
     def replay(self, events: Sequence[Event], copied: bool = False) -> None:
         """Apply a whole history from its start; nothing is decided anew.
 
-        copied: all of it comes from another instance. Raises `NonDeterminismError` where the
-        code issues anything else than the history has, with both sides and the line.
+        copied: all of it is a copy. Raises `NonDeterminismError` where the code issues
+        anything else than the history has, with both sides and the line.
         """
         self._recorded = events
         self._cursor = 0
-        forks = (event.seq for event in events if type(event) is Forked)
-        self._same_until = len(events) if copied else max(forks, default=0)
+        self._same_until = foreign(events, self.run, copied)
+        run, self.run = self.run, first_run(events, self.run, copied)
         total = len(events)
         while self._cursor < total:
             event = events[self._cursor]
@@ -173,7 +173,7 @@ class Interpreter:
                 if left is not None and left.issued:
                     raise self.mismatch(left, None)
         self._recorded = None
-        self.decision = Decision()
+        self.decision, self.run = Decision(), run
 
     @property
     def replaying(self) -> bool:

@@ -148,11 +148,15 @@ def nothing(it: Interpreter, event: Event) -> None:
 def retried(it: Interpreter, event: Retried) -> None:
     """What was under way when the earlier run went wrong is asked for again."""
     it.origins = (*it.origins, (it.numbers, event.from_run))
+    if it.replaying:
+        it.run = event.from_run + 1
     go_on(it)
 
 
 def forked(it: Interpreter, event: Forked) -> None:
     it.seed = event.seed
+    if it.replaying:
+        it.run = 1
     go_on(it)
 
 

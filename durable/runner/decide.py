@@ -20,7 +20,7 @@ from itertools import accumulate
 from durable.closing import close_children
 from durable.codec import Codec
 from durable.errors import DurableError, HistoryTooLong
-from durable.events import BEGIN_AGAIN, ActivityCancelled, Event, kind_of, load
+from durable.events import ActivityCancelled, Event, load
 from durable.failure import PACKAGE
 from durable.header import Header
 from durable.interpreter import (
@@ -174,7 +174,7 @@ class Decider:
         if interpreter.seq == 0:
             proposal.left = self._begin(held, interpreter, step, at_us)
             proposal.written = interpreter.written
-        if held.messages and kind_of(held.messages[0].event) in BEGIN_AGAIN:
+        if held.begins_again:
             held.messages_first = True  # before any timer of what was copied
         room = self.limits.max_step_bytes // MORE
         things = held.due(at_us)

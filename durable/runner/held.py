@@ -12,11 +12,13 @@ from durable.codec import Codec
 from durable.definitions import WorkflowDefinition
 from durable.errors import PayloadError
 from durable.events import (
+    BEGIN_AGAIN,
     ActivityCancelled,
     ActivityCompleted,
     ActivityFailed,
     Event,
     WorkflowStarted,
+    kind_of,
     load,
 )
 from durable.header import Header
@@ -38,8 +40,9 @@ Flow = WorkflowDefinition[..., Any]
 class Held:
     """One owned instance.
 
-    instance: as it was claimed. length, version: of its run, by now. messages: its whole
-    inbox. interpreter: None until its history is read. outcomes: of local attempts, with the
+    instance: as it was claimed. epoch: of the last claim. length, version: of its run, by
+    now. messages: its whole inbox.
+    interpreter: None until its history is read. outcomes: of local attempts, with the
     moment when they came. running: commands that run here.
     messages_first: apply the inbox before anything else, because its end had not seen it.
     crashes: workers lost with it since its last commit. effects: what side effects gave in
@@ -61,6 +64,11 @@ class Held:
 
     def __post_init__(self) -> None:
         self.uid = self.instance.uid
+
+    @property
+    def begins_again(self) -> bool:
+        """Whether all of its history is a copy, after which it has not gone on yet."""
+        return bool(self.messages) and kind_of(self.messages[0].event) in BEGIN_AGAIN
 
     def evict(self) -> None:
         """Drop the interpreter, whose last step was not committed."""
@@ -133,10 +141,13 @@ def revive(
     secret: Callable[[], bytes],
     propagators: Propagators | None = None,
     limits: Limits = DEFAULT_LIMITS,
+    *,
+    copied: bool = False,
 ) -> Interpreter:
     """A live interpreter from a stored history (which may be empty).
 
-    length: events that it must have. secret: gives the store's key of tokens.
+    length: events that it must have. secret: gives the store's key of tokens. copied: whether
+    all of it is a copy.
     Raises `PayloadError` for a history that is damaged, `NonDeterminismError` for code
     that does not match it.
     """
@@ -158,7 +169,7 @@ def revive(
         limits,
     )
     try:
-        interpreter.replay(events, copied=instance.started_at is None)
+        interpreter.replay(events, copied=copied)
     except BaseException:
         interpreter.close()
         raise

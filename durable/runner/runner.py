@@ -154,6 +154,8 @@ class Runner:
             self.store.release(self.worker.id, spare)
         for task in claimed.tasks:
             self._take_task(task)
+        for proposal in self._committer:  # made before; they were not stored
+            proposal.step.epoch = proposal.held.epoch
 
     def _may_hold(self, instance: Instance) -> bool:
         if not SUSPECT_CRASHES <= instance.crashes < MAX_CRASHES:
@@ -164,7 +166,7 @@ class Runner:
     def _take_instance(self, item: ClaimedInstance) -> None:
         instance = item.instance
         held = self.held.get(instance.uid)
-        if held is None or held.epoch != instance.epoch:
+        if held is None or held.epoch + 1 != instance.epoch:
             if held is not None:
                 self._forget(held)
             held = Held(
@@ -173,8 +175,8 @@ class Runner:
             held.crashes = instance.crashes
             held.interpreter = self.cache.take(instance.uid, instance.run, held.length)
             self.held[instance.uid] = held
-        else:
-            held.messages = item.messages
+        else:  # its own, due again: no claim came in between
+            held.messages, held.epoch = item.messages, instance.epoch
         self._todo[instance.uid] = held
 
     def _take_task(self, task: Task) -> None:
@@ -183,8 +185,7 @@ class Runner:
         held = self.held.get(task.uid)
         if held is not None and held.instance.run == task.run:
             held.running.add(task.command)
-        outcome = foregone(task, attempt, self.store.now, self.codec)
-        if outcome is not None:
+        if (outcome := foregone(task, attempt, self.store.now, self.codec)) is not None:
             self.finish(outcome)
         else:
             self._starting.append(attempt)
@@ -336,8 +337,8 @@ class Runner:
             self.steps += 1
             try:
                 held.interpreter = revive(
-                    instance, held.length, definition, found.get(held.uid, []),
-                    self.codec, self.store.secret, self.propagators, self.limits,
+                    instance, held.length, definition, found.get(held.uid, []), self.codec,
+                    self.store.secret, self.propagators, self.limits, copied=held.begins_again,
                 )  # fmt: skip
                 held.interpreter.effects.update(held.effects)
                 if held.interpreter.ending is not None:
@@ -435,7 +436,7 @@ class Runner:
         held.evict()
         if self.held.get(held.uid) is held:
             del self.held[held.uid]
-        self._todo.pop(held.uid, None)
+            self._todo.pop(held.uid, None)
 
     # -- what this worker has lost track of ---------------------------------------------
 

@@ -63,12 +63,11 @@ class Claims:
         for uid in due if limit > 0 else ():
             if len(taken) == limit:
                 return taken, True
-            row = self._rows.by_uid[uid]
-            epoch = row.instance.epoch + (row.instance.owner != worker)
-            taken.append(self._hand_out(row, worker, epoch))
+            taken.append(self._hand_out(self._rows.by_uid[uid], worker))
         return taken, False
 
-    def _hand_out(self, row: Row, worker: str, epoch: int) -> ClaimedInstance:
+    def _hand_out(self, row: Row, worker: str) -> ClaimedInstance:
+        epoch = row.instance.epoch + 1
         instance = self._rows.update(row, owner=worker, epoch=epoch, wake_at=None)
         return ClaimedInstance(instance, list(row.inbox.values()))
 
@@ -100,8 +99,7 @@ class Claims:
         for uid in dict.fromkeys(uids):
             row = self._rows.by_uid.get(uid)
             if row is not None and row.instance.owner == worker:
-                again = self._hand_out(row, worker, row.instance.epoch + 1)
-                claimed.instances.append(again)
+                claimed.instances.append(self._hand_out(row, worker))
         for key in dict.fromkeys(tasks):
             task = self._rows.task(key)
             if task is not None and task.owner == worker:

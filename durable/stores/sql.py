@@ -239,6 +239,7 @@ class SqlStore(Store):
         migrations.refuse_newer(stored, self.url)
         if stored < wanted:
             self.migrate()
+        self.secret()  # which transactions that begin now are to see
 
     def schema(self) -> tuple[int, int]:
         stored = self._read(lambda tx: migrations.stored_version(tx, self.models, self.dialect))

@@ -79,7 +79,6 @@ STAYS = Query("SELECT build FROM {workers} WHERE id = ?{share}", kinds="v")
 TAKE_INSTANCES = Statement(
     "UPDATE {instances} SET owner = ?, epoch = epoch + 1, wake_at = NULL WHERE number IN ({list})"
 )
-TAKE_AGAIN = Statement("UPDATE {instances} SET wake_at = NULL WHERE number IN ({list})")
 TAKE_TASKS = Statement("UPDATE {tasks} SET owner = ?, epoch = epoch + 1 WHERE id IN ({list})")
 GIVE_BACK = Statement("UPDATE {instances} SET owner = '', wake_at = ? WHERE number IN ({list})")
 
@@ -181,14 +180,14 @@ def claim(tx: Tx, request: ClaimRequest, due: Due) -> Claimed:
     free, more = _longest_due(tx, FREE_INSTANCES, due.instances, request.instances)
     own, more_own = _cut(tx.rows(OWN_INSTANCES, worker, now, OWN_AT_ONCE + 1), OWN_AT_ONCE)
     ready, more_tasks = _longest_due(tx, FREE_TASKS, due.tasks, request.tasks)
-    tx.each(TAKE_INSTANCES, [number for _, number in free], before=(worker,))
-    tx.each(TAKE_AGAIN, [number for _, number in own])
+    numbers = [number for _, number in sorted(free + own)]
+    tx.each(TAKE_INSTANCES, numbers, before=(worker,))
     tx.each(TAKE_TASKS, [id for _, id in ready], before=(worker,))
     next_wake_at = due.next_wake_at
     if not (free or own or ready):  # it is in another transaction's hands, who may let it go
         next_wake_at = min(now + LOOK_AGAIN, next_wake_at or now + LOOK_AGAIN)
     return Claimed(
-        _claimed(tx, [number for _, number in sorted(free + own)]),
+        _claimed(tx, numbers),
         tasks_of(tx, [id for _, id in ready]),
         next_wake_at,
         more or more_own or more_tasks,

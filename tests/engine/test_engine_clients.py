@@ -13,18 +13,31 @@ from typing import Any
 import pytest
 from engine_kit import Engine, StoreProxy, file_url, kinds, proxy, until
 
-from durable import Client, Orchestrator, Status, Workflow, activity, sleep, wait_signal, workflow
+from durable import (
+    Client,
+    Codec,
+    Orchestrator,
+    Status,
+    Workflow,
+    activity,
+    sleep,
+    wait_signal,
+    workflow,
+)
+from durable.client.caller import Caller
 from durable.errors import (
     InstanceAlreadyExists,
     InstanceFinished,
     InstanceNotFinished,
     InstanceNotFound,
+    OutcomeUnknown,
     ResultTimeout,
     UsageError,
     WorkflowError,
     WorkflowTerminatedError,
 )
 from durable.store import Store, Unavailable
+from durable.stores import open_store
 
 
 @activity
@@ -181,6 +194,18 @@ def test_every_look_is_repeated_while_the_store_is_away(engine: Engine) -> None:
     for look in (lambda: impatient.get("a"), impatient.list, impatient.stats):
         with pytest.raises(Unavailable):
             look()
+
+
+def test_a_call_that_may_have_been_stored_is_unknown_though_the_store_is_away_now() -> None:
+    def call() -> None:
+        answers.append(Unavailable("not now") if answers else OutcomeUnknown("the answer was lost"))
+        raise answers[-1]
+
+    answers: list[Exception] = []
+    caller = Caller(open_store("memory://"), Codec(), deadline=0.05)
+    with pytest.raises(OutcomeUnknown):
+        caller.repeat(call)
+    assert len(answers) > 1
 
 
 @proxy

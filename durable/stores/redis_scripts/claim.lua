@@ -51,18 +51,15 @@ end)
 local ready = due_ranges(READY, '', function(name) return R[6] > 0 and activities[name] end)
 
 local taken, taken_tasks = {}, {}
-for _, uid in ipairs(longest_due(DUE, free, R[5])) do
-  local row = find(uid)
-  touch(row)
-  row[OWNER], row[EPOCH], row[WAKE_AT] = me, row[EPOCH] + 1, nil
-  taken[#taken + 1] = uid
-end
 look_later(DUE, text(me))
-for _, uid in ipairs(longest_due(DUE, {text(me)}, R[7])) do
-  local row = find(uid)
-  touch(row)
-  row[WAKE_AT] = nil
-  taken[#taken + 1] = uid
+local free_uids, own_uids = longest_due(DUE, free, R[5]), longest_due(DUE, {text(me)}, R[7])
+for _, uids in ipairs({free_uids, own_uids}) do
+  for _, uid in ipairs(uids) do
+    local row = find(uid)
+    touch(row)
+    row[OWNER], row[EPOCH], row[WAKE_AT] = me, row[EPOCH] + 1, nil
+    taken[#taken + 1] = uid
+  end
 end
 for n, key in ipairs(longest_due(READY, ready, R[6])) do
   local task = find_task(key)

@@ -252,14 +252,15 @@ class Claims(Base):
         moments = [row.wake_at for row in store.instances(Filter()).rows]
         return sum(at is not None and at <= now for at in moments)
 
-    def test_an_own_instance_comes_again_under_its_epoch(self, store: Store) -> None:
+    def test_an_own_instance_comes_again_under_a_new_epoch(self, store: Store) -> None:
         start(store)
         worker = FakeWorker(store)
         first = worker.advance(worker.take(), wake_at=store.now() - SECOND)
         again = worker.take()
-        assert again.instance == replace(first, wake_at=None)
+        assert again.instance == replace(first, epoch=first.epoch + 1, wake_at=None)
         assert look(store) == again.instance
         assert worker.ids() == []
+        assert store.owned(worker.id).instances == {first.uid: again.instance.epoch}
         worker.advance(again)
 
     def test_a_message_brings_an_own_instance_again(self, store: Store, other: Store) -> None:
@@ -269,7 +270,7 @@ class Claims(Base):
         send(other)
         assert FakeWorker(other, "w-2").ids() == []
         again = worker.take()
-        assert again.instance.epoch == claimed.instance.epoch
+        assert again.instance.epoch == claimed.instance.epoch + 1
         assert [message.event for message in again.messages] == [b"m-1"]
 
     def test_own_instances_do_not_count_towards_the_limit(self, store: Store) -> None:

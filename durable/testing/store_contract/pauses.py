@@ -333,7 +333,7 @@ class Pauses(Base):
         assert other.unblock("i-1", "u-1") is Sent.SENT
         assert FakeWorker(other, "w-2").ids() == []
         again = worker.take()
-        assert (again.instance.owner, again.instance.epoch) == ("w-1", blocked.epoch)
+        assert (again.instance.owner, again.instance.epoch) == ("w-1", blocked.epoch + 1)
         worker.advance(again)
 
     def test_messages_wake_what_was_unblocked(self, store: Store) -> None:
