@@ -69,7 +69,7 @@ def opened(url: str, **options: object) -> RedisStore:
 
 def keyspace(store: RedisStore) -> dict[bytes, bytes]:
     """Every key of the store with all that it holds."""
-    pattern = store._keys["ids"].replace("ids", "*")
+    pattern = store._parts.keys[0]["ids"].replace("ids", "*")
     keys = store._link.command("KEYS", pattern)
     return {key: store._link.command("DUMP", key) for key in keys}
 
@@ -92,8 +92,8 @@ def test_no_key_is_made_of_data(store: RedisStore) -> None:
     start(store, "{a}:b", "a", queue="default")
     send(store, "m-1", "a")
     FakeWorker(store)
-    known = {key.encode() for key in store._keys.values()}
-    prefix = store._keys["ids"].strip("{").partition(":")[0]
+    known = {key.encode() for key in store._parts.keys[0].values()}
+    prefix = store._parts.keys[0]["ids"].strip("{").partition(":")[0]
     assert set(store._link.command("KEYS", f"*{prefix}*")) <= known
 
 
@@ -114,7 +114,7 @@ def test_what_cannot_be_read_changes_nothing(store: RedisStore) -> None:
     worker = FakeWorker(store)
     start(store, "i-1", "i-2")
     [one, two] = worker.claim().instances
-    store._link.command("HSET", store._keys["instances"], two.instance.uid, b"\xc1 broken")
+    store._link.command("HSET", store._parts.keys[0]["instances"], two.instance.uid, b"\xc1 broken")
     before = keyspace(store)
     with pytest.raises(StoreError):
         store.send([a_message("i-1"), a_message("i-2")])
@@ -248,7 +248,7 @@ def test_who_may_not_write_is_found_out_before(store: RedisStore, url: str) -> N
 
 
 def test_a_key_of_another_kind_is_found_out_before(store: RedisStore, url: str) -> None:
-    store._link.command("SET", store._keys["children"], "mine")
+    store._link.command("SET", store._parts.keys[0]["children"], "mine")
     before = keyspace(store)
     with pytest.raises(StoreError, match="wrong kind of value"):
         opened(url)
@@ -256,7 +256,7 @@ def test_a_key_of_another_kind_is_found_out_before(store: RedisStore, url: str) 
 
 
 def test_a_newer_schema_is_refused(store: RedisStore) -> None:
-    store._link.command("HSET", store._keys["settings"], "schema", 99)
+    store._link.command("HSET", store._parts.keys[0]["settings"], "schema", 99)
     with pytest.raises(StoreError, match="has schema 99"):
         store.open()
 
@@ -466,5 +466,5 @@ def test_a_forked_child_and_its_parent_go_on(store: RedisStore) -> None:
 
 def test_rows_are_msgpack_that_anybody_can_read(store: RedisStore) -> None:
     uid = start(store, tags=("red",))
-    row: Any = store._link.command("HGET", store._keys["instances"], uid)
+    row: Any = store._link.command("HGET", store._parts.keys[0]["instances"], uid)
     assert msgpack.unpackb(row, raw=True)[:2] == [b"i-1", b"flow"]
