@@ -10,6 +10,7 @@ A store of `durable.stores` that has no line fails a test.
 from __future__ import annotations
 
 import os
+import re
 import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -17,7 +18,16 @@ from pathlib import Path
 import servers
 from servers import Server
 
-__all__ = ["EVERYTHING", "LOCAL", "SERVERS", "STORES", "fresh_url", "ways_of"]
+__all__ = [
+    "CLUSTER",
+    "EVERYTHING",
+    "LOCAL",
+    "SERVERS",
+    "STORES",
+    "fresh_url",
+    "stores_of",
+    "ways_of",
+]
 
 EVERYTHING = os.environ.get("DURABLE_TEST_LONG", "").lower() not in ("", "0", "false")
 """Whether tests run in all their combinations, as they do by ``tests/run --long``."""
@@ -31,9 +41,16 @@ SERVERS: Mapping[str, Callable[[], Server]] = {
     "postgresql": servers.postgres,
     "mysql": servers.mariadb,
     "redis": servers.redis,
+    "redis-cluster": servers.redis_cluster,
 }
 
 STORES = (*LOCAL, *SERVERS)
+
+CLUSTER = "redis-cluster"
+
+FAMILIES = re.compile(r"child|parent|famil|sibling|signal|send|cancel|search|list|count|purge")
+"""In the names of tests that concern several instances: only these differ on a cluster from
+what they do on one server of its kind."""
 
 
 def fresh_url(store: str, folder: Path) -> str:
@@ -41,6 +58,12 @@ def fresh_url(store: str, folder: Path) -> str:
     if store in LOCAL:
         return LOCAL[store](folder)
     return servers.fresh_prefix(SERVERS[store]())
+
+
+def stores_of(test: str, *, everything: bool) -> list[str]:
+    """On which stores a test of this name runs."""
+    here = everything or FAMILIES.search(test)
+    return [store for store in STORES if here or store != CLUSTER]
 
 
 def ways_of(test: str, ways: Sequence[str], *, everything: bool) -> Iterator[tuple[str, str]]:
@@ -51,7 +74,7 @@ def ways_of(test: str, ways: Sequence[str], *, everything: bool) -> Iterator[tup
     server, and for other tests.
     """
     turn = zlib.crc32(test.encode())
-    for number, store in enumerate(STORES):
+    for number, store in enumerate(stores_of(test, everything=everything)):
         if everything or store in LOCAL:
             yield from ((store, way) for way in ways)
         else:

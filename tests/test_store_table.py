@@ -5,15 +5,16 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from store_table import LOCAL, SERVERS, STORES, fresh_url, ways_of
+from store_table import CLUSTER, LOCAL, SERVERS, STORES, fresh_url, stores_of, ways_of
 
 from durable.stores import _BACKENDS, open_store
 from durable.testing.store_contract.base import an_instance
 
 
 def test_every_store_has_a_line() -> None:
-    """``rediss`` is ``redis``, but for its encryption."""
-    assert {name.replace("-", "+") for name in STORES} == _BACKENDS.keys() - {"rediss"}
+    """What has two names has one line, and what is encrypted none of its own."""
+    names = {name.replace("-", "+") for name in STORES}
+    assert names == _BACKENDS.keys() - {"mariadb", "rediss", "rediss+cluster"}
 
 
 @pytest.mark.parametrize("name", STORES)
@@ -32,7 +33,7 @@ def test_a_fresh_store_is_new_and_of_that_kind(name: str, tmp_path: Path) -> Non
 
 def test_a_server_runs_each_test_in_one_way_and_all_ways_in_turn() -> None:
     ways = ["warm", "replay"]
-    for server in SERVERS:
+    for server in SERVERS.keys() - {CLUSTER}:
         chosen = [
             way
             for number in range(50)
@@ -49,3 +50,10 @@ def test_what_needs_no_server_runs_in_all_ways_always() -> None:
     local = {(store, way) for store in LOCAL for way in ways}
     assert local <= set(ways_of("test", ways, everything=False)) < everywhere
     assert set(ways_of("test", ways, everything=True)) == everywhere
+
+
+def test_a_cluster_runs_what_concerns_several_instances() -> None:
+    for test in ("test_a_child_ends", "test_signals_to_others", "test_a_purge"):
+        assert CLUSTER in stores_of(test, everything=False)
+    assert CLUSTER not in stores_of("test_a_timer", everything=False)
+    assert CLUSTER in stores_of("test_a_timer", everything=True)

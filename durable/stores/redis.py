@@ -325,7 +325,7 @@ class RedisStore(Store):
     def block_unknown(self, worker: WorkerInfo, after: int) -> int:
         total = 0
         while True:
-            changed = self._parts.every("block_unknown", worker.queues, after, AT_ONCE)
+            changed: list[int] = self._parts.every("block_unknown", worker.queues, after, AT_ONCE)
             total += sum(changed)
             if AT_ONCE not in changed:
                 break

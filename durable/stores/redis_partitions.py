@@ -115,13 +115,16 @@ class Partitions:
         script = SCRIPTS[name]
         asked = [self._request(partition, args) for partition, args in requests.items()]
         found: dict[int, Any] = {}
+        latest = 0
         for partition, told in zip(requests, self.link.calls(script, asked), strict=True):
             if isinstance(told, DurableError):
                 found[partition] = told
             else:
                 moment, answer, lanes = told
-                self.clock.told(moment)
+                latest = max(latest, moment)
                 found[partition] = (answer, lanes)
+        if latest:
+            self.clock.told(latest)
         self._note(script, requests)
         return found
 

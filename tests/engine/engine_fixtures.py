@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 from engine_kit import Engine
-from store_table import EVERYTHING, STORES, fresh_url, ways_of
+from store_table import EVERYTHING, fresh_url, stores_of, ways_of
 
 CACHES = {"warm": 10_000, "replay": 0}
 
@@ -22,7 +22,8 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
         ways = ways_of(metafunc.function.__name__, list(CACHES), everything=EVERYTHING)
         metafunc.parametrize("engine", list(ways), indirect=True, ids="-".join)
     if "store_url" in metafunc.fixturenames:
-        metafunc.parametrize("store_url", STORES, indirect=True)
+        stores = stores_of(metafunc.function.__name__, everything=EVERYTHING)
+        metafunc.parametrize("store_url", stores, indirect=True)
 
 
 @pytest.fixture

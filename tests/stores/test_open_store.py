@@ -28,7 +28,8 @@ from durable.stores.sqlite import SqliteStore
         ("sqlite3:///x.db", r"did you mean 'sqlite'\?"),
         (
             "oracle://u:secret@h/d",
-            "there are mariadb://, memory://, mysql://, postgresql://, redis://, rediss:// or sqlite://",
+            "there are mariadb://, memory://, mysql://, postgresql://, redis://, "
+            r"redis\+cluster://, rediss://, rediss\+cluster:// or sqlite://",
         ),
         ("x.db", "'x.db' is not the address of a store"),
         ("", "not the address"),

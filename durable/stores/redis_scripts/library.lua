@@ -11,6 +11,8 @@
 --   range of the index.  A text in such a member has its length before it (`text`), a moment
 --   and a number are big-endian (`be8`, `be4`): no value can be taken for another one.
 -- * The time is the server's, and the same for a whole script.
+-- * Lua allows 200 local names in one function, and nearly as many stand here: what only one
+--   function uses stands in it.
 --
 -- The tables of a partition.  uid is 16 bytes; task is uid, run, command (be4 both).
 --

@@ -12,9 +12,6 @@
 -- * Numbers grow with the time.  A failover may lose the last effects of a lane; then those
 --   that follow have higher numbers, not the same.
 
-local A_MOMENT = 1000000           -- after so many microseconds nobody seems to carry it
-local LANE, LANE_BYTES = 500, 8 * 1024 * 1024  -- what is shown of a lane: at most, about
-
 local lanes = {}   -- partitions whose lanes are to be carried now
 local last_sent    -- number of the last effect that went to the outbox
 
@@ -55,26 +52,28 @@ local function kin_of(uid)
   return found
 end
 
--- What nobody seems to carry is to be carried by whoever asks.
+-- What nobody seems to carry, as it is still there after a second, is to be carried by whoever
+-- asks.
 local function look_for_left_over()
+  local late = NOW - 1000000
   if PARTITIONS == 1 or redis.call('ZCARD', OUTBOX) == 0 then return end
   for partition = 0, PARTITIONS - 1 do
     local first = first_in(OUTBOX, string.char(partition), string.char(partition + 1))
-    if first and struct.unpack('>I8', first, 2) < NOW - A_MOMENT then lanes[partition] = true end
+    if first and struct.unpack('>I8', first, 2) < late then lanes[partition] = true end
   end
 end
 
 -- The lanes to be carried: {partition, {member, effect, member, effect, …}, 1 if there is more}.
 local function lanes_shown()
-  local shown = {}
+  local at_once, about_bytes, shown = 500, 8 * 1024 * 1024, {}
   for partition in pairs(lanes) do
     local found, size = {}, 0
-    local waiting = with_prefix(OUTBOX, string.char(partition), LANE + 1)
-    for n = 1, math.min(#waiting, LANE) do
+    local waiting = with_prefix(OUTBOX, string.char(partition), at_once + 1)
+    for n = 1, math.min(#waiting, at_once) do
       local effect = redis.call('HGET', OUTGOING, waiting[n])
       found[2 * n - 1], found[2 * n] = waiting[n], effect
       size = size + #effect
-      if size > LANE_BYTES then break end
+      if size > about_bytes then break end
     end
     if #found > 0 then
       shown[#shown + 1] = {partition, found, #found / 2 < #waiting and 1 or 0}

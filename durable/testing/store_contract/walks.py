@@ -40,7 +40,6 @@ from durable.store import (
 from durable.stores import open_store
 from durable.testing.store_contract.base import HOUR, SECOND, Base, a_message, an_info
 
-VERBS = 400
 IDS = ("a", "b", "c", "A")
 CHILDREN = ("x", "y", "z", *IDS)
 WORKERS = ("w-1", "w-2", "w-3")
@@ -471,8 +470,11 @@ def _key(task: Any) -> tuple[bytes, int, int, int]:
 
 
 class Walks(Base):
+    verbs = 400
+    """Of each walk."""
+
     @pytest.mark.parametrize("seed", range(8))
     def test_random_verbs_agree_with_the_reference(self, store: Store, seed: int) -> None:
         walk = Walk(seed, store, self.one_transaction)
-        for _ in range(VERBS):
+        for _ in range(self.verbs):
             walk.go()
