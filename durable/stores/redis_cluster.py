@@ -139,7 +139,7 @@ class ClusterLink:
                 self._learn(call.error)
             pending = [call for call in failed if call.can_go_elsewhere()]
             later = [call for call in failed if call not in pending and call.can_wait()]
-            if not (pending or later) or time.monotonic() >= give_up:
+            if not (pending or later) or time.monotonic() >= give_up or not self._nodes.is_known:
                 return [self._outcome(call) for call in calls]
             if later:
                 time.sleep(pause * random.uniform(0.5, 1.5))

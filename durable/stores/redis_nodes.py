@@ -76,6 +76,11 @@ class Nodes:
         self._look()
         return sorted({node for _, _, node in self._ranges})
 
+    @property
+    def is_known(self) -> bool:
+        """Whether any node has ever answered."""
+        return bool(self._ranges)
+
     def stale(self) -> None:
         """Somebody else may have a slot by now."""
         self._stale = True

@@ -14,7 +14,7 @@ local function begin(row, new, run, epoch)
   row[ID], row[WORKFLOW], row[VERSION] = new.id, new.workflow, new.version
   row[QUEUE], row[RUN], row[STATUS], row[OWNER] = new.queue, run, 'pending', ''
   row[EPOCH], row[WAKE_AT], row[LENGTH], row[CRASHES] = epoch, new.start_at, 0, 0
-  row[BLOCKED_BY], row[REASON], row[CREATED_AT] = '', '', NOW
+  row[BLOCKED_BY], row[REASON], row[CREATED_AT] = '', '', new.created_at or NOW
   row[STARTED_AT], row[FINISHED_AT], row[TOKEN] = nil, nil, new.token
   row[PARENT_UID], row[PARENT_ID], row[PARENT_RUN] = parent[1], parent[2], parent[3]
   row[PARENT_COMMAND], row[PARENT_CLOSE] = parent[4], parent[5]
@@ -155,6 +155,7 @@ end
 local function start_child(who, start)
   local partition = partition_of(start.new.id)
   if partition ~= HERE then enter(KIN, who.uid .. string.char(partition)) end
+  start.new.created_at = NOW  -- children of one step are listed in their order, wherever they are
   affect(partition, 'start', {
     new = start.new, message_id = start.message_id, taken = start.taken, who = who,
   })
