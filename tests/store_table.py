@@ -48,9 +48,9 @@ STORES = (*LOCAL, *SERVERS)
 
 CLUSTER = "redis-cluster"
 
-FAMILIES = re.compile(r"child|parent|famil|sibling|signal|send|cancel|search|list|count|purge")
-"""In the names of tests that concern several instances: only these differ on a cluster from
-what they do on one server of its kind."""
+FAMILIES = re.compile(r"children|cancels|search|retention|told|forks")
+"""In the names of modules whose tests concern several instances: only such tests differ on a
+cluster from what they are on one server of its kind."""
 
 
 def fresh_url(store: str, folder: Path) -> str:
@@ -60,21 +60,23 @@ def fresh_url(store: str, folder: Path) -> str:
     return servers.fresh_prefix(SERVERS[store]())
 
 
-def stores_of(test: str, *, everything: bool) -> list[str]:
-    """On which stores a test of this name runs."""
-    here = everything or FAMILIES.search(test)
+def stores_of(module: str, *, everything: bool) -> list[str]:
+    """On which stores the tests of a module of this name run."""
+    here = everything or FAMILIES.search(module)
     return [store for store in STORES if here or store != CLUSTER]
 
 
-def ways_of(test: str, ways: Sequence[str], *, everything: bool) -> Iterator[tuple[str, str]]:
-    """(store, way) for each time that a test of this name runs.
+def ways_of(
+    test: str, ways: Sequence[str], stores: Sequence[str] = STORES, *, everything: bool
+) -> Iterator[tuple[str, str]]:
+    """(store, way) for each time that a test of this name runs on these stores.
 
     In all ways on the stores that need no server.  On those in servers, where a test takes a
     few times as long, in one of them unless everything is to run: another one on the next
     server, and for other tests.
     """
     turn = zlib.crc32(test.encode())
-    for number, store in enumerate(stores_of(test, everything=everything)):
+    for number, store in enumerate(stores):
         if everything or store in LOCAL:
             yield from ((store, way) for way in ways)
         else:

@@ -33,7 +33,7 @@ def test_a_fresh_store_is_new_and_of_that_kind(name: str, tmp_path: Path) -> Non
 
 def test_a_server_runs_each_test_in_one_way_and_all_ways_in_turn() -> None:
     ways = ["warm", "replay"]
-    for server in SERVERS.keys() - {CLUSTER}:
+    for server in SERVERS:
         chosen = [
             way
             for number in range(50)
@@ -53,7 +53,6 @@ def test_what_needs_no_server_runs_in_all_ways_always() -> None:
 
 
 def test_a_cluster_runs_what_concerns_several_instances() -> None:
-    for test in ("test_a_child_ends", "test_signals_to_others", "test_a_purge"):
-        assert CLUSTER in stores_of(test, everything=False)
-    assert CLUSTER not in stores_of("test_a_timer", everything=False)
-    assert CLUSTER in stores_of("test_a_timer", everything=True)
+    assert CLUSTER in stores_of("engine.test_engine_children", everything=False)
+    assert CLUSTER not in stores_of("engine.test_engine_limits", everything=False)
+    assert CLUSTER in stores_of("engine.test_engine_limits", everything=True)

@@ -112,6 +112,7 @@ class RedisStore(Store):
         self._parts = Partitions(link, shown, prefix, ON_CLUSTER if cluster else 1)
         self._link, self._watch = self._parts.link, self._parts.watch
         self._secret: bytes | None = None
+        self._looked = 0
         _stores.add(self)
 
     def _change(self, name: str, partition: int, *args: Any) -> Any:
@@ -315,12 +316,20 @@ class RedisStore(Store):
         expired = workers is None
         removed: list[bytes]
         removed = self._parts.call("take_over", 0, workers or [], 1, 0 if expired else None)
-        if self._parts.count > 1:
+        if self._parts.count > 1 and (workers or removed or self._is_grace_over()):
             dead = [*(workers or ()), *(worker.decode() for worker in removed)]
             args = (dead, 1, GRACE if expired else None)
             self._parts.many("take_over", dict.fromkeys(self._parts.all[1:], args))
         self._watch.change()
         return len(removed)
+
+    def _is_grace_over(self) -> bool:
+        """Whether it is time to look in all partitions for workers that are half removed."""
+        now = self._parts.clock.now()
+        if now - self._looked < GRACE:
+            return False
+        self._looked = now
+        return True
 
     def block_unknown(self, worker: WorkerInfo, after: int) -> int:
         total = 0

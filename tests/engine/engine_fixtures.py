@@ -18,11 +18,11 @@ _closing = ThreadPoolExecutor(16)
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     """On which stores a test runs that asks for an `engine`, or for a `store_url`."""
+    stores = stores_of(metafunc.module.__name__, everything=EVERYTHING)
     if "engine" in metafunc.fixturenames:
-        ways = ways_of(metafunc.function.__name__, list(CACHES), everything=EVERYTHING)
+        ways = ways_of(metafunc.function.__name__, list(CACHES), stores, everything=EVERYTHING)
         metafunc.parametrize("engine", list(ways), indirect=True, ids="-".join)
     if "store_url" in metafunc.fixturenames:
-        stores = stores_of(metafunc.function.__name__, everything=EVERYTHING)
         metafunc.parametrize("store_url", stores, indirect=True)
 
 
