@@ -122,7 +122,8 @@ class Outgoing:
     """A message to the instance with this id; ``urgent`` wakes one before its start, too.
 
     answers, in a step: the encoded event by which the sender learns the outcome.
-    uid: addresses the instance instead of the id. run: if not 0, the message is only for
+    uid: addresses the instance instead of the id; that of one that may not be there yet is
+    given nevertheless, as it tells where it will be. run: if not 0, the message is only for
     that run: FINISHED if it is over, and gone when it ends before it was read.
     """
 

@@ -5,16 +5,16 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from store_table import LOCAL, SERVERS, STORES, fresh_url, ways_of
+from store_table import CLUSTER, LOCAL, SERVERS, STORES, fresh_url, stores_of, ways_of
 
 from durable.stores import _BACKENDS, open_store
 from durable.testing.store_contract.base import an_instance
 
 
 def test_every_store_has_a_line() -> None:
-    """``rediss`` is ``redis``, but for its encryption; ``mariadb`` is ``mysql``."""
-    others = {"rediss", "mariadb"}
-    assert {name.replace("-", "+") for name in STORES} == _BACKENDS.keys() - others
+    """What has two names has one line, and what is encrypted none of its own."""
+    names = {name.replace("-", "+") for name in STORES}
+    assert names == _BACKENDS.keys() - {"mariadb", "rediss", "rediss+cluster"}
 
 
 @pytest.mark.parametrize("name", STORES)
@@ -50,3 +50,9 @@ def test_what_needs_no_server_runs_in_all_ways_always() -> None:
     local = {(store, way) for store in LOCAL for way in ways}
     assert local <= set(ways_of("test", ways, everything=False)) < everywhere
     assert set(ways_of("test", ways, everything=True)) == everywhere
+
+
+def test_a_cluster_runs_what_concerns_several_instances() -> None:
+    assert CLUSTER in stores_of("engine.test_engine_children", everything=False)
+    assert CLUSTER not in stores_of("engine.test_engine_limits", everything=False)
+    assert CLUSTER in stores_of("engine.test_engine_limits", everything=True)

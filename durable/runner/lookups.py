@@ -32,4 +32,4 @@ def look_up(store: Store, codec: Codec, lookup: Lookup) -> None:
         return  # it is started again, or tells its end itself
     event = reply(id, command, child, codec, now)
     message_id = message_ids.child_looked_up(parent.run, command)
-    store.send([Outgoing("", message_id, event, uid=parent.uid, run=parent.run)])
+    store.send([Outgoing(parent.id, message_id, event, uid=parent.uid, run=parent.run)])

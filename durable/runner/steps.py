@@ -133,7 +133,7 @@ def cancel_child(instance: Instance, child: ChildCancel, now: int) -> Outgoing:
     """The message by which a parent asks its child to stop."""
     event = CancelRequested(0, EPOCH, f"cancelled by its parent {instance.id}")
     return Outgoing(
-        "",
+        child.instance_id,
         message_ids.child_cancel(instance.uid, instance.run, child.command),
         dump(event, now),
         urgent=True,

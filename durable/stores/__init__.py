@@ -9,6 +9,8 @@
 ``mysql://host/name``         a MySQL or MariaDB database; ``mariadb://`` is the same
 ``redis://host:6379/0``       a Redis server, and the number of its database
 ``rediss://host:6379/0``      the same over TLS
+``redis+cluster://host:6379`` a Redis Cluster, by any of its nodes; ``rediss+cluster://`` over
+                              TLS
 ============================  ===========================================================
 
 Options stand behind a ``?`` or are given by name: see `open_store`, which also takes the Peewee
@@ -37,6 +39,7 @@ __all__ = ["open_store", "redact"]
 
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,30}")
 _HOST = re.compile(r"(\[[^\[\]]+\]|[^:\[\]]*)(:\d{1,5})?")
+_SERVER = re.compile(r"(\[[^]]+\]|[^:,/]+)(:\d{1,5})?")
 _BARE_PERCENT = re.compile(r"%(?![0-9A-Fa-f]{2})")
 _SECRET = re.compile(r"([?&][^=&]*(?:password|passwd|secret|token)[^=&]*=)[^&]*", re.IGNORECASE)
 
@@ -243,16 +246,30 @@ def _postgresql(url: str, place: str, options: dict[str, Any]) -> Store:
 
 def _redis(url: str, place: str, options: dict[str, Any]) -> Store:
     server, _, database = place.rpartition("@")[2].partition("/")
-    if not re.fullmatch(r"(\[[^]]+\]|[^:]+)(:\d{1,5})?", server):
+    if not _SERVER.fullmatch(server):
         raise UsageError(f"{url} names no server: write redis://localhost:6379/0")
     if database and not database.isdecimal():
         raise UsageError(f"{url}: behind the server stands the number of a database: /0")
+    return _redis_store(url, f"{url.partition('://')[0]}://{place}", **options)
+
+
+def _redis_cluster(url: str, place: str, options: dict[str, Any]) -> Store:
+    nodes = place.rpartition("@")[2].removesuffix("/")
+    if not all(_SERVER.fullmatch(node) for node in nodes.split(",")):
+        raise UsageError(
+            f"{url} names no nodes: write redis+cluster://one:6379,other:6379 (a cluster has no"
+            " numbers of databases)"
+        )
+    scheme = url.partition("+")[0]
+    return _redis_store(url, f"{scheme}://{place.removesuffix('/')}", cluster=True, **options)
+
+
+def _redis_store(url: str, address: str, **options: Any) -> Store:
     try:
         from durable.stores.redis import RedisStore
     except ImportError as error:
         raise UsageError(f"{url} needs the driver redis ({error}): pip install redis") from None
-    scheme = url.partition("://")[0]
-    return RedisStore(f"{scheme}://{place}", url=url, **options)
+    return RedisStore(address, url=url, **options)
 
 
 def _mysql(url: str, place: str, options: dict[str, Any]) -> Store:
@@ -311,4 +328,6 @@ _BACKENDS: Mapping[str, _Backend] = {
     ),
     "redis": _Backend(_redis, _REDIS_OPTIONS),
     "rediss": _Backend(_redis, _REDIS_OPTIONS),
+    "redis+cluster": _Backend(_redis_cluster, _REDIS_OPTIONS),
+    "rediss+cluster": _Backend(_redis_cluster, _REDIS_OPTIONS),
 }

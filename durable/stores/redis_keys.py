@@ -37,6 +37,9 @@ TABLES = (
     "children",
     "workers",
     "leases",
+    "outbox",
+    "outgoing",
+    "kin",
     "settings",
     "changes",
 )
@@ -47,28 +50,40 @@ CHANNEL = "changes"
 NAMES = (
     *("create", "send", "terminate", "pause", "resume", "unblock", "rerun", "delete", "purge"),
     "erase",
+    *("ended", "wanted", "remove", "expect", "accept", "clear"),
     *("register", "awaken", "heartbeat", "beat", "take_over", "block_unknown"),
     *("claim", "owned", "adopt", "release", "commit", "complete", "settle"),
-    *("read", "list", "history", "waiting", "tasks", "workers", "stats", "prepare", "rights"),
+    *("read", "list", "locate", "history", "waiting", "tasks", "workers", "stats"),
+    *("prepare", "rights"),
 )
 
-LIBRARIES = ("library", "finds", "lives")
+LIBRARIES = ("library", "finds", "outbox", "lives")
 """What every script begins with."""
 
-BEGIN, END = b"local function verb()\n", b"end\nreturn {NOW, verb() or false}\n"
-"""Around the verb: each answer comes with its moment."""
+BEGIN, END = b"local function verb()\n", b"end\nreturn {NOW, verb() or false, lanes_shown()}\n"
+"""Around the verb: each answer comes with its moment, and with what is to be carried from the
+outbox."""
 
-READS = frozenset({"owned", "read", "list", "history", "waiting", "tasks", "workers", "stats"})
+READS = frozenset(
+    {"owned", "read", "list", "locate", "history", "waiting", "tasks", "workers", "stats"}
+    | {"ended", "wanted"}
+)
+
+
+TAKES = frozenset({"claim", "adopt", "heartbeat", "beat", "clear", "prepare", "rights"})
+"""After these nothing more is due than before."""
 
 
 @dataclass(frozen=True, slots=True)
 class Script:
-    """A transition in Lua. sha: by which the server finds it. reads: it changes nothing."""
+    """A transition in Lua. sha: by which the server finds it. reads: it changes nothing.
+    takes: nothing more is due after it."""
 
     name: str
     text: bytes
     sha: str
     reads: bool
+    takes: bool
 
 
 def _scripts() -> Mapping[str, Script]:
@@ -78,7 +93,7 @@ def _scripts() -> Mapping[str, Script]:
     for name in NAMES:
         text = shared + BEGIN + (folder / f"{name}.lua").read_bytes() + END
         sha = sha1(text, usedforsecurity=False).hexdigest()
-        scripts[name] = Script(name, text, sha, name in READS)
+        scripts[name] = Script(name, text, sha, name in READS, name in TAKES)
     return scripts
 
 

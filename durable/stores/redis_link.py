@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import random
 import time
+from collections.abc import Sequence
 from typing import Any
 
 from redis.backoff import NoBackoff
@@ -26,7 +27,7 @@ from durable.store import Unavailable
 from durable.stores.errors import ACTIONS, REDIS, Errors, Kind, redis_signs
 from durable.stores.redis_keys import Script
 
-__all__ = ["DEFAULT_TIMEOUT", "Link"]
+__all__ = ["DEFAULT_TIMEOUT", "ERRORS", "Link", "NotSent", "options", "translated"]
 
 DEFAULT_TIMEOUT = 10.0
 
@@ -35,12 +36,40 @@ FIRST_PAUSE, LONGEST_PAUSE = 0.002, 0.1
 ERRORS = Errors((RedisError, OSError), redis_signs, REDIS)
 
 
-class _NotSent(Exception):
+class NotSent(Exception):
     """Connecting raised ``error``."""
 
     def __init__(self, error: BaseException) -> None:
         super().__init__(str(error))
         self.error = error
+
+
+def options(timeout: float, answer: float | None) -> dict[str, Any]:
+    """How connections are made. timeout: seconds to connect. answer: to wait for an answer."""
+    return {
+        "retry": Retry(NoBackoff(), 0),
+        "retry_on_error": [],
+        "socket_timeout": answer,
+        "socket_connect_timeout": timeout,
+        "socket_keepalive": True,
+        "health_check_interval": 0,
+        "decode_responses": False,
+        "protocol": 2,
+    }
+
+
+def translated(error: BaseException, sent: bool, url: str, timeout: float) -> DurableError:
+    """What the caller gets for an error of the driver. sent: something may have been changed."""
+    kind = ERRORS.kind(error)
+    raises = ACTIONS[kind].at_commit if sent else ACTIONS[kind].raises
+    text = str(error) or type(error).__name__
+    if kind is Kind.RETRY_TXN:
+        text += f" (for {timeout:g} seconds)"
+    if raises is OutcomeUnknown:
+        text += "; it is not known whether the call took effect"
+    if not sent and kind is Kind.UNKNOWN:
+        raises = Unavailable
+    return raises(f"{url}: {text}")
 
 
 class Link:
@@ -53,20 +82,8 @@ class Link:
     def __init__(self, address: str, url: str, timeout: float) -> None:
         self._url = url
         self._timeout = timeout
-        self._pool = ConnectionPool.from_url(address, **self._options(timeout))
-        self._listening = ConnectionPool.from_url(address, **self._options(None))
-
-    def _options(self, timeout: float | None) -> dict[str, Any]:
-        return {
-            "retry": Retry(NoBackoff(), 0),
-            "retry_on_error": [],
-            "socket_timeout": timeout,
-            "socket_connect_timeout": self._timeout,
-            "socket_keepalive": True,
-            "health_check_interval": 0,
-            "decode_responses": False,
-            "protocol": 2,
-        }
+        self._pool = ConnectionPool.from_url(address, **options(timeout, timeout))
+        self._listening = ConnectionPool.from_url(address, **options(timeout, None))
 
     def listener(self) -> Any:
         """A connection of one's own, not connected, whose reads have no timeout."""
@@ -80,9 +97,26 @@ class Link:
         """Run a script. args: how many keys, the keys, the request and the rest."""
         return self._persist(lambda: self._run(script, args), reads=script.reads)
 
-    def command(self, *args: Any) -> Any:
-        """Run a command that changes nothing."""
+    def calls(self, script: Script, requests: Sequence[tuple[Any, ...]]) -> list[Any]:
+        """Run a script for each request: what it answers, or a `DurableError`."""
+        answers: list[Any] = []
+        for args in requests:
+            try:
+                answers.append(self.call(script, *args))
+            except DurableError as error:
+                answers.append(error)
+        return answers
+
+    def command(self, *args: Any, key: str | None = None) -> Any:
+        """Run a command that changes nothing. key: what it looks at, if anything."""
         return self._persist(lambda: self._exchange(args), reads=True)
+
+    def each(self, *args: Any) -> list[Any]:
+        """Run a command that changes nothing on each server."""
+        return [self.command(*args)]
+
+    def forget(self) -> None:
+        """In a forked child: begin anew."""
 
     # -- one attempt --------------------------------------------------------------------
 
@@ -96,7 +130,7 @@ class Link:
         try:
             connection: Any = self._pool.get_connection()
         except (RedisError, OSError) as error:
-            raise _NotSent(error) from error
+            raise NotSent(error) from error
         try:
             connection.send_command(*args)
             return connection.read_response()
@@ -115,24 +149,12 @@ class Link:
         while True:
             try:
                 return attempt()
-            except _NotSent as failed:
+            except NotSent as failed:
                 error, sent = failed.error, False
             except ERRORS.caught as raised:
                 error, sent = raised, not reads
             give_up = give_up or time.monotonic() + self._timeout
             if not ERRORS.action(error).redo or time.monotonic() >= give_up:
-                raise self._translated(error, sent) from error
+                raise translated(error, sent, self._url, self._timeout) from error
             time.sleep(pause * random.uniform(0.5, 1.5))
             pause = min(pause * 1.5, LONGEST_PAUSE)
-
-    def _translated(self, error: BaseException, sent: bool) -> DurableError:
-        kind = ERRORS.kind(error)
-        raises = ACTIONS[kind].at_commit if sent else ACTIONS[kind].raises
-        text = str(error) or type(error).__name__
-        if kind is Kind.RETRY_TXN:
-            text += f" (for {self._timeout:g} seconds)"
-        if raises is OutcomeUnknown:
-            text += "; it is not known whether the call took effect"
-        if not sent and kind is Kind.UNKNOWN:
-            raises = Unavailable
-        return raises(f"{self._url}: {text}")

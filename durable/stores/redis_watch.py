@@ -5,6 +5,7 @@ them, on a channel to which one thread listens.
 
 Rules
 -----
+* There is one channel for each partition; one connection, to any node of a cluster, hears all.
 * Whenever the thread has (again) begun to listen that counts as a change.  So whoever took
   a mark before that misses nothing, and `mark` need not wait for the server.
 * What this store told itself is not counted twice: a message names its sender.
@@ -18,7 +19,7 @@ import os
 import random
 import socket
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from typing import Any
 
@@ -33,11 +34,19 @@ class Watch:
     """The generation of one store: it changes whenever the store may have.
 
     connect: makes a connection of its own (of redis-py), whose reads have no timeout.
+    channels: the channels, and the partition of each. heard: told which may have changed.
+    hears: whether changes by others are heard just now.
     """
 
-    def __init__(self, connect: Callable[[], Any], channel: str) -> None:
+    def __init__(
+        self,
+        connect: Callable[[], Any],
+        channels: Mapping[bytes, int],
+        heard: Callable[[Iterable[int]], None],
+    ) -> None:
         self._connect = connect
-        self._channel = channel
+        self._channels = channels
+        self._heard = heard
         self._start()
 
     def _start(self) -> None:
@@ -47,6 +56,7 @@ class Watch:
         self._thread: threading.Thread | None = None
         self._connection: Any = None
         self._ended = threading.Event()
+        self.hears = False
 
     def mark(self) -> int:
         """The generation as of now."""
@@ -78,6 +88,12 @@ class Watch:
             thread.join()
         self.change()
 
+    def renew(self) -> None:
+        """Listen by another connection: this one may be to a server that is cut off."""
+        with self._changed:
+            if self._connection is not None:
+                _hang_up(self._connection)
+
     def forget(self) -> None:
         """In a forked child: begin anew."""
         self._start()
@@ -101,13 +117,19 @@ class Watch:
                     self._connection = connection
                     if ended.is_set():
                         return
-                connection.send_command("SUBSCRIBE", self._channel)
-                connection.read_response()
+                connection.send_command("SUBSCRIBE", *self._channels)
+                for _ in self._channels:
+                    connection.read_response()
                 pause = FIRST_PAUSE
+                self.hears = True
+                self._heard(self._channels.values())
                 self.change()
                 while True:
-                    if connection.read_response()[-1] != self.sender:
+                    _, channel, sender = connection.read_response()
+                    if sender != self.sender:
+                        self._heard([self._channels[channel]])
                         self.change()
+            self.hears = False
             connection.disconnect()
             ended.wait(pause * random.uniform(0.5, 1.5))
             pause = min(2 * pause, LONGEST_PAUSE)

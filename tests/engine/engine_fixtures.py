@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 from engine_kit import Engine
-from store_table import EVERYTHING, STORES, fresh_url, ways_of
+from store_table import EVERYTHING, fresh_url, stores_of, ways_of
 
 CACHES = {"warm": 10_000, "replay": 0}
 
@@ -18,11 +18,12 @@ _closing = ThreadPoolExecutor(16)
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     """On which stores a test runs that asks for an `engine`, or for a `store_url`."""
+    stores = stores_of(metafunc.module.__name__, everything=EVERYTHING)
     if "engine" in metafunc.fixturenames:
-        ways = ways_of(metafunc.function.__name__, list(CACHES), everything=EVERYTHING)
+        ways = ways_of(metafunc.function.__name__, list(CACHES), stores, everything=EVERYTHING)
         metafunc.parametrize("engine", list(ways), indirect=True, ids="-".join)
     if "store_url" in metafunc.fixturenames:
-        metafunc.parametrize("store_url", STORES, indirect=True)
+        metafunc.parametrize("store_url", stores, indirect=True)
 
 
 @pytest.fixture

@@ -28,7 +28,8 @@ from durable.stores.sqlite import SqliteStore
         ("sqlite3:///x.db", r"did you mean 'sqlite'\?"),
         (
             "oracle://u:secret@h/d",
-            "there are mariadb://, memory://, mysql://, postgresql://, redis://, rediss:// or sqlite://",
+            "there are mariadb://, memory://, mysql://, postgresql://, redis://, "
+            r"redis\+cluster://, rediss://, rediss\+cluster:// or sqlite://",
         ),
         ("x.db", "'x.db' is not the address of a store"),
         ("", "not the address"),
@@ -56,6 +57,10 @@ from durable.stores.sqlite import SqliteStore
         ("redis://u:secret@h/shop", "the number of a database"),
         ("redis://h?allow_loss=maybe", "yes or no"),
         ("redis://h?synchronous=full", "no option 'synchronous'"),
+        ("redis+cluster://", "names no nodes: write redis"),
+        ("redis+cluster://u:secret@one:1,:2", "names no nodes"),
+        ("redis+cluster://u:secret@h:1/0", "names no nodes"),
+        ("redis+cluster://h?busy_timeout=1", "no option 'busy_timeout'"),
         ("mysql://u:secret@h", "names no database: write mysql://user@host/name"),
         ("mysql://u:secret@h/a/b", "names no database"),
         ("mariadb://u:secret@h:port/d", "is not host, or host:port"),

@@ -19,22 +19,26 @@ from sqlite_kit import ended, python
 
 from durable.errors import OutcomeUnknown, StoreError
 from durable.model import Status
-from durable.store import Poison, Sent, Unavailable
+from durable.store import NextRun, Poison, Sent, Unavailable, Verdict
 from durable.stores import open_store
 from durable.stores.errors import Kind
 from durable.stores.redis import RedisStore
 from durable.stores.redis_keys import SCRIPTS, TABLES, tables
 from durable.stores.redis_link import ERRORS
 from durable.testing.store_contract.base import (
+    DEADLOCK,
     HOUR,
     PATIENCE,
     FakeWorker,
+    a_completion,
     a_message,
+    a_step,
     an_instance,
     inbox,
     look,
     pause,
     resume,
+    schedule,
     send,
     start,
     terminate,
@@ -69,7 +73,7 @@ def opened(url: str, **options: object) -> RedisStore:
 
 def keyspace(store: RedisStore) -> dict[bytes, bytes]:
     """Every key of the store with all that it holds."""
-    pattern = store._keys["ids"].replace("ids", "*")
+    pattern = store._parts.keys[0]["ids"].replace("ids", "*")
     keys = store._link.command("KEYS", pattern)
     return {key: store._link.command("DUMP", key) for key in keys}
 
@@ -92,8 +96,8 @@ def test_no_key_is_made_of_data(store: RedisStore) -> None:
     start(store, "{a}:b", "a", queue="default")
     send(store, "m-1", "a")
     FakeWorker(store)
-    known = {key.encode() for key in store._keys.values()}
-    prefix = store._keys["ids"].strip("{").partition(":")[0]
+    known = {key.encode() for key in store._parts.keys[0].values()}
+    prefix = store._parts.keys[0]["ids"].strip("{").partition(":")[0]
     assert set(store._link.command("KEYS", f"*{prefix}*")) <= known
 
 
@@ -114,7 +118,7 @@ def test_what_cannot_be_read_changes_nothing(store: RedisStore) -> None:
     worker = FakeWorker(store)
     start(store, "i-1", "i-2")
     [one, two] = worker.claim().instances
-    store._link.command("HSET", store._keys["instances"], two.instance.uid, b"\xc1 broken")
+    store._link.command("HSET", store._parts.keys[0]["instances"], two.instance.uid, b"\xc1 broken")
     before = keyspace(store)
     with pytest.raises(StoreError):
         store.send([a_message("i-1"), a_message("i-2")])
@@ -248,7 +252,7 @@ def test_who_may_not_write_is_found_out_before(store: RedisStore, url: str) -> N
 
 
 def test_a_key_of_another_kind_is_found_out_before(store: RedisStore, url: str) -> None:
-    store._link.command("SET", store._keys["children"], "mine")
+    store._link.command("SET", store._parts.keys[0]["children"], "mine")
     before = keyspace(store)
     with pytest.raises(StoreError, match="wrong kind of value"):
         opened(url)
@@ -256,7 +260,7 @@ def test_a_key_of_another_kind_is_found_out_before(store: RedisStore, url: str) 
 
 
 def test_a_newer_schema_is_refused(store: RedisStore) -> None:
-    store._link.command("HSET", store._keys["settings"], "schema", 99)
+    store._link.command("HSET", store._parts.keys[0]["settings"], "schema", 99)
     with pytest.raises(StoreError, match="has schema 99"):
         store.open()
 
@@ -351,14 +355,73 @@ def terminated(store: RedisStore) -> None:
     terminate(store)
 
 
-# verb: what is done before, the call, and what it answers when it is repeated.
-REPEATS: dict[str, tuple[Verb, Verb, object]] = {
-    "send": (start, send, Sent.SENT),
-    "pause": (start, pause, Sent.SENT),
-    "resume": (paused, resume, Sent.SENT),
-    "terminate": (start, terminate, Sent.SENT),
-    "delete": (terminated, lambda store: store.delete("i-1"), Sent.NOT_FOUND),
-    "purge": (terminated, lambda store: store.purge(store.now() + HOUR, list(Status), 10), 0),
+def created(store: RedisStore) -> Verb:
+    new = an_instance(store)
+    return lambda at: [one.new for one in at.create([new], "raise")]
+
+
+def rerun_later(store: RedisStore) -> Verb:
+    terminated(store)
+    return lambda at: at.rerun("i-1", "r-1", 1, following)
+
+
+def blocked(store: RedisStore) -> None:
+    start(store)
+    worker = FakeWorker(store)
+    worker.advance(worker.take(), end=DEADLOCK)
+
+
+def settled(store: RedisStore) -> Verb:
+    start(store)
+    worker = FakeWorker(store)
+    schedule(worker)
+    done = a_completion(worker.take_task())
+    return lambda at: at.settle(done)
+
+
+def completed(store: RedisStore) -> Verb:
+    start(store)
+    worker = FakeWorker(store)
+    schedule(worker)
+    done = a_completion(worker.take_task())
+    return lambda at: at.complete(worker.id, [done], [])
+
+
+def committed(store: RedisStore) -> Verb:
+    """Whoever does not know the outcome must not commit the same again: it is too late."""
+    start(store)
+    worker = FakeWorker(store)
+    step = a_step(worker.take())
+    return lambda at: at.commit(worker.id, [step])
+
+
+def then(before: Verb, call: Verb) -> Callable[[RedisStore], Verb]:
+    def prepare(store: RedisStore) -> Verb:
+        before(store)
+        return call
+
+    return prepare
+
+
+following = NextRun(b"next", None, 0, None)
+
+# verb: what is done before, which gives the call, and what this answers when it is repeated.
+REPEATS: dict[str, tuple[Callable[[RedisStore], Verb], object]] = {
+    "send": (then(start, send), Sent.SENT),
+    "pause": (then(start, pause), Sent.SENT),
+    "resume": (then(paused, resume), Sent.SENT),
+    "terminate": (then(start, terminate), Sent.SENT),
+    "delete": (then(terminated, lambda store: store.delete("i-1")), Sent.NOT_FOUND),
+    "purge": (
+        then(terminated, lambda store: store.purge(store.now() + HOUR, list(Status), 10)),
+        0,
+    ),
+    "create": (created, [True]),
+    "rerun": (rerun_later, Sent.SENT),
+    "unblock": (then(blocked, lambda store: store.unblock("i-1", "u-1")), Sent.SENT),
+    "settle": (settled, Sent.SENT),
+    "complete": (completed, [Verdict.COMMITTED]),
+    "commit": (committed, [Verdict.LOST]),
 }
 
 
@@ -367,13 +430,16 @@ def test_a_call_can_be_repeated(
     verb: str, store: RedisStore, far: tuple[RedisStore, Cutter]
 ) -> None:
     there, cutter = far
-    before, call, answer = REPEATS[verb]
-    before(store)
+    prepare, answer = REPEATS[verb]
+    call = prepare(store)
+    before = keyspace(store)
+    there.now()
     cutter.cutting = True
     with pytest.raises(OutcomeUnknown):
         call(there)
     cutter.cutting = False
     once = keyspace(store)
+    assert once != before
     assert call(there) == answer
     assert keyspace(store) == once
 
@@ -466,5 +532,5 @@ def test_a_forked_child_and_its_parent_go_on(store: RedisStore) -> None:
 
 def test_rows_are_msgpack_that_anybody_can_read(store: RedisStore) -> None:
     uid = start(store, tags=("red",))
-    row: Any = store._link.command("HGET", store._keys["instances"], uid)
+    row: Any = store._link.command("HGET", store._parts.keys[0]["instances"], uid)
     assert msgpack.unpackb(row, raw=True)[:2] == [b"i-1", b"flow"]

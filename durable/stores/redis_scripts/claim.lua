@@ -1,10 +1,13 @@
--- claim(worker, queues, workflows, activities, instances, tasks, own): take what is due.
+-- claim(worker, queues, workflows, activities, instances, tasks, own, look): take what is due.
 -- Answers {instances, tasks, next wake_at or "", more}, or nil if the worker is unknown.
+-- look: take nothing; answers since when each is due, and how many of its own, instead:
+-- {instances, tasks, next wake_at or "", more, own}.
 
 local me, queues = R[1], R[2]
 local info = redis.call('HGET', WORKERS, me)
 if not info then return false end
 local word = cmsgpack.unpack(info)[W_WORD]
+look_for_left_over()
 local more, first_later = false, nil
 
 local function look_later(index, range)
@@ -12,7 +15,7 @@ local function look_later(index, range)
   if at and (not first_later or at < first_later) then first_later = at end
 end
 
--- The due members of these ranges, longest due first, at most limit.
+-- The due members of these ranges, longest due first, at most limit: {since when, key}.
 local function longest_due(index, due, limit)
   local found = {}
   for _, range in ipairs(due) do
@@ -25,9 +28,8 @@ local function longest_due(index, due, limit)
     return a[2] < b[2]
   end)
   if #found > limit then more = true end
-  local keys = {}
-  for n = 1, math.min(limit, #found) do keys[n] = found[n][2] end
-  return keys
+  for n = limit + 1, #found do found[n] = nil end
+  return found
 end
 
 -- The ranges of the worker's queues in which something is due that it can take.
@@ -50,18 +52,31 @@ local free = due_ranges(DUE, text(''), function(name)
 end)
 local ready = due_ranges(READY, '', function(name) return R[6] > 0 and activities[name] end)
 
-local taken, taken_tasks = {}, {}
 look_later(DUE, text(me))
-local free_uids, own_uids = longest_due(DUE, free, R[5]), longest_due(DUE, {text(me)}, R[7])
-for _, uids in ipairs({free_uids, own_uids}) do
-  for _, uid in ipairs(uids) do
+free, ready = longest_due(DUE, free, R[5]), longest_due(READY, ready, R[6])
+local own = longest_due(DUE, {text(me)}, R[7])
+local next_wake_at = first_later and string.format('%.0f', first_later) or ''
+
+local function since(due)
+  local moments = {}
+  for n, one in ipairs(due) do moments[n] = one[1] end
+  return moments
+end
+
+if R[8] then return {since(free), since(ready), next_wake_at, more and 1 or 0, #own} end
+
+local taken, taken_tasks = {}, {}
+for _, due in ipairs({free, own}) do
+  for _, one in ipairs(due) do
+    local uid = one[2]
     local row = find(uid)
     touch(row)
     row[OWNER], row[EPOCH], row[WAKE_AT] = me, row[EPOCH] + 1, nil
     taken[#taken + 1] = uid
   end
 end
-for n, key in ipairs(longest_due(READY, ready, R[6])) do
+for n, one in ipairs(ready) do
+  local key = one[2]
   local task = find_task(key)
   touch(task)
   task[T_OWNER], task[T_EPOCH] = me, task[T_EPOCH] + 1
@@ -73,6 +88,4 @@ flush()
 local instances, tasks_taken = {}, {}
 for n, uid in ipairs(taken) do instances[n] = {stored(uid), stored_messages(uid)} end
 for n, key in ipairs(taken_tasks) do tasks_taken[n] = stored_task(key) end
-return {
-  instances, tasks_taken, first_later and string.format('%.0f', first_later) or '', more and 1 or 0,
-}
+return {instances, tasks_taken, next_wake_at, more and 1 or 0}

@@ -104,12 +104,15 @@ local function apply(step)
   end
 end
 
--- Send what a step sends; the answers come back as messages, while its run lasts.
+-- To whom an answer goes: to the run that has asked, while it lasts.
+local function who(step)
+  return {id = find(step.uid)[ID], uid = step.uid, run = step.run}
+end
+
 local function send(step)
-  local row = find(step.uid)
   for _, message in ipairs(step.sends or NONE) do
-    local answer = message.answers[post(message, limit)]
-    if answer then deliver(row, 'answer:' .. message.message_id, answer, false, step.run) end
+    local partition = message.partition or partition_of(message.id)
+    affect(partition, 'post', {message = message, limit = limit, who = who(step)})
   end
 end
 
@@ -144,7 +147,7 @@ for n, step in ipairs(R[3]) do
 end
 for _, step in ipairs(committed) do
   for _, start in ipairs(step.starts or NONE) do
-    start_child(find(step.uid), step.run, start.new, start.message_id, start.taken)
+    start_child(who(step), start)
   end
 end
 for _, step in ipairs(committed) do send(step) end
@@ -152,6 +155,8 @@ for _, step in ipairs(committed) do
   local row = find(step.uid)
   if ends(step) then reply(row, step.ending.reply) end
   if ends(step) or step.next then close_children(row.uid, step.run, step.close) end
+  -- Whom the next run is to close, it has started itself.
+  if step.next and PARTITIONS > 1 then ranges_gone[#ranges_gone + 1] = {KIN, row.uid} end
 end
 for _, step in ipairs(committed) do tell = tell or notable(step) end
 flush()

@@ -11,6 +11,8 @@
 --   range of the index.  A text in such a member has its length before it (`text`), a moment
 --   and a number are big-endian (`be8`, `be4`): no value can be taken for another one.
 -- * The time is the server's, and the same for a whole script.
+-- * Lua allows 200 local names in one function, and nearly as many stand here: what only one
+--   function uses stands in it.
 --
 -- The tables of a partition.  uid is 16 bytes; task is uid, run, command (be4 both).
 --
@@ -37,7 +39,13 @@
 --   workers      hash   id                          {host, machine, pid, build, queues, slots,
 --                                                    workflows, activities, started_at, word}
 --   leases       hash   id                          when its lease ends
---   settings     hash   schema, secret, partitions; number: of the last message
+--   outbox       index  partition be8(number)       what is for other partitions, in order;
+--                                                   partition is one byte
+--   outgoing     hash   partition be8(number)       the effect there: a msgpack map
+--   kin          index  uid partition               where else an instance has children
+--   settings     hash   schema, secret, partitions; number: of the last message;
+--                       sent: number of the last effect that went to the outbox;
+--                       taken <partition>: of the last that was taken from there
 --   changes      the channel on which a change is told
 --
 -- name: of a task, or what a worker must know to run an instance, with what code has refused
@@ -45,10 +53,12 @@
 
 local IDS, INSTANCES, PAYLOADS, HISTORY, INBOX, MESSAGES, RECEIPTS, TASKS, TASK_INPUTS,
   TASK_INDEX, DUE, READY, HELD, BLOCKED, LISTED, ENDED, TAGGED, CHILDREN, WORKERS, LEASES,
-  SETTINGS, CHANGES = unpack(KEYS)
+  OUTBOX, OUTGOING, KIN, SETTINGS, CHANGES = unpack(KEYS)
 
 local R = cmsgpack.unpack(ARGV[1])  -- what the verb was called with
 local SENDER = ARGV[2]              -- who is told of the change already
+local HERE = tonumber(ARGV[3])      -- this partition
+local PARTITIONS = tonumber(ARGV[4])  -- how many there are
 
 local TIME = redis.call('TIME')
 local NOW = TIME[1] * 1000000 + TIME[2]

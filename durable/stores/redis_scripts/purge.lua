@@ -2,16 +2,10 @@
 --
 -- It looks at `limit` instances at most, from these places of the index on ("" is the first),
 -- and leaves those that their parents may still want: see durable/purging.py.
--- Answers {how many it deleted, 1 if there is more to look at, the places where it ended}.
+-- Answers {how many it deleted, 1 if there is more to look at, the places where it ended, and
+-- {uid, run, uid of the parent, its id, its run, …} of those whose parents are elsewhere}.
 
 local before, places, limit = R[1], R[2], R[3]
-
-local function wanted(row)
-  local parent = row[PARENT_UID] and find(row[PARENT_UID])
-  if not parent then return false end
-  if finished(parent) then return parent[STATUS] == 'failed' or parent[STATUS] == 'cancelled' end
-  return parent[RUN] <= row[PARENT_RUN] + 1
-end
 
 local found = {}
 for n, place in ipairs(places) do
@@ -26,12 +20,16 @@ table.sort(found, function(a, b)
   if a[1] ~= b[1] then return a[1] < b[1] end
   return a[2] < b[2]
 end)
-local count = 0
+local count, elsewhere = 0, {}
 for n = 1, math.min(#found, limit) do
   local member, place = found[n][2], places[found[n][3]]
   local row = find(member:sub(10))
   place[2] = member
-  if not wanted(row) then
+  if row[PARENT_UID] and partition_of(row[PARENT_ID]) ~= HERE then
+    elsewhere[#elsewhere + 1] = {
+      row.uid, row[RUN], row[PARENT_UID], row[PARENT_ID], row[PARENT_RUN],
+    }
+  elseif not (row[PARENT_UID] and wanted_by(row[PARENT_UID], row[PARENT_RUN])) then
     remove(row)
     count = count + 1
   end
@@ -40,4 +38,4 @@ tell = count > 0
 flush()
 local ends = {}
 for n, place in ipairs(places) do ends[n] = place[2] end
-return {count, #found > limit and 1 or 0, ends}
+return {count, #found > limit and 1 or 0, ends, elsewhere}

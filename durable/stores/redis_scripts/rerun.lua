@@ -6,14 +6,10 @@ if not row then return 'not found' end
 if received(row, R[2]) then return 'sent' end
 if row[RUN] ~= R[3] or not finished(row) then return 'refused' end
 receive(row, R[2])
-local children = children_of(row.uid, row[RUN])
+take_along(row)
 touch(row)
 set_payload(row, UNREAD, nil)
 row[EPOCH] = row[EPOCH] + 1
 next_run(row, R[4], 'pending')
-for _, child in ipairs(children) do
-  touch(child)
-  child[PARENT_RUN] = row[RUN]
-end
 flush()
 return 'sent'

@@ -1,16 +1,19 @@
--- take_over(workers, crashes): remove workers and release what they own, due now. workers:
--- nil stands for all whose lease has expired. Answers how many there were. All in one go: a
--- worker owns no more than it can have in its hands.
+-- take_over(workers, crashes, grace or nil): remove workers and release what they own, due now;
+-- with a grace, also those whose lease has expired so many microseconds ago.  Answers the ids
+-- of those that were registered.  All in one go: a worker owns no more than it can have in its
+-- hands.
 
-local registered, workers, count = leases(), R[1], 0
-if not workers then
-  workers = {}
-  for id, lasts in pairs(registered) do
-    if not lasts then workers[#workers + 1] = id end
-  end
+local workers, ends = set_of(R[1]), {}
+local all = redis.call('HGETALL', LEASES)
+for n = 1, #all, 2 do
+  local id, expires_at = all[n], tonumber(all[n + 1])
+  ends[id] = expires_at
+  if R[3] and expires_at <= NOW - R[3] then workers[id] = true end
 end
-for worker in pairs(set_of(workers)) do
-  if registered[worker] ~= nil then count = count + 1 end
+local removed = {}
+tell = false
+for worker in pairs(workers) do
+  if ends[worker] then removed[#removed + 1] = worker end
   local prefix = text(worker)
   for _, member in ipairs(with_prefix(HELD, prefix .. 'i')) do
     local row = find(member:sub(#prefix + 2))
@@ -24,7 +27,7 @@ for worker in pairs(set_of(workers)) do
   end
   drop(WORKERS, worker)
   drop(LEASES, worker)
+  tell = true
 end
-tell = #workers > 0
 flush()
-return count
+return removed

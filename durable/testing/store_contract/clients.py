@@ -130,7 +130,7 @@ class Clients(Base):
         assert store.create([], "raise") == []
 
     def test_many_at_once(self, store: Store) -> None:
-        new = [an_instance(store, f"i-{n}") for n in range(1000)]
+        new = [an_instance(store, id) for id in self.together(*(f"i-{n}" for n in range(1000)))]
         created = store.create(new, "raise")
         assert [one.uid for one in created] == [one.uid for one in new]
         assert sum(store.stats().instances.values()) == 1000
@@ -144,13 +144,13 @@ class Clients(Base):
             assert store.instance(absent) is None
 
     def test_an_id_in_use_is_refused_by_name_and_nothing_is_created(self, store: Store) -> None:
-        uid = start(store, "taken")
-        new = [an_instance(store, "free-1"), an_instance(store, "taken")]
+        taken, *free = self.together("taken", "free-1", "free-2")
+        uid = start(store, taken)
+        new = [an_instance(store, id) for id in (free[0], taken, free[1])]
         with pytest.raises(InstanceAlreadyExists, match="taken"):
-            store.create([*new, an_instance(store, "free-2")], "raise")
-        assert store.instance("free-1") is None
-        assert store.instance("free-2") is None
-        assert look(store, "taken").uid == uid
+            store.create(new, "raise")
+        assert [store.instance(id) for id in free] == [None, None]
+        assert look(store, taken).uid == uid
         assert store.create(new[:1], "raise")[0].new
 
     def test_an_instance_in_use_can_be_used(self, store: Store) -> None:
@@ -173,7 +173,7 @@ class Clients(Base):
 
     @pytest.mark.parametrize("if_exists", ["raise", "use", "restart"])
     def test_a_repeated_request_finds_its_own_row(self, store: Store, if_exists: str) -> None:
-        new = [an_instance(store, id) for id in ("i-1", "i-2")]
+        new = [an_instance(store, id) for id in self.together("i-1", "i-2")]
         first = store.create(new, if_exists)
         assert store.create(new, if_exists) == first
         assert [one.new for one in first] == [True, True]
@@ -303,13 +303,14 @@ class Clients(Base):
         assert [left.run for left in store.tasks(uid)] == [2]
 
     def test_a_restart_of_an_unfinished_instance_is_refused(self, store: Store) -> None:
-        start(store, "alive")
-        a_finished(store, "ended")
-        alive, ended = look(store, "alive"), look(store, "ended")
+        new, *old = self.together("new", "ended", "alive")
+        a_finished(store, old[0])
+        start(store, old[1])
+        before = [look(store, id) for id in old]
         with pytest.raises(InstanceAlreadyExists, match="alive"):
-            store.create([an_instance(store, id) for id in ("new", "ended", "alive")], "restart")
-        assert store.instance("new") is None
-        assert (look(store, "alive"), look(store, "ended")) == (alive, ended)
+            store.create([an_instance(store, id) for id in (new, *old)], "restart")
+        assert store.instance(new) is None
+        assert [look(store, id) for id in old] == before
 
     def test_a_restart_of_nothing_is_a_start(self, store: Store) -> None:
         [created] = store.create([an_instance(store)], "restart")

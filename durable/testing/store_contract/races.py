@@ -164,7 +164,8 @@ class Races(Base):
 
     def test_a_repeated_request_at_the_same_time(self, store: Store, other: Store) -> None:
         for n in range(ROUNDS):
-            new = [an_instance(store, f"i-{n}-{m}") for m in range(3)]
+            ids = self.together(*(f"i-{n}-{m}" for m in range(3)))
+            new = [an_instance(store, id) for id in ids]
             first, second = race(
                 partial(store.create, new, "raise"), partial(other.create, new, "raise")
             )

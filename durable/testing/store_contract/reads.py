@@ -176,7 +176,7 @@ class Reads(Base):
 
     def test_pages_are_disjoint_and_complete(self, store: Store) -> None:
         new = [an_instance(store, f"i-{n}", tags=("even",) if n % 2 else ()) for n in range(25)]
-        store.create(new, "raise")
+        store.create(new, "use")
         for where, total in (({}, 25), ({"prefix": "i-1"}, 11), ({"tag": "even"}, 12)):
             for limit in (1, 4, 5, 25, 100):
                 rows = self.pages(store, limit=limit, **where)
