@@ -31,7 +31,7 @@ from typing import Any
 
 from durable.beats import Beats
 from durable.codec import Codec
-from durable.errors import OutcomeUnknown, StoreError, UsageError
+from durable.errors import DurableError, OutcomeUnknown, StoreError, UsageError
 from durable.events import Event, load
 from durable.executors.threads import GROW_INTERVAL
 from durable.interpreter import (
@@ -442,7 +442,7 @@ class Worker:
             if not self._lease.given_up:
                 self._beats.send(self._lease.info.id)  # what is given back keeps its details
                 self._lease.stop()
-        except StoreError as error:
+        except DurableError as error:  # also when it is not known whether it was
             logger.warning("not released (the lease will expire): %s", error)
         self.runner.drop_all()
         self.runner.cache.clear()

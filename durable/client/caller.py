@@ -61,6 +61,22 @@ class Caller:
         (rows,) = self.repeat(lambda: self.store.history([(uid, run)]))
         return [data for _, data in rows], [load(data, seq) for seq, data in rows]
 
+    def delete(self, id: str) -> Sent | None:
+        """Delete a finished instance. One that is gone after a call whose outcome was unknown
+        was deleted by that call, or by somebody else: it is what was asked for."""
+        unknown = False
+
+        def delete() -> Sent | None:
+            nonlocal unknown
+            try:
+                return self.store.delete(id)
+            except OutcomeUnknown:
+                unknown = True
+                raise
+
+        sent = self.repeat(delete)
+        return Sent.SENT if unknown and sent is Sent.NOT_FOUND else sent
+
     def send(self, message: Outgoing) -> Sent:
         """Put a message into an inbox."""
         return self.repeat(lambda: self.store.send([message]))[0]

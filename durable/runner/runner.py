@@ -108,9 +108,8 @@ class Runner:
     @property
     def busy(self) -> bool:
         """Whether `turn` has something to do."""
-        return bool(
-            self._todo or self._proposals or self._outbox or self._starting or self.must_reconcile
-        )
+        work = self._todo or self._proposals or self._outbox or self._starting
+        return bool(work) or self.must_reconcile
 
     @property
     def stalled(self) -> bool:
@@ -231,6 +230,7 @@ class Runner:
             return self._turn()
 
     def _turn(self) -> list[Attempt]:
+        self.store.secret()  # so that no step asks for it: the store may be away by then
         if self.must_reconcile:
             self.reconcile()
         if self._outbox:

@@ -394,6 +394,8 @@ class RedisStore(Store):
             keys = heapq.merge(*of_each, key=_place, reverse=True)
         page: list[Instance] = []
         for instance in keys:
+            if page and page[-1].uid == instance.uid:
+                continue  # its status has changed meanwhile, so it stands in two lists
             if _matches(instance, where) and (before is None or _place(instance) < before):
                 page.append(instance)
                 if len(page) > where.limit:
