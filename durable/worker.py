@@ -25,7 +25,7 @@ import socket
 import threading
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from queue import Empty, SimpleQueue
+from queue import SimpleQueue
 from types import ModuleType
 from typing import Any
 
@@ -349,12 +349,13 @@ class Worker:
             self._rest(self.store.mark(), BUSY_CLAIM_INTERVAL)
 
     def _drain(self) -> None:
-        done, finish = self._done, self.runner.finish
-        try:
-            while True:
-                finish(done.get_nowait())
-        except Empty:
-            pass
+        while not self._done.empty():
+            outcome = self._done.get()
+            try:
+                self.runner.finish(outcome)
+            except DurableError:  # the store does not tell the time
+                self._done.put(outcome)
+                raise
 
     def _claim_is_worth_it(self) -> bool:
         """When busy: if there is room for more that is known to be due, and every few
@@ -419,8 +420,8 @@ class Worker:
     def _time_out(self) -> None:
         """Give up attempts whose time is up."""
         for attempt, kind in self._beats.late():
-            self._executor.overrun(attempt)
             self.runner.finish(timed_out(attempt, kind, self.codec))
+            self._executor.overrun(attempt)
 
     def _nothing_due(self) -> bool:
         claimed = self.runner.claim()

@@ -114,7 +114,7 @@ SETTINGS = """
         innodb_lock_wait_timeout = {lock}, {limit}
 """
 LIMITS = {
-    "MariaDB": "max_statement_time = {seconds}",
+    "MariaDB": "max_statement_time = {seconds}, idle_transaction_timeout = {seconds}",
     "MySQL": "max_execution_time = {milliseconds}",
 }
 

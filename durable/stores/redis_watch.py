@@ -8,7 +8,8 @@ Rules
 * Whenever the thread has (again) begun to listen that counts as a change.  So whoever took
   a mark before that misses nothing, and `mark` need not wait for the server.
 * What this store told itself is not counted twice: a message names its sender.
-* The thread starts with the first `mark` and ends at `close`.  Idle it sends nothing.
+* The thread starts with the first `mark` and ends at `close`.  Idle it asks six times a minute
+  whether the server is there: a connection may be lost without a word.
 * A forked child begins anew (`forget`): it has no such thread.
 """
 
@@ -27,6 +28,10 @@ from redis.exceptions import RedisError
 __all__ = ["Watch"]
 
 FIRST_PAUSE, LONGEST_PAUSE = 0.05, 2.0
+
+QUIET = 10.0
+"""Seconds of silence after which the server is asked whether it is there, and after as many more
+is not."""
 
 
 class Watch:
@@ -105,12 +110,25 @@ class Watch:
                 connection.read_response()
                 pause = FIRST_PAUSE
                 self.change()
-                while True:
-                    if connection.read_response()[-1] != self.sender:
-                        self.change()
+                self._hear(connection)
             connection.disconnect()
             ended.wait(pause * random.uniform(0.5, 1.5))
             pause = min(2 * pause, LONGEST_PAUSE)
+
+    def _hear(self, connection: Any) -> None:
+        """Wait for messages, until there is nobody any more at the other end."""
+        asked = False
+        while True:
+            if connection.can_read(timeout=QUIET):
+                kind, *_, sender = connection.read_response()
+                asked = False
+                if kind != b"pong" and sender != self.sender:
+                    self.change()
+            elif asked:
+                return
+            else:
+                connection.send_command("PING")
+                asked = True
 
 
 def _hang_up(connection: Any) -> None:

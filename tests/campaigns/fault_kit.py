@@ -124,9 +124,10 @@ class Ledger:
         with self._lock:
             return len(self._done) - len(set(self._done))
 
-    def times(self, instance: str, what: str) -> int:
+    def twice(self) -> list[tuple[str, str]]:
+        """What was done more than once."""
         with self._lock:
-            return self._done.count((instance, what))
+            return [one for one, count in Counter(self._done).items() if count > 1]
 
     def __len__(self) -> int:
         with self._lock:

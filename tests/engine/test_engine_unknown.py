@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
 from engine_kit import Engine, StoreProxy, proxy
 
-from durable import Status, Workflow, external, workflow
+from durable import Status, Workflow, activity, external, workflow
 from durable.errors import OutcomeUnknown
 from durable.model import WorkerInfo
 from durable.store import Sent, Store, Unavailable
@@ -99,3 +100,60 @@ def test_a_store_that_is_away_blocks_no_promise(faulty: Engine) -> None:
     handle = faulty.start(promising)
     faulty.work([promising])
     faulty.becomes(handle, Status.RUNNING)
+
+
+# -- a store whose clock does not answer ------------------------------------------------
+
+
+@proxy
+class Clockless(StoreProxy):
+    """The clock fails at every fifth call of the worker's loop, while it is told to."""
+
+    def __init__(self, inner: Store) -> None:
+        super().__init__(inner)
+        self.calls = 0
+        self.failing = False
+
+    def now(self) -> int:
+        if self.failing and threading.current_thread().name == "durable-worker":
+            self.calls += 1
+            if self.calls % 5 == 0:
+                raise Unavailable("away")
+        return self.inner.now()
+
+
+@activity
+def noted(number: int) -> int:
+    ran.append(number)
+    return number
+
+
+ran: list[int] = []
+
+
+@workflow
+def counting(count: int) -> Workflow[int]:
+    total = 0
+    for number in range(count):
+        total += yield from noted.call(number)
+    return total
+
+
+def test_a_clock_that_does_not_answer_loses_no_result(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing has to be found again at a heartbeat, and nothing is run again."""
+    monkeypatch.setattr("durable.worker.FIRST_PAUSE", 0.001)
+    ran.clear()
+    made: Any = Clockless
+    engine = Engine("memory://", 10_000, made)
+    store: Any = engine.store
+    try:
+        engine.work([counting], [noted], lease=300)
+        store.failing = True
+        handles = [engine.start(counting, 5) for _ in range(10)]
+        assert [handle.result(timeout=20) for handle in handles] == [10] * 10
+        assert sorted(ran) == sorted([*range(5)] * 10)
+        assert store.calls > 20
+    finally:
+        store.failing = False
+        engine.stop()
+        engine.client.close()

@@ -60,7 +60,8 @@ class FaultProxy:
         return url.replace(f":{self.server_port}/", f":{self.port}/")
 
     def cut(self, when: str) -> None:
-        """Cut at the next trigger: ``"before"`` or ``"after"``."""
+        """Cut at the next trigger: ``"before"`` or ``"after"``; or ``"strand"`` the connection
+        there, so that the server waits for the rest."""
         with self._lock:
             self._next = when
 
@@ -71,6 +72,12 @@ class FaultProxy:
     def blackhole(self) -> None:
         """Let everything vanish, on all connections, until `heal`."""
         self._healed.clear()
+
+    def strand(self) -> None:
+        """Let everything vanish on the connections that there are, for ever: new ones work."""
+        with self._lock:
+            for pipe in self._pipes:
+                pipe.stranded = True
 
     def heal(self) -> None:
         """End a black hole: connections that were in it are reset, new ones work."""
@@ -122,7 +129,7 @@ class FaultProxy:
         if seconds := self.latency():
             self.count("delay")
             self._closed.wait(seconds)
-        if self._healed.is_set():
+        if self._healed.is_set() and not pipe.stranded:
             return True
         if not pipe.swallowed:
             pipe.swallowed = True
@@ -131,13 +138,14 @@ class FaultProxy:
 
 
 class _Pipe:
-    """One connection. swallowed: whether something of it has vanished in a black hole."""
+    """One connection. swallowed: whether something of it has vanished in a black hole.
+    stranded: whether everything does."""
 
     def __init__(self, proxy: FaultProxy, client: socket.socket) -> None:
         self.proxy = proxy
         self.client = client
         self.server: socket.socket | None = None
-        self.swallowed = False
+        self.swallowed = self.stranded = False
         self._triggered = proxy.trigger()
         self._cutting = False
 
@@ -182,6 +190,8 @@ class _Pipe:
             if fault == "before":
                 self.proxy.count("before")
                 return
+            if fault == "strand":
+                self.stranded = True
             self._cutting = self._cutting or fault == "after"
             if self.proxy.passes(self):
                 self.server.sendall(data)
