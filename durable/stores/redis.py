@@ -46,7 +46,7 @@ from durable.store import (
     Verdict,
 )
 from durable.stores import redis_rows as rows
-from durable.stores.redis_keys import CHANNEL, SCRIPTS, tables
+from durable.stores.redis_keys import CHANNEL, MAKERS, SCRIPTS, tables
 from durable.stores.redis_link import DEFAULT_TIMEOUT, Link
 from durable.stores.redis_watch import Watch
 from durable.stores.server_clock import ServerClock
@@ -115,8 +115,9 @@ class RedisStore(Store):
                 f"{self.url}: {len(request):,} bytes at once; at most {LARGEST:,} are sent"
             )
         keys = self._keys.values()
+        which = rows.digest(b"" if name in MAKERS else self.secret())
         moment, answer = self._link.call(
-            SCRIPTS[name], len(keys), *keys, request, self._watch.sender
+            SCRIPTS[name], len(keys), *keys, request, self._watch.sender, which
         )
         self._clock.told(moment)
         return answer

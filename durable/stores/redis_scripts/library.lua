@@ -48,7 +48,7 @@ local IDS, INSTANCES, PAYLOADS, HISTORY, INBOX, MESSAGES, RECEIPTS, TASKS, TASK_
   SETTINGS, CHANGES = unpack(KEYS)
 
 local R = cmsgpack.unpack(ARGV[1])  -- what the verb was called with
-local SENDER = ARGV[2]              -- who is told of the change already
+local SENDER = ARGV[2]              -- who is told of the change already; ARGV[3]: redis_keys.py
 
 local TIME = redis.call('TIME')
 local NOW = TIME[1] * 1000000 + TIME[2]
