@@ -235,3 +235,38 @@ def test_who_vanishes_in_a_transaction_leaves_no_locks(store: str, tmp_path: Pat
         assert send(far, "m-1") is Sent.SENT
         assert len(inbox(plain, uid)) == 2
         report.figures.update(ops=3, acked=2, unknown=1, resolved=1)
+
+
+@pytest.mark.parametrize("store", SERVERS)
+def test_a_slow_server_costs_no_lease(store: str, tmp_path: Path) -> None:
+    """50 to 200 ms for each way (half of that in haste), many ways for each heartbeat."""
+    global ledger
+    ledger = Ledger()
+    with (
+        campaign("slow-server", store) as report,
+        cut_store(store, tmp_path, timeout=10) as (far, proxy, plain),
+    ):
+        worker = Worker(far, workflows=[ticking], activities=[tick], lease=6)
+        worker.start()
+        before = [info.id for info in plain.workers()]
+        client = Client(plain)
+        renewed: set[int] = set()
+
+        def heartbeats() -> int:
+            renewed.update(info.expires_at for info in plain.workers())
+            return len(renewed)
+
+        try:
+            most = rounds(1, 2) * 0.1
+            proxy.latency = lambda: report.chance.uniform(0.05, most)
+            handles = [client.start(ticking, rounds(1, 20)) for _ in range(3)]
+            for handle in handles:
+                handle.result(timeout=PATIENCE)
+            until(lambda: heartbeats() >= rounds(3, 20), "heartbeats")
+            assert [info.id for info in plain.workers()] == before, "the lease was lost"
+        finally:
+            proxy.latency = float
+            worker.stop(0)
+        assert ledger.twice() == []
+        report.faults.update(delay=proxy.hits["delay"])
+        report.figures["ops"] = report.figures["acked"] = len(handles)
