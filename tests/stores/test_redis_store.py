@@ -411,6 +411,20 @@ def test_another_process_wakes_who_waits(store: RedisStore, url: str) -> None:
     assert len(inbox(store, look(store).uid)) == 1
 
 
+def test_a_connection_that_is_lost_without_a_word_is_noticed(
+    store: RedisStore, far: tuple[RedisStore, FaultProxy], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("durable.stores.redis_watch.QUIET", 0.2)
+    there, proxy = far
+    there.wait(there.mark(), 0.3)  # it listens
+    mark, began = there.mark(), time.monotonic()
+    proxy.strand()
+    start(store)
+    there.wait(mark, PATIENCE)
+    assert time.monotonic() - began < PATIENCE
+    assert proxy.hits["blackhole"] > 0
+
+
 def test_who_waits_asks_for_nothing(store: RedisStore) -> None:
     store.wait(store.mark(), 0.2)
     before = _calls(store)
