@@ -26,7 +26,7 @@ from pathlib import Path
 from types import ModuleType
 
 from durable.beats import Beats
-from durable.errors import DurableError
+from durable.errors import DurableError, OutcomeUnknown
 from durable.model import WorkerInfo
 from durable.store import Store
 
@@ -137,7 +137,7 @@ class Lease:
             started_at=now,
             expires_at=now + int(self._lease * 1_000_000),
         )
-        store.register(info)
+        self._store_known(info)
         self._trusted_until = sent + self._lease
         self.info = info
         try:
@@ -145,6 +145,17 @@ class Lease:
         except DurableError as error:  # it is registered; the next tick tries again
             logger.warning("nothing taken over yet: %s", error)
         return info
+
+    def _store_known(self, info: WorkerInfo) -> None:
+        """Register, again under the same id while it is not known whether it was stored: else
+        a worker that nobody runs would count as one that is alive."""
+        end = time.monotonic() + self._lease
+        while True:
+            try:
+                return self._store.register(info)
+            except OutcomeUnknown:
+                if self._stop.wait(SHORTEST) or time.monotonic() >= end:
+                    raise
 
     @property
     def expired(self) -> bool:

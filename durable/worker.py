@@ -25,13 +25,13 @@ import socket
 import threading
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from queue import Empty, SimpleQueue
+from queue import SimpleQueue
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 from durable.beats import Beats
 from durable.codec import Codec
-from durable.errors import OutcomeUnknown, StoreError, UsageError
+from durable.errors import DurableError, OutcomeUnknown, StoreError, UsageError
 from durable.events import Event, load
 from durable.executors.threads import GROW_INTERVAL
 from durable.interpreter import (
@@ -356,12 +356,13 @@ class Worker:
             self._rest(self.store.mark(), BUSY_CLAIM_INTERVAL)
 
     def _drain(self) -> None:
-        done, finish = self._done, self.runner.finish
-        try:
-            while True:
-                finish(done.get_nowait())
-        except Empty:
-            pass
+        while not self._done.empty():
+            outcome = self._done.get()
+            try:
+                self.runner.finish(outcome)
+            except DurableError:  # the store does not tell the time
+                self._done.put(outcome)
+                raise
 
     def _claim_is_worth_it(self) -> bool:
         """When busy: if there is room for more that is known to be due, and every few
@@ -432,8 +433,8 @@ class Worker:
     def _time_out(self) -> None:
         """Give up attempts whose time is up."""
         for attempt, kind in self._beats.late():
-            self._executor.overrun(attempt)
             self.runner.finish(timed_out(attempt, kind, self.codec))
+            self._executor.overrun(attempt)
 
     def _nothing_due(self) -> bool:
         claimed = self.runner.claim()
@@ -455,7 +456,7 @@ class Worker:
             if not self._lease.given_up:
                 self._beats.send(self._lease.info.id)  # what is given back keeps its details
                 self._lease.stop()
-        except (StoreError, OutcomeUnknown) as error:
+        except DurableError as error:  # also when it is not known whether it was
             logger.warning("perhaps not released (then the lease will expire): %s", error)
         self.runner.drop_all()
         self.runner.cache.clear()

@@ -428,7 +428,7 @@ def task(**fields: Any) -> Task:
 
 
 def without_running(row: Task) -> Outcome | None:
-    return foregone(row, next_attempt(row, lambda: SECRET), lambda: NOW, CODEC)
+    return foregone(row, next_attempt(row, lambda: SECRET), NOW, CODEC)
 
 
 def test_what_a_claimed_task_comes_to_without_being_run() -> None:

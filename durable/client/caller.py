@@ -80,6 +80,22 @@ class Caller(Sender):
         (rows,) = self.repeat(lambda: self.store.history([(uid, run)]))
         return [data for _, data in rows], [load(data, seq) for seq, data in rows]
 
+    def delete(self, id: str) -> Sent | None:
+        """Delete a finished instance. One that is gone after a call whose outcome was unknown
+        was deleted by that call, or by somebody else: it is what was asked for."""
+        unknown = False
+
+        def delete() -> Sent | None:
+            nonlocal unknown
+            try:
+                return self.store.delete(id)
+            except OutcomeUnknown:
+                unknown = True
+                raise
+
+        sent = self.repeat(delete)
+        return Sent.SENT if unknown and sent is Sent.NOT_FOUND else sent
+
 
 def check_sent(sent: Sent, id: str) -> None:
     """Raise unless it was sent."""

@@ -217,7 +217,7 @@ class Client(Requests):
 
         Raises `InstanceNotFound` or `InstanceNotFinished`.
         """
-        sent = self._caller.repeat(lambda: self.store.delete(id))
+        sent = self._caller.delete(id)
         if sent is None:
             raise InstanceNotFinished(f"instance {id!r} has not ended: terminate it first")
         check_sent(sent, id)
@@ -230,8 +230,9 @@ class Client(Requests):
         *,
         dry_run: bool = False,
     ) -> int:
-        """Delete what ended before a moment, in batches; gives how many. A child stays while
-        its parent could be retried, or has not ended the run that started it.
+        """Delete what ended before a moment, in batches; gives how many (a batch whose outcome
+        was unknown at first is not counted). A child stays while its parent could be retried,
+        or has not ended the run that started it.
 
         status: only these (finished) statuses. batch: instances in one transaction, at most;
         defaults to 500. dry_run: delete nothing, only count.

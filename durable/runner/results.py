@@ -58,9 +58,7 @@ def next_attempt(task: Task, secret: Callable[[], bytes]) -> Attempt:
     )
 
 
-def foregone(
-    task: Task, attempt: Attempt, clock: Callable[[], int], codec: Codec
-) -> Outcome | None:
+def foregone(task: Task, attempt: Attempt, now: int, codec: Codec) -> Outcome | None:
     """What a claimed task comes to without being run; None if it is to be run."""
     if task.awaits:  # nobody has completed it from outside
         return timed_out(attempt, "attempt", codec)
@@ -68,7 +66,7 @@ def foregone(
         return Outcome(attempt, failure=_last_failure(task), cancelled=True)
     if task.crashes >= attempt.options.max_crashes:
         return crashed_too_often(attempt, codec)
-    if task.deadline is None or clock() <= task.deadline:
+    if task.deadline is None or now <= task.deadline:
         return None
     failure = _last_failure(task)
     if failure is not None:

@@ -10,6 +10,8 @@ Rules
   goes to the inbox.
 * A step that was not committed leaves no trace in memory: its generator is closed and read
   again from the history.
+* Whatever may raise is asked of the store before anything here changes, the clock, too: an
+  error leaves memory as it was.
 * After an unknown outcome nothing local is trusted: what the store says this worker owns is
   adopted under new epochs, and held results are applied only if their task is still there.
 * An instance that may have taken workers down (`SUSPECT_CRASHES`) is held and stepped alone
@@ -94,6 +96,7 @@ class Runner:
         self.stepping: Held | None = None  # read by the watchdog
         self.steps = 0
         self.must_reconcile = False
+        self._now = 0  # when this turn, claim or outcome began, by the store's clock
         self._reserved = 0  # slots for tasks of proposed steps
         self._todo: dict[bytes, Held] = {}
         self._outbox = Outbox()
@@ -112,9 +115,8 @@ class Runner:
     @property
     def busy(self) -> bool:
         """Whether `turn` has something to do."""
-        return bool(
-            self._todo or self._committer or self._outbox or self._starting or self.must_reconcile
-        )
+        work = self._todo or self._committer or self._outbox or self._starting
+        return bool(work) or self.must_reconcile
 
     @property
     def stalled(self) -> bool:
@@ -123,18 +125,11 @@ class Runner:
 
     def claim(self) -> Claimed:
         """Claim what there is room for."""
-        info = self.worker
+        info, self._now = self.worker, self.store.now()
+        room = (max(0, self.max_held - len(self.held)), max(0, self.free_slots))
+        wanted = ClaimRequest(info.id, info.queues, info.workflows, info.activities, *room)
         try:
-            claimed = self.store.claim(
-                ClaimRequest(
-                    info.id,
-                    info.queues,
-                    info.workflows,
-                    info.activities,
-                    max(0, self.max_held - len(self.held)),
-                    max(0, self.free_slots),
-                )
-            )
+            claimed = self.store.claim(wanted)
         except OutcomeUnknown:
             self.must_reconcile = True  # it may own more than it knows
             raise
@@ -150,12 +145,12 @@ class Runner:
                 self._take_instance(item)
             else:
                 spare.append(item.instance.uid)
-        if spare:
-            self.store.release(self.worker.id, spare)
         for task in claimed.tasks:
             self._take_task(task)
         for proposal in self._committer:  # made before; they were not stored
             proposal.step.epoch = proposal.held.epoch
+        if spare:
+            self.store.release(self.worker.id, spare)
 
     def _may_hold(self, instance: Instance) -> bool:
         if not SUSPECT_CRASHES <= instance.crashes < MAX_CRASHES:
@@ -185,20 +180,23 @@ class Runner:
         held = self.held.get(task.uid)
         if held is not None and held.instance.run == task.run:
             held.running.add(task.command)
-        if (outcome := foregone(task, attempt, self.store.now, self.codec)) is not None:
-            self.finish(outcome)
+        if (outcome := foregone(task, attempt, self._now, self.codec)) is not None:
+            self._finish(outcome)
         else:
             self._starting.append(attempt)
 
     def finish(self, outcome: Outcome) -> bool:
         """An attempt has ended here; False if it came too late and is dropped."""
-        attempt = outcome.attempt
+        self._now = self.store.now()
+        return self._finish(outcome)
+
+    def _finish(self, outcome: Outcome) -> bool:
+        attempt, now = outcome.attempt, self._now
         if self.attempts.get(attempt.key) is not attempt:
             return False
         del self.attempts[attempt.key]
         held = self._let_go(attempt)
         self.must_reconcile |= outcome.unknown
-        now = self.store.now()
         if outcome.recorded or (outcome.value is None and self._outbox.postpone(outcome, now)):
             return True
         if held is None or attempt.exposed:  # who has its token may have completed it
@@ -236,6 +234,8 @@ class Runner:
             yield from self._turn()
 
     def _turn(self) -> Iterator[Attempt]:
+        self.store.secret()  # so that no step asks for it: the store may be away by then
+        self._now = self.store.now()
         if self.must_reconcile:
             self.reconcile()
         if self._outbox:
@@ -270,7 +270,6 @@ class Runner:
         except DurableError:  # the store does not answer: they are still to do
             self._todo.update((held.uid, held) for held in todo)
             raise
-        now = self.store.now()
         for held in todo:
             if held.crashes >= MAX_CRASHES:
                 reason = f"it has taken down its worker {held.crashes} times in a row"
@@ -278,7 +277,7 @@ class Runner:
             elif broken and held.uid in broken:
                 self._committer.add(self._block(held, broken[held.uid]))
             else:
-                self._decide(held, now)
+                self._decide(held)
 
     def _send(self, *, overlapping: bool = False) -> None:
         while self._lookups:  # before the commit, so that nothing of it is forgotten
@@ -291,11 +290,11 @@ class Runner:
         starting, self._starting = self._starting, []
         return starting
 
-    def _decide(self, held: Held, now: int) -> None:
+    def _decide(self, held: Held) -> None:
         self.stepping = held
         self.steps += 1
         try:
-            proposal = self._decider.decide(held, now)
+            proposal = self._decider.decide(held, self._now)
         except UnseenMessages:
             held.evict()
             held.messages_first = True
@@ -319,7 +318,7 @@ class Runner:
 
     def _give_away(self, outcomes: Iterable[tuple[int, Outcome]]) -> None:
         for _, outcome in outcomes:
-            self._outbox.complete(outcome, self.store.now())
+            self._outbox.complete(outcome, self._now)
 
     def _load(self, helds: list[Held]) -> dict[bytes, str]:
         """Read histories and replay them; gives the reasons of those that cannot be."""
@@ -420,6 +419,8 @@ class Runner:
 
     def _lost(self, proposal: Proposal) -> None:
         logger.info("%s: its step came too late", proposal.held.instance.id)
+        # Perhaps after itself: one whose outcome was unknown was under way still.
+        self.must_reconcile = True
         self._reserved -= len(proposal.eager)
         self._give_away(proposal.all_outcomes)
         self._forget(proposal.held)
@@ -469,7 +470,7 @@ class Runner:
             held_again = self.held.get(key[0])
             if held_again is not None:
                 held_again.running.add(key[2])
-            self.finish(outcome)
+            self._finish(outcome)
         self._kept = {}
         self.must_reconcile = False
 
@@ -477,13 +478,10 @@ class Runner:
         """This incarnation has expired: nothing that it holds is its own any more."""
         for held in list(self.held.values()):
             self._forget(held)
-        self.attempts.clear()
-        self._todo.clear()
-        self._outbox.clear()
+        for mine in (self.attempts, self._todo, self._kept, self._outbox, self._committer):
+            mine.clear()
         self._starting.clear()
-        self._kept.clear()
         self._lookups.clear()
-        self._committer.clear()
         self._reserved = 0
         self.must_reconcile = False
 

@@ -152,6 +152,8 @@ POSTGRESQL: Mapping[str, Kind] = {
     "57P01": Kind.UNKNOWN,
     "57P02": Kind.UNKNOWN,
     "57P03": Kind.NOT_SENT,
+    "57P05": Kind.UNKNOWN,
+    "25P03": Kind.UNKNOWN,
     "57014": Kind.LATER,  # it took longer than the statement timeout
     "53300": Kind.NOT_SENT,
     "53": Kind.LATER,

@@ -131,7 +131,7 @@ SETTINGS = """
 MIGRATION = 24 * 3600
 """Seconds that one statement of a migration may take: an index over many rows."""
 LIMITS = {
-    "MariaDB": "max_statement_time = {seconds}",
+    "MariaDB": "max_statement_time = {seconds}, idle_transaction_timeout = {seconds}",
     "MySQL": "max_execution_time = {milliseconds}",
 }
 

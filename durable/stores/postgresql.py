@@ -16,7 +16,9 @@ Rules
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+import math
+import time
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from typing import Any, TypeVar
 
@@ -126,6 +128,44 @@ WEAK = """
 """What the server does not do for what is acknowledged to last."""
 
 
+# A client that is gone without a word, or stands still, leaves its locks for so long.
+SETTINGS = """
+    lock_timeout={lock} statement_timeout={limit} idle_in_transaction_session_timeout={limit}
+    tcp_keepalives_idle=10 tcp_keepalives_interval=5 tcp_keepalives_count=3
+"""
+
+
+class Connection(psycopg.Connection[Any]):
+    """A connection that gives up a server that does not answer.
+
+    A server that is frozen still has a kernel that acknowledges what is sent, so that no
+    timeout of TCP ends the waiting.  patience: seconds for each answer.
+    """
+
+    patience = math.inf
+
+    def wait(self, gen: Any, *args: Any, **named: Any) -> Any:
+        try:
+            return super().wait(_answered(gen, self.patience), *args, **named)
+        except TimeoutError as error:
+            self.pgconn.finish()
+            raise psycopg.OperationalError(str(error)) from None
+
+
+def _answered(gen: Any, patience: float) -> Generator[Any, Any, Any]:
+    """What the driver waits with, which is told now and then that there is nothing yet."""
+    end = time.monotonic() + patience
+    try:
+        wanted = next(gen)
+        while True:
+            ready = yield wanted
+            if not ready and time.monotonic() >= end:
+                raise TimeoutError(f"the server has not answered for {patience:g} seconds")
+            wanted = gen.send(ready)
+    except StopIteration as done:
+        return done.value
+
+
 class PostgresqlStore(ServerStore):
     """A store in a PostgreSQL database.
 
@@ -153,25 +193,24 @@ class PostgresqlStore(ServerStore):
 
     def _connect(self) -> Any:
         milliseconds = int(self._timeout * 1000)
-        settings = {
-            "lock_timeout": milliseconds,
-            "statement_timeout": milliseconds * 3,
-            **PLANNING,
-        }
+        settings = SETTINGS.format(lock=milliseconds, limit=milliseconds * 3)
+        ours = [*settings.split(), *(f"{name}={value}" for name, value in PLANNING.items())]
         # Behind those of the address: what stands last counts.
         given = conninfo_to_dict(self._conninfo).get("options") or ""
-        ours = " ".join(f"-c {name}={value}" for name, value in settings.items())
-        return psycopg.connect(
+        connection = Connection.connect(
             self._conninfo,
             autocommit=True,
             connect_timeout=max(2, int(self._timeout)),
-            options=f"{given} {ours}",
+            options=" ".join([str(given), *(f"-c {setting}" for setting in ours)]),
             keepalives_idle=10,
             keepalives_interval=5,
             keepalives_count=3,
             tcp_user_timeout=milliseconds * 3,
             application_name="durable",
         )
+        # After the server itself has given up.
+        connection.patience = self._timeout * 3 + 1
+        return connection
 
     def server(self) -> str:
         [[version]] = self._read(lambda tx: tx.raw("SHOW server_version"))
@@ -287,8 +326,10 @@ class PostgresqlStore(ServerStore):
 
     def _changed(self) -> None:
         self._watch.change()
-        with suppress(psycopg.Error):  # a hint
+        try:
             self._tell(self._links.mine())
+        except psycopg.Error:  # a hint; but what it was sent over is of no use
+            self._distrust()
 
 
 # Of the schema that the table is really in: two may have tables of the same name.

@@ -111,7 +111,8 @@ class RedisStore(Store):
                 return ClusterLink(address, shown, timeout, moved)
             return Link(address, shown, timeout)
 
-        self._parts = Partitions(link, shown, prefix, ON_CLUSTER if cluster else 1)
+        count = ON_CLUSTER if cluster else 1
+        self._parts = Partitions(link, shown, prefix, count, self.secret)
         self._link, self._watch = self._parts.link, self._parts.watch
         self._secret: bytes | None = None
         self._looked = 0
@@ -156,10 +157,11 @@ class RedisStore(Store):
             raise StoreError(f"{self.url}: this store is one of {kind}: it has {there} partitions")
         new = [keys["settings"] for keys in self._parts.keys if stored != wanted]
         if stored != wanted and not dry_run:
-            # The first one last: whoever finds it finds all.
-            secret = os.urandom(32)
+            # All have one secret; the schema of the first comes last: who finds it finds all.
+            key = self._parts.keys[0]["settings"]
+            self._link.command("HSETNX", key, "secret", os.urandom(32), key=key)
             for partition in reversed(self._parts.all):
-                self._parts.call("prepare", partition, SCHEMA, secret, count)
+                self._parts.call("prepare", partition, SCHEMA, self.secret(), count)
         return [f"initialise {key}" for key in new]
 
     def erase(self) -> None:

@@ -60,6 +60,17 @@ NAMES = (
 LIBRARIES = ("library", "finds", "outbox", "lives")
 """What every script begins with."""
 
+CHECK = b"""
+if ARGV[5] ~= redis.sha1hex(redis.call('HGET', SETTINGS, 'secret') or '') then
+  error('this is not the store that was opened: it was emptied, or the server is another one')
+end
+"""
+"""A server that has lost all it had takes what comes as if it were new. ARGV[5]: of the store
+that was opened."""
+
+MAKERS = frozenset({"prepare", "erase"})
+"""The scripts for a store that may not be there."""
+
 BEGIN, END = b"local function verb()\n", b"end\nreturn {NOW, verb() or false, lanes_shown()}\n"
 """Around the verb: each answer comes with its moment, and with what is to be carried from the
 outbox."""
@@ -91,7 +102,8 @@ def _scripts() -> Mapping[str, Script]:
     shared = b"".join((folder / f"{name}.lua").read_bytes() for name in LIBRARIES)
     scripts = {}
     for name in NAMES:
-        text = shared + BEGIN + (folder / f"{name}.lua").read_bytes() + END
+        check = b"" if name in MAKERS else CHECK
+        text = shared + check + BEGIN + (folder / f"{name}.lua").read_bytes() + END
         sha = sha1(text, usedforsecurity=False).hexdigest()
         scripts[name] = Script(name, text, sha, name in READS, name in TAKES)
     return scripts

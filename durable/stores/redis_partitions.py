@@ -21,7 +21,7 @@ from durable.stores import redis_rows as rows
 from durable.stores.redis_agenda import Agenda
 from durable.stores.redis_carrier import carry
 from durable.stores.redis_cluster import ClusterLink
-from durable.stores.redis_keys import CHANNEL, SCRIPTS, Script, partition_of, tables
+from durable.stores.redis_keys import CHANNEL, MAKERS, SCRIPTS, Script, partition_of, tables
 from durable.stores.redis_link import Link
 from durable.stores.redis_watch import Watch
 from durable.stores.server_clock import ServerClock
@@ -41,7 +41,8 @@ Requests = Mapping[int, tuple[Any, ...]]
 class Partitions:
     """``count`` partitions with this prefix, reached by ``link(moved)``.
 
-    moved: what the link calls after a part of the keys has got another server.
+    moved: what the link calls after a part of the keys has got another server. secret: gives
+    what is known to be that of the store.
     """
 
     def __init__(
@@ -50,8 +51,10 @@ class Partitions:
         url: str,
         prefix: str,
         count: int,
+        secret: Callable[[], bytes],
     ) -> None:
         self.url = url
+        self._secret = secret
         self.count = count
         self.all = range(count)
         self.keys = [tables(prefix, number) for number in self.all]
@@ -80,7 +83,7 @@ class Partitions:
     def call(self, name: str, partition: int, *args: Any) -> Any:
         """Run a script in one partition."""
         script = SCRIPTS[name]
-        request = self._request(partition, args)
+        request = self._request(name, partition, args)
         moment, answer, lanes = self.link.call(script, *request)
         self.clock.told(moment)
         self._note(script, [partition])
@@ -113,7 +116,7 @@ class Partitions:
     def _run(self, name: str, requests: Requests) -> dict[int, Any]:
         """For each partition (answer, lanes), or a `DurableError`."""
         script = SCRIPTS[name]
-        asked = [self._request(partition, args) for partition, args in requests.items()]
+        asked = [self._request(name, partition, args) for partition, args in requests.items()]
         found: dict[int, Any] = {}
         latest = 0
         for partition, told in zip(requests, self.link.calls(script, asked), strict=True):
@@ -128,7 +131,7 @@ class Partitions:
         self._note(script, requests)
         return found
 
-    def _request(self, partition: int, args: tuple[Any, ...]) -> tuple[Any, ...]:
+    def _request(self, name: str, partition: int, args: tuple[Any, ...]) -> tuple[Any, ...]:
         try:
             request = rows.pack(args)
         except (UnicodeEncodeError, OverflowError) as error:
@@ -138,7 +141,8 @@ class Partitions:
                 f"{self.url}: {len(request):,} bytes at once; at most {LARGEST:,} are sent"
             )
         names = self._names[partition]
-        return (len(names), *names, request, self.watch.sender, partition, self.count)
+        which = "" if name in MAKERS else rows.digest(self._secret())
+        return (len(names), *names, request, self.watch.sender, partition, self.count, which)
 
     def _note(self, script: Script, partitions: Iterable[int]) -> None:
         """What this process does itself it does not hear of."""

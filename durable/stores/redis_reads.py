@@ -57,6 +57,8 @@ def instances(partitions: Partitions, where: Filter) -> Page:
         keys = heapq.merge(*(one for some in listed for one in some), key=_place, reverse=True)
     page: list[Instance] = []
     for instance in keys:
+        if page and page[-1].uid == instance.uid:
+            continue  # its status has changed meanwhile, so it stands in two lists
         if _matches(instance, where) and (before is None or _place(instance) < before):
             page.append(instance)
             if len(page) > where.limit:

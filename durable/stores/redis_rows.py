@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Iterable, Iterator, Sequence
+from hashlib import sha1
 from typing import Any
 
 import msgpack
@@ -45,6 +46,7 @@ __all__ = [
     "as_task_key",
     "as_worker",
     "claimed_from",
+    "digest",
     "events_from",
     "instance_from",
     "listed_from",
@@ -77,6 +79,11 @@ def pack(value: object) -> bytes:
 
 def _unpack(data: bytes) -> Any:
     return msgpack.unpackb(data, raw=True)
+
+
+def digest(secret: bytes) -> str:
+    """By which a script knows the store."""
+    return sha1(secret, usedforsecurity=False).hexdigest()
 
 
 def one_event(event: bytes) -> bytes:

@@ -9,7 +9,8 @@ Rules
 * Whenever the thread has (again) begun to listen that counts as a change.  So whoever took
   a mark before that misses nothing, and `mark` need not wait for the server.
 * What this store told itself is not counted twice: a message names its sender.
-* The thread starts with the first `mark` and ends at `close`.  Idle it sends nothing.
+* The thread starts with the first `mark` and ends at `close`.  Idle it asks six times a minute
+  whether the server is there: a connection may be lost without a word.
 * A forked child begins anew (`forget`): it has no such thread.
 """
 
@@ -28,6 +29,10 @@ from redis.exceptions import RedisError
 __all__ = ["Watch"]
 
 FIRST_PAUSE, LONGEST_PAUSE = 0.05, 2.0
+
+QUIET = 10.0
+"""Seconds of silence after which the server is asked whether it is there, and after as many more
+is not."""
 
 
 class Watch:
@@ -124,15 +129,27 @@ class Watch:
                 self.hears = True
                 self._heard(self._channels.values())
                 self.change()
-                while True:
-                    _, channel, sender = connection.read_response()
-                    if sender != self.sender:
-                        self._heard([self._channels[channel]])
-                        self.change()
+                self._hear(connection)
             self.hears = False
             connection.disconnect()
             ended.wait(pause * random.uniform(0.5, 1.5))
             pause = min(2 * pause, LONGEST_PAUSE)
+
+    def _hear(self, connection: Any) -> None:
+        """Wait for messages, until there is nobody any more at the other end."""
+        asked = False
+        while True:
+            if connection.can_read(timeout=QUIET):
+                kind, channel, *_, sender = connection.read_response()
+                asked = False
+                if kind != b"pong" and sender != self.sender:
+                    self._heard([self._channels[channel]])
+                    self.change()
+            elif asked:
+                return
+            else:
+                connection.send_command("PING")
+                asked = True
 
 
 def _hang_up(connection: Any) -> None:

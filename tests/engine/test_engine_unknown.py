@@ -1,141 +1,159 @@
-"""Claims and commits of which the runner does not learn: it is led by hand here, without its
-loop, so that each answer is lost at a chosen moment."""
+"""A call whose outcome is unknown, at the moments when it is easily forgotten."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import threading
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from engine_kit import StoreProxy, kinds, proxy
+from engine_kit import Engine, StoreProxy, proxy
 
-from durable import Client, Codec, Workflow, activity, spawn, wait_signal, workflow
+from durable import Status, Workflow, activity, external, workflow
 from durable.errors import OutcomeUnknown
 from durable.model import WorkerInfo
-from durable.registry import Registry
-from durable.runner import Runner
-from durable.runner.cache import Cache
-from durable.store import Claimed, ClaimRequest, Step, Store, Unavailable, Verdict
-from durable.stores import open_store
-
-FOREVER = 1 << 60
-
-
-@activity
-def hold() -> None:
-    """Runs all the while, so that the instance is not given back."""
-
-
-@workflow
-def flow() -> Workflow[list[int]]:
-    spawn(hold.call())
-    return [(yield wait_signal("go")), (yield wait_signal("go")), (yield wait_signal("go"))]
+from durable.store import Sent, Store, Unavailable
 
 
 @proxy
-class Forgetful(StoreProxy):
-    """Loses the answer of the next claim, or is away at the next commit."""
+class Once(StoreProxy):
+    """Fails once at a verb, after it was done."""
 
     def __init__(self, inner: Store) -> None:
         super().__init__(inner)
-        self.loses = self.away = False
-        self.request: ClaimRequest | None = None
-        self.verdicts: list[Verdict] = []
+        self.at = ""
 
-    def claim(self, request: ClaimRequest) -> Claimed:
-        self.request = request
-        claimed = self.inner.claim(request)
-        loses, self.loses = self.loses, False
-        if loses:
-            raise OutcomeUnknown("the answer was lost")
-        return claimed
+    def _after(self, verb: str, answer: Any) -> Any:
+        if self.at == verb:
+            self.at = ""
+            raise OutcomeUnknown("the connection broke")
+        return answer
 
-    def commit(self, worker: str, steps: Sequence[Step]) -> list[Verdict]:
-        away, self.away = self.away, False
-        if away:
+    def register(self, worker: WorkerInfo) -> None:
+        self._after("register", self.inner.register(worker))
+
+    def unregister(self, worker: str) -> None:
+        self._after("unregister", self.inner.unregister(worker))
+
+    def delete(self, id: str) -> Sent | None:
+        found: Sent | None = self._after("delete", self.inner.delete(id))
+        return found
+
+    def secret(self) -> bytes:
+        if self.at == "secret":
+            self.at = ""
             raise Unavailable("away")
-        verdicts = self.inner.commit(worker, steps)
-        self.verdicts += verdicts
-        return verdicts
+        return self.inner.secret()
 
 
-class ByHand:
-    """One instance, whose activity has begun, and the runner that holds it."""
-
-    def __init__(self) -> None:
-        made: Any = Forgetful
-        self.store = made(open_store("memory://"))
-        registry = Registry([], [flow], [hold])
-        worker = WorkerInfo(
-            "w", "host", "machine", 1, "build", ("default",), 4, registry.needs(), ("hold",),
-            0, FOREVER,
-        )  # fmt: skip
-        self.store.register(worker)
-        self.runner = Runner(
-            self.store, registry, Codec(), worker, slots=4, max_held=10, cache=Cache(10)
-        )
-        self.handle = Client(self.store).start(flow)
-        self.runner.claim()
-        assert len(list(self.runner.turn())) == 1
-
-    def lose_a_claim(self) -> None:
-        self.store.loses = True
-        with pytest.raises(OutcomeUnknown):
-            self.runner.claim()
-
-    def fail_to_commit(self) -> None:
-        self.store.away = True
-        with pytest.raises(Unavailable):
-            list(self.runner.turn())
-
-    def turn(self) -> None:
-        while self.runner.busy:
-            list(self.runner.turn())
-
-    def signals(self) -> int:
-        return kinds(self.handle).count("SignalReceived")
+@pytest.fixture
+def faulty() -> Iterator[Engine]:
+    made: Any = Once
+    engine = Engine("memory://", 10_000, made)
+    yield engine
+    engine.stop()
+    engine.client.close()
 
 
-def test_a_message_whose_claim_was_lost_is_read() -> None:
-    it = ByHand()
-    it.handle.signal("go", 1)
-    it.lose_a_claim()
-    it.turn()
-    assert it.signals() == 1
+def fail_at(engine: Engine, verb: str) -> None:
+    store: Any = engine.store
+    store.at = verb
 
 
-def test_a_message_whose_claim_comes_late_is_read_after_a_heartbeat() -> None:
-    it = ByHand()
-    it.handle.signal("go", 1)
-    assert it.store.request is not None
-    it.store.inner.claim(it.store.request)
-    it.runner.must_reconcile = True  # as after each heartbeat
-    it.turn()
-    assert it.signals() == 1
+@workflow
+def nothing() -> Workflow[None]:
+    yield from ()
 
 
-def test_a_step_is_made_again_if_its_instance_was_adopted_before_its_commit() -> None:
-    it = ByHand()
-    it.handle.signal("go", 1)
-    it.runner.claim()
-    it.fail_to_commit()
-    it.handle.signal("go", 2)
-    it.lose_a_claim()
-    it.turn()
-    assert it.signals() == 2
-    it.handle.signal("go", 3)
-    it.runner.claim()
-    it.turn()
-    assert it.signals() == 3
+@workflow
+def promising() -> Workflow[Any]:
+    return (yield external())
 
 
-def test_a_step_is_committed_though_its_instance_was_claimed_again_before() -> None:
-    it = ByHand()
-    it.handle.signal("go", 1)
-    it.runner.claim()
-    it.fail_to_commit()
-    it.handle.signal("go", 2)
-    it.runner.claim()
-    it.turn()
-    assert it.signals() == 2
-    assert set(it.store.verdicts) == {Verdict.COMMITTED}
+def test_a_worker_registers_once(faulty: Engine) -> None:
+    fail_at(faulty, "register")
+    worker = faulty.work([nothing])
+    assert [info.id for info in faulty.client.workers()] == [worker.runner.worker.id]
+    assert faulty.run(nothing) is None
+
+
+def test_a_worker_ends_that_does_not_know_whether_it_was_released(faulty: Engine) -> None:
+    worker = faulty.work([nothing])
+    fail_at(faulty, "unregister")
+    worker.stop()
+    assert not worker.running
+    assert faulty.client.workers() == []
+
+
+def test_what_was_deleted_by_a_first_call_is_deleted(faulty: Engine) -> None:
+    faulty.work([nothing])
+    handle = faulty.start(nothing)
+    handle.result(timeout=10)
+    fail_at(faulty, "delete")
+    handle.delete()
+    assert faulty.store.instance(handle.id) is None
+
+
+def test_a_store_that_is_away_blocks_no_promise(faulty: Engine) -> None:
+    """The key of its token is asked for before the step."""
+    fail_at(faulty, "secret")
+    handle = faulty.start(promising)
+    faulty.work([promising])
+    faulty.becomes(handle, Status.RUNNING)
+
+
+# -- a store whose clock does not answer ------------------------------------------------
+
+
+@proxy
+class Clockless(StoreProxy):
+    """The clock fails at every fifth call of the worker's loop, while it is told to."""
+
+    def __init__(self, inner: Store) -> None:
+        super().__init__(inner)
+        self.calls = 0
+        self.failing = False
+
+    def now(self) -> int:
+        if self.failing and threading.current_thread().name == "durable-worker":
+            self.calls += 1
+            if self.calls % 5 == 0:
+                raise Unavailable("away")
+        return self.inner.now()
+
+
+@activity
+def noted(number: int) -> int:
+    ran.append(number)
+    return number
+
+
+ran: list[int] = []
+
+
+@workflow
+def counting(count: int) -> Workflow[int]:
+    total = 0
+    for number in range(count):
+        total += yield from noted.call(number)
+    return total
+
+
+def test_a_clock_that_does_not_answer_loses_no_result(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing has to be found again at a heartbeat, and nothing is run again."""
+    monkeypatch.setattr("durable.worker.FIRST_PAUSE", 0.001)
+    ran.clear()
+    made: Any = Clockless
+    engine = Engine("memory://", 10_000, made)
+    store: Any = engine.store
+    try:
+        engine.work([counting], [noted], lease=300)
+        store.failing = True
+        handles = [engine.start(counting, 5) for _ in range(10)]
+        assert [handle.result(timeout=20) for handle in handles] == [10] * 10
+        assert sorted(ran) == sorted([*range(5)] * 10)
+        assert store.calls > 20
+    finally:
+        store.failing = False
+        engine.stop()
+        engine.client.close()

@@ -149,6 +149,8 @@ class Process:
         self.port = port
         self.log = folder / "log"
         self.is_frozen = False
+        # What it finds in its environment beside the usual.
+        self.environment: dict[str, str] = {}
         self._popen: subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:
@@ -167,6 +169,7 @@ class Process:
                     "PATH": os.environ.get("PATH", os.defpath),
                     "LC_ALL": "C",
                     "TMPDIR": str(self.folder),
+                    **self.environment,
                 },
                 stdin=subprocess.DEVNULL,
                 stdout=log,

@@ -64,6 +64,8 @@ class TestPostgresql(StoreContract):
         ("08006", Kind.UNKNOWN),
         ("57P01", Kind.UNKNOWN),
         ("57P03", Kind.NOT_SENT),
+        ("57P05", Kind.UNKNOWN),
+        ("25P03", Kind.UNKNOWN),
         ("57014", Kind.LATER),
         ("53300", Kind.NOT_SENT),
         ("53100", Kind.LATER),

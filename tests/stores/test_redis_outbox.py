@@ -324,7 +324,7 @@ def test_scripts_and_python_agree_where_an_id_is(store: RedisStore) -> None:
     begin, end = b"local at = {} for n, id in ipairs(R[1]) do ", b" end return at\n"
     library = SCRIPTS["read"].text.partition(BEGIN)[0]
     text = library + BEGIN + begin + b"at[n] = partition_of(id)" + end + b"end return verb()"
-    request = store._parts._request(0, (ids,))
+    request = store._parts._request("read", 0, (ids,))
     found = store._link.command("EVAL", text, *request, key=request[1])
     assert found == [partition_of(id, ON_CLUSTER) for id in ids]
     assert set(found) == set(range(ON_CLUSTER))

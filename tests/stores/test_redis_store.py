@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import re
 import socket
-import threading
 import time
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -15,12 +14,13 @@ import pytest
 from redis._parsers import _RESP2Parser
 from servers import Redis, drop, fresh, redis
 from servers.base import as_user
+from servers.proxy import FaultProxy, scripts
 from sqlite_kit import ended, python
 
 from durable.errors import OutcomeUnknown, StoreError
 from durable.model import Status
-from durable.store import NextRun, Poison, Sent, Unavailable, Verdict
-from durable.stores import open_store
+from durable.store import Filter, NextRun, Poison, Sent, Unavailable, Verdict
+from durable.stores import open_store, redis_reads
 from durable.stores.errors import Kind
 from durable.stores.redis import RedisStore
 from durable.stores.redis_keys import SCRIPTS, TABLES, tables
@@ -174,6 +174,23 @@ def test_what_is_woken_and_blocked_comes_in_batches(
     assert len(other.claim().instances) == 5
 
 
+def test_what_changes_its_status_meanwhile_is_listed_once(
+    store: RedisStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    start(store)
+    worker = FakeWorker(store)
+    claimed, listed = worker.take(), redis_reads._listed
+
+    def changing(partitions: Any, where: Filter, status: Any, before: Any) -> Any:
+        found = listed(partitions, where, status, before)
+        if status is Status.PENDING:
+            worker.advance(claimed)
+        return found
+
+    monkeypatch.setattr(redis_reads, "_listed", changing)
+    assert [row.status for row in store.instances(Filter()).rows] == [Status.RUNNING]
+
+
 @pytest.mark.parametrize(
     ("answer", "kind"),
     [
@@ -280,64 +297,32 @@ def test_a_server_out_of_memory_changes_nothing(store: RedisStore) -> None:
 # -- the connection ---------------------------------------------------------------------
 
 
-class Cutter:
-    """A proxy that loses the reply to each call of a script, once it is told to."""
-
-    def __init__(self, port: int) -> None:
-        self.port = port
-        self.cutting = False
-        self.scripts = 0
-        self.listener = socket.create_server(("127.0.0.1", 0))
-        threading.Thread(target=self.accept, daemon=True).start()
-
-    def accept(self) -> None:
-        while True:
-            try:
-                client, _ = self.listener.accept()
-            except OSError:
-                return
-            threading.Thread(target=self.serve, args=[client], daemon=True).start()
-
-    def serve(self, client: socket.socket) -> None:
-        with client, socket.create_connection(("127.0.0.1", self.port)) as server:
-            while data := client.recv(1 << 20):
-                server.sendall(data)
-                while b"EVALSHA" in data and not data.endswith(b"\r\n"):
-                    data += (more := client.recv(1 << 20))
-                    server.sendall(more)
-                reply = server.recv(1 << 20)
-                if self.cutting and b"EVALSHA" in data:
-                    self.scripts += 1
-                    return
-                client.sendall(reply)
-
-
 @pytest.fixture
-def far(store: RedisStore, server: Redis, url: str) -> Iterator[tuple[RedisStore, Cutter]]:
+def far(store: RedisStore, server: Redis, url: str) -> Iterator[tuple[RedisStore, FaultProxy]]:
     """The same store, behind a proxy."""
-    port = server.processes[0].port
-    cutter = Cutter(port)
-    far = opened(url.replace(f":{port}/", f":{cutter.listener.getsockname()[1]}/"))
+    every = scripts(script.sha for script in SCRIPTS.values())
+    proxy = FaultProxy(server.processes[0].port, every)
+    far = opened(proxy.url(url))
     for script in SCRIPTS.values():
         store._link.command("SCRIPT", "LOAD", script.text)
-    yield far, cutter
+    yield far, proxy
     far.close()
-    cutter.listener.close()
+    proxy.close()
 
 
 def test_a_lost_reply_is_unknown_and_nothing_runs_twice(
-    store: RedisStore, far: tuple[RedisStore, Cutter]
+    store: RedisStore, far: tuple[RedisStore, FaultProxy]
 ) -> None:
-    there, cutter = far
+    there, proxy = far
     start(store)
     there.send([])
-    cutter.cutting = True
+    proxy.cut("after")
     with pytest.raises(OutcomeUnknown, match="not known whether"):
         send(there)
-    assert cutter.scripts == 1
+    proxy.cut("after")
     with pytest.raises(Unavailable):
         there.instance("i-1")  # what only reads has no outcome
-    cutter.cutting = False
+    assert proxy.hits["after"] == 2
     assert send(there) is Sent.SENT
     assert [id for id, _ in inbox(store, look(store).uid)] == ["m-1"]
 
@@ -427,17 +412,16 @@ REPEATS: dict[str, tuple[Callable[[RedisStore], Verb], object]] = {
 
 @pytest.mark.parametrize("verb", REPEATS)
 def test_a_call_can_be_repeated(
-    verb: str, store: RedisStore, far: tuple[RedisStore, Cutter]
+    verb: str, store: RedisStore, far: tuple[RedisStore, FaultProxy]
 ) -> None:
-    there, cutter = far
+    there, proxy = far
     prepare, answer = REPEATS[verb]
     call = prepare(store)
     before = keyspace(store)
     there.now()
-    cutter.cutting = True
+    proxy.cut("after")
     with pytest.raises(OutcomeUnknown):
         call(there)
-    cutter.cutting = False
     once = keyspace(store)
     assert once != before
     assert call(there) == answer
@@ -470,7 +454,7 @@ def test_a_server_that_was_killed(store: RedisStore, server: Redis) -> None:
 
 SEND = """
 import sys
-from durable.stores import open_store
+from durable.stores import open_store, redis_reads
 from durable.testing.store_contract.base import send
 store = open_store(sys.argv[1])
 for line in sys.stdin:
@@ -491,6 +475,20 @@ def test_another_process_wakes_who_waits(store: RedisStore, url: str) -> None:
     assert time.monotonic() - began < PATIENCE
     ended(process)
     assert len(inbox(store, look(store).uid)) == 1
+
+
+def test_a_connection_that_is_lost_without_a_word_is_noticed(
+    store: RedisStore, far: tuple[RedisStore, FaultProxy], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("durable.stores.redis_watch.QUIET", 0.2)
+    there, proxy = far
+    there.wait(there.mark(), 0.3)  # it listens
+    mark, began = there.mark(), time.monotonic()
+    proxy.strand()
+    start(store)
+    there.wait(mark, PATIENCE)
+    assert time.monotonic() - began < PATIENCE
+    assert proxy.hits["blackhole"] > 0
 
 
 def test_who_waits_asks_for_nothing(store: RedisStore) -> None:

@@ -58,7 +58,7 @@ local IDS, INSTANCES, PAYLOADS, HISTORY, INBOX, MESSAGES, RECEIPTS, TASKS, TASK_
 local R = cmsgpack.unpack(ARGV[1])  -- what the verb was called with
 local SENDER = ARGV[2]              -- who is told of the change already
 local HERE = tonumber(ARGV[3])      -- this partition
-local PARTITIONS = tonumber(ARGV[4])  -- how many there are
+local PARTITIONS = tonumber(ARGV[4])  -- how many there are; ARGV[5]: see redis_keys.py
 
 local TIME = redis.call('TIME')
 local NOW = TIME[1] * 1000000 + TIME[2]
