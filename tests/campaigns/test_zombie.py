@@ -25,11 +25,11 @@ def test_a_zombie_writes_nothing(tmp_path: Path) -> None:
 
         def started_by(pid: int, ids: set[str]) -> bool:
             return {
-                id for id, command, _, p in processes.ledger() if p == pid and not command
+                one.id for one in processes.ledger() if one.pid == pid and not one.command
             } >= ids
 
         def ended_by(pid: int, ids: set[str]) -> bool:
-            return {id for id, _, _, p in processes.ledger(".ended") if p == pid} >= ids
+            return {one.id for one in processes.ledger(".ended") if one.pid == pid} >= ids
 
         def incarnations(pid: int) -> list[WorkerInfo]:
             return [worker for worker in client.workers() if worker.pid == pid]
