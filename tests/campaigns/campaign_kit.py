@@ -136,10 +136,12 @@ class Processes:
         return code
 
     def stop(self, process: AnyProcess) -> None:
-        """End it in good order."""
+        """End it in good order; or before it has begun."""
         process.terminate()
         code = self.reap(process)
-        assert code == 0, f"a worker ended with {code}: see {self.folder / 'workers.log'}"
+        assert code in (0, -signal.SIGTERM), (
+            f"a worker ended with {code}: see {self.folder / 'workers.log'}"
+        )
 
     def ledger(self, suffix: str = "") -> list[Execution]:
         """Each execution that began."""

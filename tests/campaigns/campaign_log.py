@@ -7,7 +7,7 @@ whose outcome is *unknown* either may be true, but not both halves of it, and no
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
 
@@ -38,7 +38,7 @@ class Story:
     told: the values that it was told by one sender, one after the other, the last one last."""
 
     id: str
-    result: list[int] | None
+    result: Sequence[object] | None
     starts: list[Outcome] = field(default_factory=list)
     told: list[tuple[int, Outcome]] = field(default_factory=list)
     cancels: list[Outcome] = field(default_factory=list)
