@@ -114,7 +114,8 @@ SETTINGS = """
         innodb_lock_wait_timeout = {lock}, {limit}
 """
 LIMITS = {
-    "MariaDB": "max_statement_time = {seconds}",
+    # MySQL has nothing of its own for who stands still in a transaction: wait_timeout does it.
+    "MariaDB": "max_statement_time = {seconds}, idle_transaction_timeout = {seconds}",
     "MySQL": "max_execution_time = {milliseconds}",
 }
 

@@ -111,6 +111,8 @@ class PostgresqlStore(ServerStore):
     def _connect(self) -> Any:
         milliseconds = int(self._timeout * 1000)
         options = f"-c lock_timeout={milliseconds} -c statement_timeout={milliseconds * 3}"
+        # Who stands still in a transaction would keep its locks for ever.
+        options += f" -c idle_in_transaction_session_timeout={milliseconds * 3}"
         return psycopg.connect(
             self._conninfo,
             autocommit=True,

@@ -146,6 +146,11 @@ def journey_found(number: int) -> list[object]:
 # -- what stops -----------------------------------------------------------------------------
 
 
+def halt() -> None:
+    """Stop this process; a worker of a campaign has a better one."""
+    os.kill(os.getpid(), signal.SIGSTOP)
+
+
 @activity(max_crashes=1000)
 def stopping(file: str) -> int:
     """Stop this process, with the activity in it; the second one that comes here goes on."""
@@ -153,7 +158,7 @@ def stopping(file: str) -> int:
     mark = Path(os.environ[GATES]) / file
     if not mark.exists():
         mark.touch()
-        os.kill(os.getpid(), signal.SIGSTOP)
+        halt()
     note(os.environ[LEDGER] + ".ended")
     return 1
 

@@ -35,13 +35,15 @@ def outcome_of(call: Callable[[], object]) -> Outcome:
 @dataclass
 class Story:
     """One instance. result: what it gives before what it is told; None if it is cancelled.
-    told: the values that it was told by one sender, one after the other, the last one last."""
+    told: the values that it was told by one sender, one after the other, the last one last.
+    has_child: whether it has one, and hears of it by a signal."""
 
     id: str
     result: Sequence[object] | None
     starts: list[Outcome] = field(default_factory=list)
     told: list[tuple[int, Outcome]] = field(default_factory=list)
     cancels: list[Outcome] = field(default_factory=list)
+    has_child: bool = True
 
     def outcomes(self) -> list[Outcome]:
         return [*self.starts, *(outcome for _, outcome in self.told), *self.cancels]

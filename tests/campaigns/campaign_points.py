@@ -13,6 +13,7 @@ import os
 import signal
 import threading
 from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -23,6 +24,9 @@ from durable.store import Claimed, Owned, Store
 
 PLACES = ("before", "within", "after", "fails")
 ANY = "any"
+
+LATE = "late"
+LATE_VERBS = ("commit", "complete", "heartbeat", "release", "adopt")
 
 CLIENT_VERBS = (
     *("create", "send", "terminate", "pause", "resume", "unblock", "rerun", "delete", "purge"),
@@ -57,12 +61,14 @@ def has_transactions(store: Store) -> bool:
 
 class Points:
     """Hooks the verbs of an opened store. reached: a file, with a line for each fault that
-    was injected, written before it is; and for each call that was under way when its process
-    was stopped, what it gave when it went on."""
+    was injected, written before it is; and, of a process that was stopped and goes on, for
+    what each of its writes gave until it has registered anew."""
 
     def __init__(self, store: Store, faults: tuple[Fault, ...], reached: Path) -> None:
+        self._store = store
         self._left = {fault: fault.nth for fault in faults}
         self._reached = reached
+        self._woken = False  # it was stopped, and has not noticed what it has missed
         self._lock = threading.Lock()
         self._now = threading.local()
         for verb in (*CLIENT_VERBS, *WORKER_VERBS):
@@ -73,22 +79,26 @@ class Points:
 
     def _call(self, verb: str, inner: Callable[..., Any], *args: Any, **options: Any) -> Any:
         self._now.verb = verb
-        stopped = self._hit(verb, "before")
+        if verb == "register":
+            self._woken = False
+        self._hit(verb, "before")
         try:
             result = inner(*args, **options)
-        except BaseException as error:
-            if stopped:
-                self._note(f"late {verb} {type(error).__name__}")
+        except Exception as error:
+            self._note_late(verb, type(error).__name__)
             raise
         finally:
             self._now.verb = ""
-        if stopped:
-            self._note(f"late {verb} {result}")
+        self._note_late(verb, result)
         if _gave(result):
             self._hit(verb, "after")
             if self._hit(verb, "fails"):
                 raise OutcomeUnknown(f"injected: {verb} was done")
         return result
+
+    def _note_late(self, verb: str, result: object) -> None:
+        if self._woken and verb in LATE_VERBS:
+            self._note(f"{LATE} {verb} {result}")
 
     def _transact(self, inner: Callable[..., Any], work: Callable[[Any], Any], **how: Any) -> Any:
         def written(tx: Any) -> Any:
@@ -107,9 +117,22 @@ class Points:
             due = [fault for fault in due if self._left[fault] == 0]
         for fault in due:
             self._note(str(fault))
-            if place != "fails":
+            if fault.number == signal.SIGSTOP:
+                self.halt(in_transaction=place == "within")
+            elif place != "fails":
                 os.kill(os.getpid(), fault.number)
         return bool(due)
+
+    def halt(self, in_transaction: bool = False) -> None:
+        """Stop this process here, until somebody lets it go on.
+
+        This very thread is told, or it would go on for a moment.  And in SQLite no other one
+        may be in a transaction, for that would stop all other processes, too.
+        """
+        writing = getattr(self._store, "_writing", None)
+        with nullcontext() if writing is None or in_transaction else writing:
+            signal.pthread_kill(threading.get_ident(), signal.SIGSTOP)
+            self._woken = True
 
     def _note(self, line: str) -> None:
         with self._reached.open("a") as file:

@@ -97,7 +97,7 @@ def work(order: Order) -> None:
         durable.worker.machine = lambda: alone  # type: ignore[attr-defined]
     store = open_store(order.url)
     store.open()
-    Points(store, order.faults, order.reached)
+    campaign_flows.halt = Points(store, order.faults, order.reached).halt
     worker = Worker(
         store,
         [campaign_flows],
