@@ -140,7 +140,10 @@ class Lease:
         store.register(info)
         self._trusted_until = sent + self._lease
         self.info = info
-        self._take_over()
+        try:
+            self._take_over()
+        except DurableError as error:  # it is registered, and tries again at the next tick
+            logger.warning("not taken over from dead workers yet: %s", error)
         return info
 
     @property

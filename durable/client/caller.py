@@ -34,18 +34,24 @@ class Caller:
         self.deadline = deadline
 
     def repeat(self, call: Callable[[], T]) -> T:
-        """Call until the outcome is known; raises what it raises when the deadline has passed.
+        """Call until the outcome is known; raises what it raises when the deadline has passed,
+        but `OutcomeUnknown` if any of the calls may have taken effect.
 
         The call must be one that is harmless when it is repeated: it reads, or carries a token.
         """
         end = time.monotonic() + self.deadline
         pause = 0.02
+        unknown: OutcomeUnknown | None = None
         while True:
             try:
                 return call()
-            except (OutcomeUnknown, Unavailable):
+            except (OutcomeUnknown, Unavailable) as error:
+                if isinstance(error, OutcomeUnknown):
+                    unknown = error
                 if time.monotonic() + pause > end:
-                    raise
+                    if unknown is None or unknown is error:
+                        raise
+                    raise unknown from error
             time.sleep(pause * (0.5 + random.random()))
             pause = min(pause * 2, 1.0)
 

@@ -13,7 +13,6 @@ import os
 import signal
 import threading
 from collections.abc import Callable
-from contextlib import nullcontext
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -65,11 +64,11 @@ class Points:
     what each of its writes gave until it has registered anew."""
 
     def __init__(self, store: Store, faults: tuple[Fault, ...], reached: Path) -> None:
-        self._store = store
         self._left = {fault: fault.nth for fault in faults}
         self._reached = reached
         self._woken = False  # it was stopped, and has not noticed what it has missed
         self._lock = threading.Lock()
+        self._writing = threading.RLock()  # held by the one thread that is in a transaction
         self._now = threading.local()
         for verb in (*CLIENT_VERBS, *WORKER_VERBS):
             setattr(store, verb, partial(self._call, verb, getattr(store, verb)))
@@ -81,23 +80,23 @@ class Points:
         self._now.verb = verb
         if verb == "register":
             self._woken = False
-        self._hit(verb, "before")
+        stopped = self._hit(verb, "before")
         try:
             result = inner(*args, **options)
         except Exception as error:
-            self._note_late(verb, type(error).__name__)
+            self._note_late(stopped, verb, type(error).__name__)
             raise
         finally:
             self._now.verb = ""
-        self._note_late(verb, result)
+        self._note_late(stopped, verb, result)
         if _gave(result):
             self._hit(verb, "after")
             if self._hit(verb, "fails"):
                 raise OutcomeUnknown(f"injected: {verb} was done")
         return result
 
-    def _note_late(self, verb: str, result: object) -> None:
-        if self._woken and verb in LATE_VERBS:
+    def _note_late(self, stopped: bool, verb: str, result: object) -> None:
+        if stopped or (self._woken and verb in LATE_VERBS):
             self._note(f"{LATE} {verb} {result}")
 
     def _transact(self, inner: Callable[..., Any], work: Callable[[Any], Any], **how: Any) -> Any:
@@ -106,10 +105,11 @@ class Points:
             self._hit(getattr(self._now, "verb", ""), "within")
             return result
 
-        return inner(written, **how)
+        with self._writing:
+            return inner(written, **how)
 
     def _hit(self, verb: str, place: str) -> bool:
-        """Count, and do what is due; whether anything was (and the process lives)."""
+        """Count, and do what is due; whether anything was (and the process still lives)."""
         with self._lock:
             due = [fault for fault in self._left if _fits(fault, verb, place)]
             for fault in due:
@@ -118,19 +118,18 @@ class Points:
         for fault in due:
             self._note(str(fault))
             if fault.number == signal.SIGSTOP:
-                self.halt(in_transaction=place == "within")
+                self.halt()
             elif place != "fails":
                 os.kill(os.getpid(), fault.number)
         return bool(due)
 
-    def halt(self, in_transaction: bool = False) -> None:
+    def halt(self) -> None:
         """Stop this process here, until somebody lets it go on.
 
-        This very thread is told, or it would go on for a moment.  And in SQLite no other one
-        may be in a transaction, for that would stop all other processes, too.
+        This very thread is told, or it would go on for a moment.  And no other one may be in a
+        transaction: it would keep its locks.
         """
-        writing = getattr(self._store, "_writing", None)
-        with nullcontext() if writing is None or in_transaction else writing:
+        with self._writing:
             signal.pthread_kill(threading.get_ident(), signal.SIGSTOP)
             self._woken = True
 
