@@ -34,6 +34,7 @@ FLOWS = str(Path(campaign_flows.__file__))
 CAMPAIGN_STORES = [name for name in STORES if name != "memory"]
 
 SEED = "CAMPAIGN_SEED"
+SECONDS = "CAMPAIGN_SECONDS"
 REPORT = "DURABLE_CAMPAIGN_REPORT"
 """The environment variable that may name a file, to which reports are appended."""
 
@@ -57,6 +58,11 @@ def finished(client: Client) -> bool:
 def quick_or_long(quick: float, long: float) -> float:
     """The budget of a campaign: in every run of the tests, or in the nightly one."""
     return long if EVERYTHING else quick
+
+
+def seconds_of(quick: float, long: float) -> float:
+    """The same in seconds, unless the environment says for how long."""
+    return float(os.environ.get(SECONDS) or quick_or_long(quick, long))
 
 
 class Processes:

@@ -16,7 +16,7 @@ from campaign_kit import (
     campaign,
     finished,
     percentile,
-    quick_or_long,
+    seconds_of,
     until,
 )
 from campaign_load import Load
@@ -28,7 +28,7 @@ from durable import Client
 from durable.events import ActivityScheduled
 from durable.store import Store
 
-SECONDS = quick_or_long(9, 600)
+SECONDS = seconds_of(9, 600)
 WORKERS = 3
 SLOTS = 4
 LEASE = 1.5

@@ -19,7 +19,7 @@ from campaign_kit import (
     campaign,
     finished,
     percentile,
-    quick_or_long,
+    seconds_of,
     until,
 )
 from campaign_load import Load
@@ -29,7 +29,7 @@ from store_table import SERVERS, fresh_url
 
 from durable import Client
 
-SECONDS = quick_or_long(9, 600)
+SECONDS = seconds_of(9, 600)
 WORKERS = 3
 SLOTS = 4
 LEASE = 2.0

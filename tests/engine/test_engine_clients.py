@@ -20,6 +20,7 @@ from durable.errors import (
     InstanceFinished,
     InstanceNotFinished,
     InstanceNotFound,
+    OutcomeUnknown,
     ResultTimeout,
     UsageError,
     WorkflowError,
