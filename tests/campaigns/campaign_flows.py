@@ -143,6 +143,29 @@ def journey_found(number: int) -> list[object]:
     return [number, number, number**2, number**2, "alive"]
 
 
+# -- what clients can do something about ----------------------------------------------------
+
+
+@workflow
+def failing() -> Workflow[None]:
+    """Fails in its first step."""
+    raise ValueError("as it should")
+    yield sleep(0)
+
+
+@activity(timeout=3600)
+def post(file: str) -> int:
+    """Leave a token, by which somebody else gives the result."""
+    me = current_activity()
+    (Path(os.environ[GATES]) / file).write_text(me.token)
+    raise me.complete_later()
+
+
+@workflow
+def mailed(file: str) -> Workflow[int]:
+    return (yield from post.call(file))
+
+
 # -- what stops -----------------------------------------------------------------------------
 
 

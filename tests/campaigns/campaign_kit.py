@@ -55,6 +55,25 @@ def finished(client: Client) -> bool:
     return not any(count for status, count in counts.items() if not Status(status).finished)
 
 
+def finish(client: Client, seconds: float = 60) -> int:
+    """Wait until every instance has ended; gives how many had to be unblocked for that.
+
+    One whose worker is killed five times in a row is blocked, as it may be its own fault.
+    """
+    blamed = 0
+
+    def done() -> bool:
+        nonlocal blamed
+        for row in client.list(status=Status.BLOCKED).rows:
+            if "taken down its worker" in row.reason:
+                blamed += 1
+                client.retry(row.id)
+        return finished(client)
+
+    until(done, seconds, f"some are stuck: {client.stats()}")
+    return blamed
+
+
 def quick_or_long(quick: float, long: float) -> float:
     """The budget of a campaign: in every run of the tests, or in the nightly one."""
     return long if EVERYTHING else quick

@@ -17,7 +17,7 @@ from campaign_kit import (
     CAMPAIGN_STORES,
     Processes,
     campaign,
-    finished,
+    finish,
     percentile,
     seconds_of,
     until,
@@ -59,7 +59,7 @@ def test_a_server_that_is_killed_loses_nothing(store: str, tmp_path: Path) -> No
                 server.start()
                 up.append(time.time())
         load.finish()
-        until(lambda: finished(client), 60, f"some are stuck: {client.stats()}")
+        finish(client)
         assert [worker.poll() for worker in workers] == [None] * WORKERS
         for worker in workers:
             processes.stop(worker)
@@ -91,7 +91,7 @@ def test_a_writer_that_is_killed_in_a_transaction_leaves_nothing_of_it(tmp_path:
                 workers[place] = processes.worker(doomed(), lease=LEASE, slots=SLOTS)
         load.finish()
         processes.worker(lease=LEASE, slots=SLOTS)
-        until(lambda: finished(client), 60, f"some are stuck: {client.stats()}")
+        run.figures["blamed"] = finish(client)
         found = check(client, log, processes.ledger())
         run.count(log, found, processes.kills)
         client.close()
