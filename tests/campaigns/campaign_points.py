@@ -24,7 +24,7 @@ from durable.store import Claimed, Owned, Store
 PLACES = ("before", "within", "after", "fails")
 ANY = "any"
 
-LATE = "late"
+LATE, STOPPED = "late", "stopped"
 LATE_VERBS = ("commit", "complete", "heartbeat", "release", "adopt")
 
 CLIENT_VERBS = (
@@ -96,7 +96,9 @@ class Points:
         return result
 
     def _note_late(self, stopped: bool, verb: str, result: object) -> None:
-        if stopped or (self._woken and verb in LATE_VERBS):
+        if stopped:
+            self._note(f"{LATE} {STOPPED} {verb} {result}")
+        elif self._woken and verb in LATE_VERBS:
             self._note(f"{LATE} {verb} {result}")
 
     def _transact(self, inner: Callable[..., Any], work: Callable[[Any], Any], **how: Any) -> Any:

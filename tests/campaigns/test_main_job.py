@@ -11,8 +11,8 @@ from campaign_kit import FLOWS, Processes, check, until
 
 from durable import Client
 
-COUNT = 60
-LEAST_KILLS = 5
+COUNT = 30
+LEAST_KILLS = 3
 MOST_STARTS = 60
 PROGRESS = (0, 30)
 """Executions after which it is killed, at least and at most."""
