@@ -32,6 +32,7 @@ EXPECTED = [
     "errors.rst",
     "glossary.rst",
     "index.rst",
+    "reliability.rst",
     "stores.rst",
     "transactions.rst",
     "workers.rst",

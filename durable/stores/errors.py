@@ -149,11 +149,11 @@ POSTGRESQL: Mapping[str, Kind] = {
     "23505": Kind.RETRY_TXN,
     # Of a session that the server ended; and what has no code came from the connection.
     "08": Kind.UNKNOWN,
+    "25P03": Kind.UNKNOWN,
     "57P01": Kind.UNKNOWN,
     "57P02": Kind.UNKNOWN,
     "57P03": Kind.NOT_SENT,
     "57P05": Kind.UNKNOWN,
-    "25P03": Kind.UNKNOWN,
     "57014": Kind.LATER,  # it took longer than the statement timeout
     "53300": Kind.NOT_SENT,
     "53": Kind.LATER,

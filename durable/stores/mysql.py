@@ -131,6 +131,7 @@ SETTINGS = """
 MIGRATION = 24 * 3600
 """Seconds that one statement of a migration may take: an index over many rows."""
 LIMITS = {
+    # MySQL has nothing of its own for who stands still in a transaction: wait_timeout does it.
     "MariaDB": "max_statement_time = {seconds}, idle_transaction_timeout = {seconds}",
     "MySQL": "max_execution_time = {milliseconds}",
 }

@@ -11,9 +11,9 @@ gives: see ``sqlite``.  The same functions write in transactions of applications
 Two strengths of COMMIT
 -----------------------
 What a client or a step wrote is acknowledged, so it must be on the disk (``durable``).  A
-claim, a heartbeat, a registration, a takeover need not be: if the power fails before they
-are, everybody who could dispute them has died as well, and the next commit of a step syncs
-the whole log before it.  They are written, not synced.
+claim, a heartbeat, a registration, a takeover need not be: the next commit of a step syncs
+the whole log before it, so a crash that takes them takes nothing that was built on them, and
+what was claimed is claimed again.  They are written, not synced.
 """
 
 from __future__ import annotations

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import threading
 import time
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -36,7 +37,7 @@ from durable.errors import (
     WorkflowError,
     WorkflowTerminatedError,
 )
-from durable.store import Store, Unavailable
+from durable.store import Outgoing, Sent, Store, Unavailable
 from durable.stores import open_store
 
 
@@ -226,6 +227,31 @@ class Away(StoreProxy):
             return found(*args)
 
         return call
+
+
+def test_what_may_have_happened_is_not_told_to_have_failed(engine: Engine) -> None:
+    handle = engine.start(waits.options(id="a"))
+    store = GoneAfterwards(engine.store)  # type: ignore[abstract]  # see proxy
+    with pytest.raises(OutcomeUnknown, match="done"):
+        Client(store, deadline=0.05).signal("a", "x")
+    assert store.calls > 1
+    instance = engine.store.instance(handle.id)
+    assert instance is not None
+    assert len(engine.store.inbox(instance.uid)) == 1
+
+
+@proxy
+class GoneAfterwards(StoreProxy):
+    """It stores one message and does not say so; then it cannot be reached."""
+
+    calls = 0
+
+    def send(self, messages: Sequence[Outgoing]) -> list[Sent]:
+        self.calls += 1
+        if self.calls > 1:
+            raise Unavailable("gone")
+        self.inner.send(messages)
+        raise OutcomeUnknown("done, perhaps")
 
 
 def test_two_workers_share_a_store(engine: Engine) -> None:

@@ -21,6 +21,7 @@ from durable.stores import open_store, sql_reads
 from durable.stores.errors import ACTIONS, CommitFailed, Kind
 from durable.stores.mysql import DIALECT, MysqlStore, _kind
 from durable.stores.sql_claim import INSTANCE_HEADS, TASK_HEADS
+from durable.stores.sql_tx import Tx
 from durable.testing.store_contract import StoreContract
 from durable.testing.store_contract.base import an_instance
 
@@ -142,6 +143,24 @@ def test_a_session_that_the_server_ends_is_replaced(store: MysqlStore, admin: An
         store.create([an_instance(store, "a")], "raise")
     assert store.create([an_instance(store, "a")], "raise")[0].new
     assert session_of(store) != session
+
+
+def test_who_stands_still_in_a_transaction_keeps_no_locks(tmp_path: Path, admin: Any) -> None:
+    store: Any = open_store(mariadb().url, prefix=prefix_of(tmp_path), timeout=0.1)
+    store.open()
+
+    def stand_still(tx: Tx) -> None:
+        tx.rows(sql_reads.ALL_WORKERS)  # a transaction begins with what it first reads
+        session = session_of(store)
+        while admin.execute(
+            "SELECT 1 FROM information_schema.processlist WHERE id = %s", [session]
+        ):
+            pass
+
+    with pytest.raises(OutcomeUnknown):
+        store._write(stand_still)
+    assert store.create([an_instance(store, "a")], "raise")[0].new
+    store.close()
 
 
 def test_a_session_that_rested_is_replaced(store: MysqlStore) -> None:

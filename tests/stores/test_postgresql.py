@@ -21,6 +21,7 @@ from durable.store import Poison, Store, Unavailable
 from durable.stores import open_store
 from durable.stores.errors import ACTIONS, CommitFailed, Kind
 from durable.stores.postgresql import DIALECT, PostgresqlStore, Watch
+from durable.stores.sql_tx import Tx
 from durable.testing.store_contract import StoreContract
 from durable.testing.store_contract.base import an_instance, start
 
@@ -103,6 +104,23 @@ def test_a_session_that_the_server_ends_is_replaced(store: PostgresqlStore) -> N
         store.create([an_instance(store, "a")], "raise")
     assert store.create([an_instance(store, "a")], "raise")[0].new
     assert store._links.mine().info.backend_pid != pid
+
+
+def test_who_stands_still_in_a_transaction_keeps_no_locks(tmp_path: Path) -> None:
+    store: Any = open_store(postgres().url, prefix=prefix_of(tmp_path), timeout=0.1)
+    store.open()
+
+    def stand_still(tx: Tx) -> None:
+        pid = store._links.mine().info.backend_pid
+        gone = "SELECT count(*) = 0 FROM pg_stat_activity WHERE pid = %s"
+        with psycopg.connect(postgres().url, autocommit=True) as other:
+            while other.execute(gone, [pid]).fetchone() == (False,):
+                pass
+
+    with pytest.raises(OutcomeUnknown):
+        store._write(stand_still)
+    assert store.create([an_instance(store, "a")], "raise")[0].new
+    store.close()
 
 
 def test_a_commit_that_is_not_answered_is_unknown(
