@@ -70,9 +70,6 @@ GRACE = 5_000_000
 AT_ONCE = 500
 """How many instances a script wakes or blocks before others have their turn."""
 
-SAMPLES = 1000
-"""How many entries of a table tell its size."""
-
 SENT = {sent.value.encode(): sent for sent in Sent}
 VERDICT = {verdict.value.encode()[0]: verdict for verdict in Verdict}
 """By the first letter."""
@@ -184,12 +181,7 @@ class RedisStore(Store):
 
     def size(self) -> int:
         """In the servers' memory, about: that is what must suffice."""
-        sizes = [
-            self._link.command("MEMORY", "USAGE", key, "SAMPLES", SAMPLES, key=key)
-            for keys in self._parts.keys
-            for key in keys.values()
-        ]
-        return sum(size or 0 for size in sizes)
+        return redis_reads.size(self._parts)
 
     def server(self) -> str:
         return version(self._link)

@@ -13,10 +13,13 @@ from durable.store import Filter, Page
 from durable.stores import redis_rows as rows
 from durable.stores.redis_partitions import Partitions
 
-__all__ = ["by_ids", "instances", "stats"]
+__all__ = ["by_ids", "instances", "size", "stats"]
 
 AT_ONCE = 500
 """How many instances a script lists before others have their turn."""
+
+SAMPLES = 1000
+"""How many entries of a table tell its size."""
 
 Place = tuple[int, bytes]
 """Where an instance stands in a listing: when it was created, and its uid."""
@@ -159,3 +162,13 @@ def stats(partitions: Partitions) -> Stats:
         workers=answers[0][4],
         oldest_wake_at=min((int(answer[5]) for answer in answers if answer[5]), default=None),
     )
+
+
+def size(partitions: Partitions) -> int:
+    """Bytes in the servers' memory, about."""
+    sizes = [
+        partitions.link.command("MEMORY", "USAGE", key, "SAMPLES", SAMPLES, key=key)
+        for keys in partitions.keys
+        for key in keys.values()
+    ]
+    return sum(size or 0 for size in sizes)
