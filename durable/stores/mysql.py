@@ -86,6 +86,10 @@ DIALECT = Dialect(
     compares_rows=False,
     packed=False,
     locks={
+        "by_id": " FORCE INDEX (instances_id)",
+        "by_uid": " FORCE INDEX (instances_uid)",
+        "by_parent": " FORCE INDEX (instances_open_children)",
+        "by_number": " FORCE INDEX (PRIMARY)",
         # MariaDB has no OF: what is joined is locked, too. It is the transaction's own by then.
         **dict.fromkeys(("lock", "lock_i", "lock_p", "lock_t", "alone"), " FOR UPDATE"),
         "skip_locked": " FOR UPDATE SKIP LOCKED",

@@ -40,7 +40,7 @@ from durable.stores.schema import DEFAULT_PREFIX
 from durable.stores.server_links import ServerLink, ServerLinks
 from durable.stores.server_store import DEFAULT_TIMEOUT, ServerStore
 from durable.stores.server_watch import ServerWatch
-from durable.stores.sql_text import JUMPING_HEADS, Dialect
+from durable.stores.sql_text import JUMPING_HEADS, NO_HINTS, Dialect
 from durable.stores.sql_tx import Tx
 
 __all__ = ["DIALECT", "PostgresqlStore"]
@@ -75,6 +75,7 @@ DIALECT = Dialect(
     compares_rows=True,
     packed=False,
     locks={
+        **NO_HINTS,
         "lock": f" {LOCK}",
         **{f"lock_{alias}": f" {LOCK} OF {alias}" for alias in "ipt"},
         "skip_locked": f" {LOCK} SKIP LOCKED",

@@ -27,7 +27,8 @@ TOKENS = Query("SELECT id, token FROM {instances} WHERE id IN ({list})", kinds="
 PARENTS = Query(
     """
     SELECT i.number, p.number, p.run
-    FROM {instances} i JOIN {instances} p ON p.uid = i.parent_uid AND p.run = i.parent_run
+    FROM {instances} i{by_number}
+    JOIN {instances} p{by_uid} ON p.uid = i.parent_uid AND p.run = i.parent_run
     WHERE i.number IN ({list}) AND p.finished_at IS NULL{lock_p}
     """,
     kinds="vvv",
@@ -36,7 +37,7 @@ OPEN = Query(
     """
     SELECT i.number, i.parent_uid, i.parent_close, i.uid, i.run, i.history_length
     FROM {values} AS v
-    JOIN {instances} i ON i.parent_uid = v.column1 AND i.parent_run = v.column2
+    JOIN {instances} i{by_parent} ON i.parent_uid = v.column1 AND i.parent_run = v.column2
     WHERE i.parent_uid IS NOT NULL AND i.finished_at IS NULL{lock_i}
     """,
     columns="bn",

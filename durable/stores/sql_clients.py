@@ -32,8 +32,10 @@ __all__ = ["EMPTY", "create", "delete", "insert", "purge"]
 
 FIND = "SELECT id, number, uid, token, run, finished_at FROM {instances}"
 EXISTING = Query(f"{FIND} WHERE id IN ({{list}}) ORDER BY number", kinds="vvxxvv")
-LATEST = Query(f"{FIND} WHERE id IN ({{list}}) ORDER BY number{{lock}}", kinds="vvxxvv")
-LOCKED = Query(f"{FIND} WHERE number IN ({{list}}) ORDER BY number{{lock}}", kinds="vvxxvv")
+LATEST = Query(f"{FIND}{{by_id}} WHERE id IN ({{list}}) ORDER BY number{{lock}}", kinds="vvxxvv")
+LOCKED = Query(
+    f"{FIND}{{by_number}} WHERE number IN ({{list}}) ORDER BY number{{lock}}", kinds="vvxxvv"
+)
 ADD_INSTANCES = Statement(
     """
     INSERT INTO {instances} (uid, id, token, workflow, version, needs, queue, wake_at, created_at,

@@ -27,21 +27,21 @@ Note = tuple[int, str, bytes, int]
 # All in one order: whoever waits for rows waits for those behind his own.
 BY_ID = Query(
     """
-    SELECT id, number, run, finished_at FROM {instances}
+    SELECT id, number, run, finished_at FROM {instances}{by_id}
     WHERE id IN ({list}) ORDER BY number{lock}
     """,
     kinds="vvvv",
 )
 BY_UID = Query(
     """
-    SELECT uid, number, run, finished_at FROM {instances}
+    SELECT uid, number, run, finished_at FROM {instances}{by_uid}
     WHERE uid IN ({list}) ORDER BY number{lock}
     """,
     kinds="xvvv",
 )
 BY_NUMBER = Query(
     """
-    SELECT id, number, run, finished_at FROM {instances}
+    SELECT id, number, run, finished_at FROM {instances}{by_number}
     WHERE number IN ({list}) ORDER BY number{lock}
     """,
     kinds="vvvv",

@@ -26,7 +26,7 @@ HELD = Query(
     """
     SELECT i.uid, t.run, t.command, t.id, t.epoch, t.cancel_requested
     FROM {values} AS v
-    JOIN {instances} i ON i.uid = v.column1
+    JOIN {instances} i{by_uid} ON i.uid = v.column1
     JOIN {tasks} t ON t.number = i.number AND t.run = v.column2 AND t.command = v.column3
     WHERE nullif(t.owner, '') = ? AND t.run = i.run{lock_t}
     """,

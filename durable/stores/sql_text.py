@@ -30,6 +30,7 @@ __all__ = [
     "BIG",
     "JUMPING_HEADS",
     "MANY_ROWS",
+    "NO_HINTS",
     "NO_LOCKS",
     "SIZES",
     "Delete",
@@ -46,7 +47,11 @@ SIZES = (1, 2, 4, 8, 16, 32, 64, 128, 256, 500)
 BIG = 2048
 """A longer payload is not packed: it would be written in hexadecimal."""
 
-NO_LOCKS = dict.fromkeys(
+NO_HINTS = dict.fromkeys(("by_id", "by_number", "by_parent", "by_uid"), "")
+"""Behind a table whose rows are locked: by which index. It matters to MySQL, which locks all that
+it looks at, and would look at all of a small table."""
+
+NO_LOCKS = NO_HINTS | dict.fromkeys(
     ("lock", "lock_i", "lock_p", "lock_t", "skip_locked", "share", "alone"), ""
 )
 """How rows are locked where a transaction that writes is alone anyhow, so not at all.
