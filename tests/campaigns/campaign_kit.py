@@ -27,7 +27,7 @@ from campaign_worker import Forked, Order
 from store_table import EVERYTHING, STORES
 
 from durable import Client, Status
-from durable.errors import WrongStatus
+from durable.errors import InstanceFinished, WrongStatus
 from durable.events import ActivityCompleted, Event
 
 FLOWS = str(Path(campaign_flows.__file__))
@@ -67,7 +67,7 @@ def finish(client: Client, seconds: float = 60) -> int:
         nonlocal blamed
         for row in client.list(status=Status.BLOCKED).rows:
             if "taken down its worker" in row.reason:
-                with suppress(WrongStatus):  # it was faster
+                with suppress(WrongStatus, InstanceFinished):  # it was faster
                     client.retry(row.id)
                     blamed += 1
         return finished(client)

@@ -157,7 +157,7 @@ def test_who_stands_still_in_a_transaction_keeps_no_locks(tmp_path: Path, admin:
         ):
             pass
 
-    with pytest.raises(OutcomeUnknown):
+    with pytest.raises(Unavailable):
         store._write(stand_still)
     assert store.create([an_instance(store, "a")], "raise")[0].new
     store.close()
