@@ -154,8 +154,9 @@ class Lease:
             try:
                 return self._store.register(info)
             except OutcomeUnknown:
-                if self._stop.wait(SHORTEST) or time.monotonic() >= end:
+                if time.monotonic() >= end:
                     raise
+            time.sleep(SHORTEST)
 
     @property
     def expired(self) -> bool:

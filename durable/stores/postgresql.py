@@ -210,7 +210,7 @@ class PostgresqlStore(ServerStore):
             application_name="durable",
         )
         # After the server itself has given up.
-        connection.patience = self._timeout * 3 + 1
+        connection.patience = max(1.0, self._timeout) * 3 + 1
         return connection
 
     def server(self) -> str:
