@@ -128,8 +128,9 @@ def machine(places: Places) -> Row:
         "store": places.kind,
     }  # fmt: skip
     with places.fresh() as (store, _):
-        row["server"] = store.server()
         row["durability"] = store.durability()
+        if server := store.server():
+            row["server"] = server
     if places.directory:
         row["directory"] = places.directory
     return row
