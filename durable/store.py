@@ -42,6 +42,11 @@ once.  `UNKNOWN` is no build: whoever knows what it needs may try.
 Parents: a child has in its row who started it.  Its end is put in the parent's inbox in the
 same transaction, for that run of the parent; when that run is over it is dropped.
 
+Partitions: a store on several servers may spread its instances by their ids.  Then a verb is
+one transaction in each partition that it concerns, and what one instance does to another (a
+signal, a start, an end, a close) is stored with what has caused it and arrives a little later,
+once and in order.  When the verb returns it has arrived, unless a server was away.
+
 Runs: what a run has asked for is for that run alone: results of tasks, ends of children,
 `Start.taken`, `Outgoing.answers`, `Cancel.answer`; and so are `NextRun.messages`.  What
 clients and other instances send is for any run, unless it names one.
@@ -213,7 +218,9 @@ class Store(ABC):
         """Create instances, all or nothing.
 
         if_exists: ``"raise"``, ``"use"`` or ``"restart"`` (a finished one: next run).
-        An id that exists because of the same token counts as created.
+        An id that exists because of the same token counts as created.  Raises `UsageError` if
+        the ids are in several partitions, as then it cannot be all or nothing, unless they are
+        used if they exist, or were made of the uids.
         Raises `InstanceAlreadyExists` naming the id; then nothing was created.
         """
 

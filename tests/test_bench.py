@@ -127,6 +127,8 @@ def _recorded(places: Places) -> list[Call]:
 
 
 def test_the_ceiling_writes_what_the_run_wrote(url: str) -> None:
+    if "cluster" in url:
+        pytest.skip("what is due in several partitions at once has no order to be repeated")
     calls = _recorded(Places(url))
     with Places(url).fresh() as (store, _):
         limit = ceiling(calls, store)

@@ -292,11 +292,12 @@ class RedisStore(Store):
         keys = self._parts.call("heartbeat", 0, worker, lease, True)
         if keys is None:
             return None
-        others = dict.fromkeys(self._parts.all[1:], (worker, lease, False))
-        for more in self._parts.many("heartbeat", others).values():
-            if more is None:
-                return None
-            keys += more
+        if self._parts.count > 1:
+            others = dict.fromkeys(self._parts.all[1:], (worker, lease, False))
+            for more in self._parts.many("heartbeat", others).values():
+                if more is None:
+                    return None
+                keys += more
         return [rows.task_key_from(key) for key in keys]
 
     def beat(self, worker: str, beats: Sequence[Beat]) -> list[TaskKey]:

@@ -61,10 +61,10 @@ class Nodes:
     def of(self, key: str) -> Node:
         """The master that has this key; any for none."""
         self._look()
-        node = self._of.get(key) if key else self._ranges[0][2]
+        node = self._of.get(key)
         if node is None:
             slot = key_slot(key.encode())
-            found = [one for first, last, one in self._ranges if first <= slot <= last]
+            found = [one for first, last, one in self._ranges if first <= slot <= last or not key]
             if not found:
                 self._stale = True
                 raise ConnectionError(f"no node of the cluster has the slot {slot}")

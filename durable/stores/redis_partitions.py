@@ -93,6 +93,9 @@ class Partitions:
 
     def many(self, name: str, requests: Requests) -> dict[int, Any]:
         """Run a script in partitions; what each answers."""
+        if len(requests) == 1:
+            [(partition, args)] = requests.items()
+            return {partition: self.call(name, partition, *args)}
         found = self.attempt(name, requests)
         errors = [answer for answer in found.values() if isinstance(answer, DurableError)]
         if errors:
@@ -158,7 +161,7 @@ class Partitions:
         for error in errors:
             if not isinstance(error, Unavailable | OutcomeUnknown):
                 return error
-        if script.reads or asked == 1 or (len(errors) == asked and _all_unavailable(errors)):
+        if script.reads or (len(errors) == asked and _all_unavailable(errors)):
             return errors[0]
         return OutcomeUnknown(f"{errors[0]}; other parts of the call took effect")
 
@@ -228,9 +231,6 @@ class Partitions:
         parts: the places of the items, by partition. args: of the script for these places.
         """
         requests = {partition: args(places) for partition, places in parts.items()}
-        if len(requests) == 1:
-            [(partition, one)] = requests.items()
-            return list(self.call(name, partition, *one))
         answers: dict[int, Any] = {}
         for partition, told in self.many(name, requests).items():
             answers.update(zip(parts[partition], told, strict=True))

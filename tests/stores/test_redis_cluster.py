@@ -1,4 +1,4 @@
-"""The Redis store keeps the contract on a cluster, too; and what is the cluster's own."""
+"""The Redis store keeps the contract on a cluster, too."""
 
 from __future__ import annotations
 
