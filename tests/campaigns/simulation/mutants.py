@@ -219,6 +219,13 @@ def _adopted_forgotten(original: Original) -> Original:
     return forget
 
 
+def _not_reconciled(original: Original) -> Original:
+    def reconcile(self: Any) -> None:
+        self.must_reconcile = False
+
+    return reconcile
+
+
 def _busy_is_forgotten(original: Original) -> Original:
     def send(self: Any, *args: Any) -> None:
         original(self, *args)
@@ -266,7 +273,7 @@ MUTANTS: dict[str, Mutant] = {
     ),
     "the next run has an empty inbox": (Rows, "next_run", _inbox_cleared),
     "what is unknown counts as done": (Runner, "_commit", _unknown_is_success),
-    "what was lost track of is never adopted": (Runner, "reconcile", _never()),
+    "what was lost track of is never adopted": (Runner, "reconcile", _not_reconciled),
     "a claim of what is owned has no epoch of its own": (Claims, "_hand_out", _own_epoch_kept),
     "an old step of an instance hides that it was adopted": (
         Runner, "_forget", _adopted_forgotten,
