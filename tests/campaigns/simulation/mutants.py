@@ -289,6 +289,22 @@ MUTANTS: dict[str, Mutant] = {
 }  # fmt: skip
 """By what is wrong with them."""
 
+UNNOTICED = {
+    "a claim of what is owned has no epoch of its own": (
+        "a message only waits until an activity beside it has ended, and only after a claim that "
+        "came late; tests/engine/test_engine_unknown.py notices it"
+    ),
+    "a busy result is forgotten": (
+        "the guard is redundant: the worker still owns the task, adopts it after a heartbeat, and "
+        "runs it once more"
+    ),
+    "a retried run sees its own number in the past": (
+        "few programs look at their run before they fail and are retried; "
+        "tests/engine/test_engine_rewind.py notices it"
+    ),
+}
+"""Those that may live longer than the campaign looks for them, and why."""
+
 
 @contextmanager
 def mutated(name: str) -> Iterator[None]:
