@@ -298,10 +298,6 @@ UNNOTICED = {
         "the guard is redundant: the worker still owns the task, adopts it after a heartbeat, and "
         "runs it once more"
     ),
-    "a retried run sees its own number in the past": (
-        "few programs look at their run before they fail and are retried; "
-        "tests/engine/test_engine_rewind.py notices it"
-    ),
 }
 """Those that may live longer than the campaign looks for them, and why."""
 
