@@ -16,6 +16,7 @@ from durable import Client, Worker
 from durable.errors import DurableError
 from durable.model import Status
 from durable.stores.memory import MemoryStore
+from durable.stores.memory_rows import Row
 from simulation import programs
 from simulation.baton import SECOND, Baton, Process, Thread
 from simulation.clients import Actor, Log, persistently
@@ -78,6 +79,7 @@ class World:
         self.phase = 0
         self.phase_began = 0
         self.quiet_since = 0
+        self.at_end: dict[bytes, Row] = {}  # before the purge
         self.janitor: Thread | None = None
         self._processes = 0
 
@@ -170,6 +172,7 @@ class World:
             final = Final(self.monitor, self.log, self.ledger, disturbed)
             final.check()
             if self.phase == 2:
+                self.at_end = dict(rows)
                 final.purge()
                 baton.over = True
                 return
@@ -228,7 +231,7 @@ class World:
             self.trace.append(line)
 
     def _report(self, error: BaseException | None) -> Report:
-        rows = self.monitor.rows.by_uid
+        rows = self.at_end or self.monitor.rows.by_uid
         for row in rows.values():
             self.digest.update(repr(row.instance).encode())
             for stored in row.histories.values():
