@@ -57,8 +57,15 @@ NAMES = (
     *("prepare", "rights"),
 )
 
-LIBRARIES = ("library", "finds", "outbox", "lives")
+LIBRARIES = ("library", "finds", "outbox")
 """What every script begins with."""
+
+LIVES = frozenset(
+    {"create", "send", "terminate", "rerun", "delete", "purge", "commit"}
+    | {"wanted", "remove", "accept"}
+)
+"""Scripts that need the library ``lives``, too; each call makes all functions of its script anew,
+so the others do without."""
 
 BEGIN, END = b"local function verb()\n", b"end\nreturn {NOW, verb() or false, lanes_shown()}\n"
 """Around the verb: each answer comes with its moment, and with what is to be carried from the
@@ -89,9 +96,16 @@ class Script:
 def _scripts() -> Mapping[str, Script]:
     folder = files("durable.stores") / "redis_scripts"
     shared = b"".join((folder / f"{name}.lua").read_bytes() for name in LIBRARIES)
+    lives = (folder / "lives.lua").read_bytes()
     scripts = {}
     for name in NAMES:
-        text = shared + BEGIN + (folder / f"{name}.lua").read_bytes() + END
+        text = (
+            shared
+            + (lives if name in LIVES else b"")
+            + BEGIN
+            + (folder / f"{name}.lua").read_bytes()
+            + END
+        )
         sha = sha1(text, usedforsecurity=False).hexdigest()
         scripts[name] = Script(name, text, sha, name in READS, name in TAKES)
     return scripts
