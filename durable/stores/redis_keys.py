@@ -57,7 +57,7 @@ NAMES = (
     *("prepare", "rights"),
 )
 
-LIBRARIES = ("library", "finds", "outbox", "lives")
+LIBRARIES = ("library", "finds", "outbox")
 """What every script begins with."""
 
 CHECK = b"""
@@ -70,6 +70,12 @@ that was opened."""
 
 MAKERS = frozenset({"prepare", "erase"})
 """The scripts for a store that may not be there."""
+LIVES = frozenset(
+    {"create", "send", "terminate", "rerun", "delete", "purge", "commit"}
+    | {"wanted", "remove", "accept"}
+)
+"""Scripts that need the library ``lives``, too; each call makes all functions of its script anew,
+so the others do without."""
 
 BEGIN, END = b"local function verb()\n", b"end\nreturn {NOW, verb() or false, lanes_shown()}\n"
 """Around the verb: each answer comes with its moment, and with what is to be carried from the
@@ -100,10 +106,17 @@ class Script:
 def _scripts() -> Mapping[str, Script]:
     folder = files("durable.stores") / "redis_scripts"
     shared = b"".join((folder / f"{name}.lua").read_bytes() for name in LIBRARIES)
+    lives = (folder / "lives.lua").read_bytes()
     scripts = {}
     for name in NAMES:
-        check = b"" if name in MAKERS else CHECK
-        text = shared + check + BEGIN + (folder / f"{name}.lua").read_bytes() + END
+        text = (
+            shared
+            + (lives if name in LIVES else b"")
+            + (b"" if name in MAKERS else CHECK)
+            + BEGIN
+            + (folder / f"{name}.lua").read_bytes()
+            + END
+        )
         sha = sha1(text, usedforsecurity=False).hexdigest()
         scripts[name] = Script(name, text, sha, name in READS, name in TAKES)
     return scripts
