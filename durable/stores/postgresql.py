@@ -306,7 +306,7 @@ class PostgresqlStore(ServerStore):
                 self._activity_links.drop_mine()
 
     def tell_at_commit(self, cursor: Any) -> None:
-        cursor.execute(self._tell)
+        cursor.execute(self._notice())
 
     def size(self) -> int:
         """The tables with their indexes."""
@@ -322,13 +322,14 @@ class PostgresqlStore(ServerStore):
 
     def _make_watch(self) -> Watch:
         watch = Watch(self._links, self.models.names["instances"])
-        self._tell = watch.tell
+        self._notice = watch.notice
         return watch
 
     def _changed(self) -> None:
         self._watch.change()
         try:
-            self._tell(self._links.mine())
+            connection = self._links.mine()
+            connection.execute(self._notice(connection))
         except psycopg.Error:  # a hint; but what it was sent over is of no use
             self._distrust()
 
@@ -349,13 +350,14 @@ class Watch(ServerWatch):
         self._known: sql.Identifier | None = None
         super().__init__()
 
-    def tell(self, connection: Any) -> None:
-        """Say that something has changed."""
-        connection.execute(sql.SQL("NOTIFY {}").format(self._channel(connection)))
+    def notice(self, connection: Any = None) -> sql.Composed:
+        """The statement that says that something has changed. connection: one of ours."""
+        return sql.SQL("NOTIFY {}").format(self._channel(connection))
 
     def _channel(self, connection: Any) -> sql.Identifier:
         if self._known is None:
-            [name] = connection.execute(CHANNEL, [self._table]).fetchone()
+            ours = connection or self._links.mine()
+            [name] = ours.execute(CHANNEL, [self._table]).fetchone()
             self._known = sql.Identifier(name)
         return self._known
 

@@ -140,10 +140,10 @@ class Watch:
         asked = False
         while True:
             if connection.can_read(timeout=QUIET):
-                kind, channel, *_, sender = connection.read_response()
+                kind, *said = connection.read_response()
                 asked = False
-                if kind != b"pong" and sender != self.sender:
-                    self._heard([self._channels[channel]])
+                if kind == b"message" and said[1] != self.sender:
+                    self._heard([self._channels[said[0]]])
                     self.change()
             elif asked:
                 return

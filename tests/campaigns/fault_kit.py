@@ -26,7 +26,7 @@ from servers.proxy import (
     commit_of_postgresql,
     scripts,
 )
-from store_table import EVERYTHING, SERVERS, fresh_url
+from store_table import CLUSTER, EVERYTHING, SERVERS, STORES, fresh_url
 
 from durable.errors import OutcomeUnknown
 from durable.store import Store
@@ -135,6 +135,11 @@ class Ledger:
 
 
 # -- stores whose commits can be cut ----------------------------------------------------
+
+CUTTABLE = tuple(name for name in STORES if name != CLUSTER)
+"""The nodes of a cluster tell clients their own addresses: nothing can stand between them."""
+
+CUTTABLE_SERVERS = tuple(name for name in CUTTABLE if name in SERVERS)
 
 TRIGGERS: Mapping[str, Trigger] = {
     "mysql": commit_of_mysql,

@@ -90,12 +90,15 @@ def write(store: Any, uid: bytes, events: Events) -> None:
 
 
 def _write_redis(store: Any, uid: bytes, events: Events) -> None:
-    table, command = store._keys["history"], store._link.command
-    fields = [field for field in command("HKEYS", table) if field.startswith(uid)]
-    command("HDEL", table, *fields)
+    table = store._parts.keys[store._parts.of_uid(uid)]["history"]
+
+    def command(verb: str, *args: Any) -> Any:
+        return store._link.command(verb, table, *args, key=table)
+
+    command("HDEL", *[field for field in command("HKEYS") if field.startswith(uid)])
     for seq, event in events.items():
         field = uid + struct.pack(">II", 1, seq)
-        command("HSET", table, field, msgpack.packb([event], use_bin_type=False))
+        command("HSET", field, msgpack.packb([event], use_bin_type=False))
 
 
 def _write_sql(store: Any, tx: Any, uid: bytes, events: Events) -> None:

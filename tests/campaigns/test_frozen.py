@@ -13,7 +13,18 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from fault_kit import PATIENCE, WRITES, Campaign, Ledger, campaign, cut_store, rounds, tap, until
+from fault_kit import (
+    CUTTABLE_SERVERS,
+    PATIENCE,
+    WRITES,
+    Campaign,
+    Ledger,
+    campaign,
+    cut_store,
+    rounds,
+    tap,
+    until,
+)
 from store_table import SERVERS
 
 from durable import (
@@ -130,7 +141,7 @@ def all_at_once(calls: list[Callable[[], Any]]) -> list[tuple[float, BaseExcepti
 
 
 @pytest.mark.parametrize("how", ["frozen", "blackhole"])
-@pytest.mark.parametrize("store", SERVERS)
+@pytest.mark.parametrize("store", CUTTABLE_SERVERS)
 def test_nobody_waits_for_ever_and_nothing_is_done_twice(
     store: str, how: str, tmp_path: Path
 ) -> None:
@@ -194,7 +205,7 @@ def one_freeze(
     report.figures["acked"] += len(running)
 
 
-@pytest.mark.parametrize("store", SERVERS)
+@pytest.mark.parametrize("store", CUTTABLE_SERVERS)
 def test_a_worker_stops_while_its_server_stands_still(store: str, tmp_path: Path) -> None:
     with (
         campaign("stop-while-frozen", store) as report,
@@ -237,7 +248,7 @@ def test_who_vanishes_in_a_transaction_leaves_no_locks(store: str, tmp_path: Pat
         report.figures.update(ops=3, acked=2, unknown=1, resolved=1)
 
 
-@pytest.mark.parametrize("store", SERVERS)
+@pytest.mark.parametrize("store", CUTTABLE_SERVERS)
 def test_a_slow_server_costs_no_lease(store: str, tmp_path: Path) -> None:
     """50 to 200 ms for each way (half of that in haste), many ways for each heartbeat."""
     global ledger

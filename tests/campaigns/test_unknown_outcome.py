@@ -15,6 +15,7 @@ from typing import Any
 
 import pytest
 from fault_kit import (
+    CUTTABLE,
     PATIENCE,
     WRITES,
     Campaign,
@@ -28,7 +29,6 @@ from fault_kit import (
     tap,
     until,
 )
-from store_table import STORES
 
 from durable import (
     Client,
@@ -278,7 +278,7 @@ KINDS: dict[str, Callable[[Kit, str], Told]] = {
 }
 
 
-@pytest.mark.parametrize("store", STORES)
+@pytest.mark.parametrize("store", CUTTABLE)
 def test_what_clients_do_is_done_once(store: str, tmp_path: Path) -> None:
     with (
         campaign("unknown-outcome-clients", store) as report,
@@ -410,7 +410,7 @@ class Plan:
                 self._cuts.spare()
 
 
-@pytest.mark.parametrize("store", STORES)
+@pytest.mark.parametrize("store", CUTTABLE)
 def test_what_workers_do_is_done_once(
     store: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
