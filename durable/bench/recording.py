@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import threading
 import time
+from abc import ABCMeta
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, cast
@@ -100,6 +101,9 @@ class RecordingStore:
     def commits(self) -> list[Call]:
         """The commits that stored something."""
         return [call for call in self.calls if call.verb == "commit" and call.args[1]]
+
+
+ABCMeta.register(Store, RecordingStore)
 
 
 def ceiling(calls: Sequence[Call], store: Store) -> Ceiling:

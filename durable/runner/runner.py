@@ -245,8 +245,8 @@ class Runner:
             for number, part in enumerate(parts, 1):
                 self._propose(part)
                 committer.land(worker)
-                yield from self._started()
                 self._send(overlapping=number < len(parts))
+                yield from self._started()
         finally:
             committer.land(worker)
             committer.rest()

@@ -16,7 +16,7 @@ from durable.stores import open_store, sql_claim, sql_clients, sql_commit, sql_m
 from durable.stores.mysql import MysqlStore
 from durable.stores.postgresql import PostgresqlStore
 from durable.stores.sql import SqlStore
-from durable.stores.sql_text import Statement
+from durable.stores.sql_text import Delete, Statement
 from durable.testing.store_contract.base import (
     COMPLETED,
     FakeWorker,
@@ -87,6 +87,11 @@ HEADS = (sql_claim.INSTANCE_HEADS, sql_claim.TASK_HEADS)
 # -- PostgreSQL -------------------------------------------------------------------------
 
 
+def takes_list(statement: Statement) -> bool:
+    """Whether it is for a list of any length."""
+    return bool(statement.columns) or isinstance(statement, Delete) or "{list}" in statement.text
+
+
 def prepared_plan(store: PostgresqlStore, statement: Statement, size: int) -> list[str]:
     """The plan of a statement, whatever its parameters are."""
     connection = store._links.mine()
@@ -118,7 +123,7 @@ def test_no_statement_of_postgresql_reads_a_whole_table(postgresql: PostgresqlSt
     wrong: dict[str, list[str]] = {}
     for name in sorted(STATEMENTS.keys() - {COUNTS}):
         statement = STATEMENTS[name]
-        listed = statement.columns or "{list}" in statement.text
+        listed = takes_list(statement)
         for size in (1, 64) if listed else (0,):
             lines = prepared_plan(postgresql, statement, size)
             if reads_whole(lines):
@@ -164,7 +169,7 @@ def test_no_statement_of_postgresql_reads_a_whole_table(postgresql: PostgresqlSt
 def test_a_hot_statement_of_postgresql_uses_its_index(
     postgresql: PostgresqlStore, statement: Statement, lines: list[str]
 ) -> None:
-    listed = statement.columns or "{list}" in statement.text
+    listed = takes_list(statement)
     found = "\n".join(prepared_plan(postgresql, statement, 1 if listed else 0))
     for line in lines:
         assert line in found

@@ -41,6 +41,15 @@ PURGED = 2
 """How many instances a purge may take at once."""
 
 
+POISON = "it has taken down its worker"
+
+
+def _asks_to_cancel(row: Row, reason: str) -> bool:
+    """Whether it has not read yet that it is cancelled for this reason."""
+    events = (load(message.event, 0) for message in row.inbox.values())
+    return any(isinstance(event, CancelRequested) and event.reason == reason for event in events)
+
+
 def is_at_rest(rows: Iterable[Row]) -> bool:
     """Whether nobody has anything to do, and no moment will come at which somebody has."""
     return all(
@@ -157,7 +166,7 @@ class Final:
         if instance.status.finished:
             return
         check("I16", not instance.owner and not row.tasks, instance.id, "is owned", instance)
-        poison = instance.reason.startswith("it has taken down its worker")
+        poison = instance.reason.startswith(POISON)
         rests = poison or not row.inbox
         check("I11", rests, instance.id, instance.status, "rests, with messages", instance.reason)
         deadlock = instance.reason.startswith("deadlock")
@@ -189,6 +198,9 @@ class Final:
             reasons = self.monitor.stories[child.uid, child.run].reasons
             closed = parent_ended(parent.id) in reasons
             before = any(parent_ended(parent.id) in s.reasons for s in self._stories(row))
+            # What has taken down its workers stays as it is, with what it was sent.
+            poison = child.reason.startswith(POISON)
+            closed = closed or (poison and _asks_to_cancel(row, parent_ended(parent.id)))
             check("I11", closed or before, child.id, "goes on, though its parent has ended")
 
     def purge(self) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 
 import durable.interpreter.core
 import durable.runner.decide
-from durable.client.caller import Caller
+from durable.client.caller import Sender
 from durable.errors import OutcomeUnknown
 from durable.runner.decide import Decider
 from durable.runner.held import Held
@@ -155,16 +155,11 @@ def _cancel_dropped(original: Original) -> Original:
 
 
 def _unknown_is_success(original: Original) -> Original:
-    def commit(self: Any, batch: Any) -> None:
-        try:
-            original(self, batch)
-        except OutcomeUnknown:
-            self.must_reconcile = False
-            for proposal in batch:
-                self.held[proposal.held.uid] = proposal.held
-                self._committed(proposal)
+    def distrust(self: Any, batch: Any) -> None:
+        for proposal in batch:
+            self._committed(proposal)
 
-    return commit
+    return distrust
 
 
 def _only_instances_released(original: Original) -> Original:
@@ -272,7 +267,7 @@ MUTANTS: dict[str, Mutant] = {
         durable.runner.decide, "next_run", _signals_not_carried,
     ),
     "the next run has an empty inbox": (Rows, "next_run", _inbox_cleared),
-    "what is unknown counts as done": (Runner, "_commit", _unknown_is_success),
+    "what is unknown counts as done": (Runner, "distrust", _unknown_is_success),
     "what was lost track of is never adopted": (Runner, "reconcile", _not_reconciled),
     "a claim of what is owned has no epoch of its own": (Claims, "_hand_out", _own_epoch_kept),
     "an old step of an instance hides that it was adopted": (
@@ -280,7 +275,7 @@ MUTANTS: dict[str, Mutant] = {
     ),
     "a busy result is forgotten": (Outbox, "send", _busy_is_forgotten),
     "what may have been stored is told as not stored": (
-        Caller, "repeat", _unknown_is_unavailable,
+        Sender, "repeat", _unknown_is_unavailable,
     ),
     "a retried run sees its own number in the past": (
         durable.interpreter.core, "first_run", _present_run,

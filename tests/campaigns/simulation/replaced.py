@@ -12,8 +12,8 @@ from typing import Any
 
 import durable.beats
 import durable.client.caller
-import durable.client.client
 import durable.client.handle
+import durable.client.requests
 import durable.client.rerun
 import durable.lease
 import durable.runner.attempt
@@ -27,7 +27,7 @@ import durable.worker
 from simulation.baton import SECOND, START, Baton, Crash, Thread, ticks
 
 OS = (
-    durable.client.client, durable.client.rerun, durable.starting, durable.lease,
+    durable.client.requests, durable.client.rerun, durable.starting, durable.lease,
     durable.runner.decide, durable.stores.memory,
 )  # fmt: skip
 TIME = (
