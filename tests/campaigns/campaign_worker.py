@@ -32,17 +32,20 @@ WARM.set_forkserver_preload(
     ["__main__", "campaign_worker", *(f"durable.stores.{name}" for name in STORES)]
 )
 
+_warming = threading.Lock()
+
 
 def warm() -> None:
     """Start the process that is forked, if it does not run; it finds modules where we do."""
-    before = os.environ.get("PYTHONPATH")
-    os.environ["PYTHONPATH"] = os.pathsep.join(sys.path)
-    try:
-        forkserver.ensure_running()
-    finally:
-        del os.environ["PYTHONPATH"]
-        if before is not None:
-            os.environ["PYTHONPATH"] = before
+    with _warming:  # several threads start workers, and there is one environment
+        before = os.environ.get("PYTHONPATH")
+        os.environ["PYTHONPATH"] = os.pathsep.join(sys.path)
+        try:
+            forkserver.ensure_running()
+        finally:
+            del os.environ["PYTHONPATH"]
+            if before is not None:
+                os.environ["PYTHONPATH"] = before
 
 
 @dataclass(frozen=True)

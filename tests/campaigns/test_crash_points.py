@@ -58,7 +58,7 @@ WAYS = {
     "beat": Way(lively=True),
     "owned": Way(lively=True),
     "take_over": Way(first=(Fault("commit", "before", 2),)),
-    "history": Way(first=(Fault("commit", "before", 3),)),
+    "history": Way(first=(Fault("complete", "before", 1),)),
     "adopt": Way(along=(Fault("commit", "fails", 1),)),
     # Each of three that have taken down two workers is stepped alone.
     "release": Way(first=(Fault("commit", "before", 1),) * 2, count=3),
