@@ -287,7 +287,7 @@ MUTANTS: dict[str, Mutant] = {
 UNNOTICED = {
     "a claim of what is owned has no epoch of its own": (
         "a message only waits until an activity beside it has ended, and only after a claim that "
-        "came late; tests/engine/test_engine_unknown.py notices it"
+        "came late; tests/engine/test_engine_lost_answers.py notices it"
     ),
     "a busy result is forgotten": (
         "the guard is redundant: the worker still owns the task, adopts it after a heartbeat, and "
