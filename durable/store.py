@@ -147,8 +147,6 @@ class Store(ABC):
     url: str
     """Where it is, without the password."""
 
-    remote = False
-    """Whether a server works for it, while this process may compute."""
     speaks_sql: bool = False
     """Whether the statements that `migrate` returns are SQL."""
 

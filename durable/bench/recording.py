@@ -48,7 +48,6 @@ class RecordingStore:
     def __init__(self, inner: Store) -> None:
         self.inner = inner
         self.url = inner.url
-        self.remote = inner.remote
         self.calls: list[Call] = []
         self.finished = 0
         self._wanted = 0

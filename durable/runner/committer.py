@@ -2,8 +2,6 @@
 
 Rules
 -----
-* A server works on a commit while Python could compute: a batch can be begun in a thread that
-  does nothing else, and is ended before the next one.  None outlasts its turn.
 * What was not stored stays, in its order, for the next turn; so does what is BUSY.
 * A batch that the store refuses is halved until the culprit stands alone.
 * Of a batch whose outcome is unknown nothing stays: its steps may have been stored.
@@ -11,8 +9,7 @@ Rules
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Iterator
 from typing import Protocol
 
 from durable.errors import OutcomeUnknown
@@ -43,9 +40,6 @@ class Committer:
         self._owner = owner
         self._proposals: list[Proposal] = []
         self._busy: list[Proposal] = []
-        self._begun: list[Proposal] = []
-        self._answer: Future[list[Verdict]] = Future()
-        self._threads: ThreadPoolExecutor | None = None
 
     def __bool__(self) -> bool:
         return bool(self._proposals)
@@ -57,50 +51,24 @@ class Committer:
         """One more for the next `send`."""
         self._proposals.append(proposal)
 
-    def send(self, worker: str, *, overlapping: bool = False) -> None:
-        """Store all of it; if something overlaps, the last batch is only begun."""
-        while self._proposals:
-            batch = first_batch(self._proposals)
-            del self._proposals[: len(batch)]
-            if overlapping and not self._proposals:
-                self._begin(worker, batch)
-            else:
+    def send(self, worker: str) -> None:
+        """Store all of it; what is BUSY stays for the next turn."""
+        try:
+            while self._proposals:
+                batch = first_batch(self._proposals)
+                del self._proposals[: len(batch)]
                 self._commit(worker, batch)
-
-    def land(self, worker: str) -> None:
-        """Wait for the batch that was begun, if there is one."""
-        batch, self._begun = self._begun, []
-        if batch:
-            self._settle(worker, batch, self._answer.result)
-
-    def rest(self) -> None:
-        """The turn is over: what was BUSY is for the next one."""
-        self._proposals += self._busy
-        self._busy = []
+        finally:
+            self._proposals += self._busy
+            self._busy = []
 
     def clear(self) -> None:
-        """Forget all of it, and end the thread."""
-        self._proposals, self._busy = [], []
-        threads, self._threads = self._threads, None
-        if threads is not None:
-            threads.shutdown()
-
-    def _begin(self, worker: str, batch: list[Proposal]) -> None:
-        if self._threads is None:
-            self._threads = ThreadPoolExecutor(1, "durable-commit")
-        steps = [proposal.step for proposal in batch]
-        self._answer = self._threads.submit(self._store.commit, worker, steps)
-        self._begun = batch
+        """Forget all of it."""
+        self._proposals.clear()
 
     def _commit(self, worker: str, batch: list[Proposal]) -> None:
-        steps = [proposal.step for proposal in batch]
-        self._settle(worker, batch, lambda: self._store.commit(worker, steps))
-
-    def _settle(
-        self, worker: str, batch: list[Proposal], answer: Callable[[], list[Verdict]]
-    ) -> None:
         try:
-            verdicts = answer()
+            verdicts = self._store.commit(worker, [proposal.step for proposal in batch])
         except OutcomeUnknown:
             self._owner.distrust(batch)
             raise

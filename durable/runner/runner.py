@@ -2,8 +2,7 @@
 
 Rules
 -----
-* Everything that is ready at one moment goes into one commit (group commit), or, while a
-  server works on the one before, into a few.
+* Everything that is ready at one moment goes into one commit (group commit).
 * An activity starts only after the commit that schedules it.
 * The result of an activity that ran here, for an instance that is held here, is applied to
   the live generator and committed with the step that it causes; for one held elsewhere it
@@ -23,7 +22,7 @@ Not thread-safe: one loop calls it.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 
 from durable.codec import Codec
 from durable.errors import DurableError, OutcomeUnknown
@@ -55,9 +54,6 @@ logger = logging.getLogger("durable.worker")
 
 SUSPECT_CRASHES = 2
 MAX_CRASHES = 5
-
-PART = 128
-"""How many instances of a turn are decided before their commit is begun."""
 
 
 class Runner:
@@ -227,41 +223,32 @@ class Runner:
 
     # -- one turn -----------------------------------------------------------------------
 
-    def turn(self) -> Iterator[Attempt]:
-        """Decide, commit, and give the attempts to start, each after its commit. Raises what
-        the store raises; everything that was not committed is kept for the next turn."""
+    def turn(self) -> list[Attempt]:
+        """Decide, commit, and give the attempts to start. Raises what the store raises;
+        everything that was not committed is kept for the next turn."""
         with paused():
-            yield from self._turn()
+            return self._turn()
 
-    def _turn(self) -> Iterator[Attempt]:
+    def _turn(self) -> list[Attempt]:
         self.store.secret()  # so that no step asks for it: the store may be away by then
         self._now = self.store.now()
         if self.must_reconcile:
             self.reconcile()
         if self._outbox:
             self._outbox.send(self.store, self.worker.id)
-        committer, worker, parts = self._committer, self.worker.id, self._parts()
-        try:
-            for number, part in enumerate(parts, 1):
-                self._propose(part)
-                committer.land(worker)
-                self._send(overlapping=number < len(parts))
-                yield from self._started()
-        finally:
-            committer.land(worker)
-            committer.rest()
-        yield from self._started()
+        if self._todo:
+            self._propose()
+        while self._lookups:  # before the commit, so that nothing of it is forgotten
+            look_up(self.store, self.codec, self._lookups[0])
+            del self._lookups[0]
+        self._committer.send(self.worker.id)
+        starting, self._starting = self._starting, []
+        return starting
 
-    def _parts(self) -> list[list[Held]]:
-        """What is to be stepped, in parts of which each is stored while the next is decided."""
+    def _propose(self) -> None:
         proposed = {p.held.uid for p in self._committer}
         ready = [held for uid, held in self._todo.items() if uid not in proposed]
         todo = [held for held in ready if held.crashes < SUSPECT_CRASHES] or ready[:1]
-        size = PART if self.store.remote else len(todo)
-        return [todo[start : start + size] for start in range(0, len(todo), size or 1)] or [[]]
-
-    def _propose(self, part: list[Held]) -> None:
-        todo = [held for held in part if self._todo.get(held.uid) is held]
         for held in todo:
             del self._todo[held.uid]
         missing = [held for held in todo if held.interpreter is None]
@@ -278,17 +265,6 @@ class Runner:
                 self._committer.add(self._block(held, broken[held.uid]))
             else:
                 self._decide(held)
-
-    def _send(self, *, overlapping: bool = False) -> None:
-        while self._lookups:  # before the commit, so that nothing of it is forgotten
-            look_up(self.store, self.codec, self._lookups[0])
-            del self._lookups[0]
-        self._committer.send(self.worker.id, overlapping=overlapping)
-
-    def _started(self) -> list[Attempt]:
-        """What may start now."""
-        starting, self._starting = self._starting, []
-        return starting
 
     def _decide(self, held: Held) -> None:
         self.stepping = held

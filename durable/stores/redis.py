@@ -86,8 +86,6 @@ class RedisStore(Store):
     cluster: whether it is a cluster. Defaults to False.
     """
 
-    remote = True
-
     def __init__(
         self,
         address: str,

@@ -39,8 +39,6 @@ class ServerStore(SqlStore):
     connection that nobody used is not used any more.
     """
 
-    remote = True
-
     def __init__(
         self,
         url: str,

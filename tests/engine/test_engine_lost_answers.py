@@ -76,7 +76,7 @@ class ByHand:
         )
         self.handle = Client(self.store).start(flow)
         self.runner.claim()
-        assert len(list(self.runner.turn())) == 1
+        assert len(self.runner.turn()) == 1
 
     def lose_a_claim(self) -> None:
         self.store.loses = True
@@ -86,11 +86,11 @@ class ByHand:
     def fail_to_commit(self) -> None:
         self.store.away = True
         with pytest.raises(Unavailable):
-            list(self.runner.turn())
+            self.runner.turn()
 
     def turn(self) -> None:
         while self.runner.busy:
-            list(self.runner.turn())
+            self.runner.turn()
 
     def signals(self) -> int:
         return kinds(self.handle).count("SignalReceived")
