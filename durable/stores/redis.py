@@ -363,7 +363,7 @@ class RedisStore(Store):
             some += [rows.as_task_key(keys[place]) for place in places]
         found = Claimed([], [])
         for answer in self._parts.many("adopt", asked).values():
-            part = rows.claimed_from(*answer)
+            part = rows.claimed_from(answer)
             found.instances.extend(part.instances)
             found.tasks.extend(part.tasks)
         return found

@@ -62,8 +62,8 @@ def _args(
 def _claimed(answer: Any) -> Claimed:
     if answer is None:
         return Claimed([], [])
-    instances, tasks, next_wake_at, more = answer
-    claimed = rows.claimed_from(instances, tasks)
+    taken, next_wake_at, more = answer
+    claimed = rows.claimed_from(taken)
     return Claimed(claimed.instances, claimed.tasks, _moment(next_wake_at), bool(more))
 
 

@@ -1,7 +1,8 @@
 """Values of the contract as the scripts want them, and what they answer as values.
 
 A request is msgpack: maps with the names that the scripts use.  A row comes back as it is
-stored: a msgpack array in the order of `INSTANCE` or `TASK`, whose texts are bytes.
+stored: the msgpack of its values in the order of ``FIELDS`` or ``TASK_FIELDS`` of
+``redis_scripts/library.lua``, one after the other; texts are bytes.
 """
 
 from __future__ import annotations
@@ -70,6 +71,9 @@ CLOSE = {close.value.encode(): close for close in ParentClose}
 
 NOTHING = (None,) * 7
 
+# What makes an array of the values of a row.
+INSTANCE_HEAD, TASK_HEAD, MESSAGE_HEAD = b"\xdc\x00\x17", b"\xdc\x00\x0f", b"\x94"
+
 
 def pack(value: object) -> bytes:
     """A value as a script reads it: the msgpack of Lua knows no type for bytes."""
@@ -79,6 +83,10 @@ def pack(value: object) -> bytes:
 
 def _unpack(data: bytes) -> Any:
     return msgpack.unpackb(data, raw=True)
+
+
+def _row(head: bytes, data: bytes) -> Any:
+    return msgpack.unpackb(head + data, raw=True)
 
 
 def digest(secret: bytes) -> str:
@@ -307,7 +315,7 @@ def as_worker(info: WorkerInfo) -> Row:
 
 def row_from(uid: bytes, data: bytes, payloads: Sequence[bytes | None]) -> Instance:
     """An instance: its row, and (args, kwargs, vars, result, failure, memo, header)."""
-    row = _unpack(data)
+    row = _row(INSTANCE_HEAD, data)
     args, kwargs, vars, result, failure, memo, header = payloads
     parent = None
     if row[17] is not None:
@@ -352,7 +360,7 @@ def messages_from(stored: Row) -> list[Message]:
     """What waits, from {member, message, …}."""
     found = []
     for member, data in pairs(stored):
-        message_id, arrived_at, _, event = _unpack(data)
+        message_id, arrived_at, _, event = _row(MESSAGE_HEAD, data)
         [number] = _NUMBER.unpack_from(member, 16)
         found.append(Message(number, message_id.decode(), arrived_at, event))
     return found
@@ -362,7 +370,7 @@ def task_from(stored: Row) -> Task:
     """A task from {task, row, inputs}."""
     key, data, inputs = stored
     uid, run, command = _KEY.unpack(key)
-    row = _unpack(data)
+    row = _row(TASK_HEAD, data)
     args, kwargs, options, context = _unpack(inputs)
     return Task(
         uid=uid,
@@ -390,12 +398,19 @@ def task_from(stored: Row) -> Task:
     )
 
 
-def claimed_from(instances: Iterable[Row], tasks: Iterable[Row]) -> Claimed:
-    """What a claim gave, from what the script answered."""
+def claimed_from(packed: bytes) -> Claimed:
+    """What a worker has taken, from the answer of `taken`."""
+    instances, tasks = _unpack(packed)
     return Claimed(
-        [ClaimedInstance(instance_from(row), messages_from(inbox)) for row, inbox in instances],
+        [ClaimedInstance(_packed_instance(row), messages_from(inbox)) for row, inbox in instances],
         [task_from(task) for task in tasks],
     )
+
+
+def _packed_instance(stored: Row) -> Instance:
+    """As `instance_from`; what is not there is false when it was packed."""
+    uid, row, *payloads, _ = stored
+    return row_from(uid, row, [None if one is False else one for one in payloads])
 
 
 def events_from(chunks: Iterable[bytes]) -> list[tuple[int, bytes]]:

@@ -1,12 +1,12 @@
--- adopt(worker, uids, tasks): what the worker owns, under new epochs; {instances, tasks}.
+-- adopt(worker, uids, tasks): what the worker owns, under new epochs; see `taken`.
 
-local me, taken, taken_tasks = R[1], {}, {}
+local me, uids, keys = R[1], {}, {}
 for _, uid in ipairs(R[2]) do
   local row = find(uid)
   if owns(me, row) then
     touch(row)
     row[EPOCH], row[WAKE_AT] = row[EPOCH] + 1, nil
-    taken[#taken + 1] = uid
+    uids[#uids + 1] = uid
   end
 end
 for _, key in ipairs(R[3]) do
@@ -14,12 +14,9 @@ for _, key in ipairs(R[3]) do
   if holds(me, task) then
     touch(task)
     task[T_EPOCH] = task[T_EPOCH] + 1
-    taken_tasks[#taken_tasks + 1] = key
+    keys[#keys + 1] = key
   end
 end
 tell = false
 flush()
-local instances, tasks_taken = {}, {}
-for n, uid in ipairs(taken) do instances[n] = {stored(uid), stored_messages(uid)} end
-for n, key in ipairs(taken_tasks) do tasks_taken[n] = stored_task(key) end
-return {instances, tasks_taken}
+return taken(uids, keys)

@@ -1,5 +1,5 @@
 -- claim(worker, queues, workflows, activities, instances, tasks, own, look): take what is due.
--- Answers {instances, tasks, next wake_at or "", more}, or nil if the worker is unknown.
+-- Answers {see `taken`, next wake_at or "", more}, or nil if the worker is unknown.
 -- look: take nothing; answers since when each is due, and how many of its own, instead:
 -- {instances, tasks, next wake_at or "", more, own}.
 
@@ -65,14 +65,14 @@ end
 
 if R[8] then return {since(free), since(ready), next_wake_at, more and 1 or 0, #own} end
 
-local taken, taken_tasks = {}, {}
+local uids, keys = {}, {}
 for _, due in ipairs({free, own}) do
   for _, one in ipairs(due) do
     local uid = one[2]
     local row = find(uid)
     touch(row)
     row[OWNER], row[EPOCH], row[WAKE_AT] = me, row[EPOCH] + 1, nil
-    taken[#taken + 1] = uid
+    uids[#uids + 1] = uid
   end
 end
 for n, one in ipairs(ready) do
@@ -80,12 +80,9 @@ for n, one in ipairs(ready) do
   local task = find_task(key)
   touch(task)
   task[T_OWNER], task[T_EPOCH] = me, task[T_EPOCH] + 1
-  taken_tasks[n] = key
+  keys[n] = key
 end
 
 tell = false
 flush()
-local instances, tasks_taken = {}, {}
-for n, uid in ipairs(taken) do instances[n] = {stored(uid), stored_messages(uid)} end
-for n, key in ipairs(taken_tasks) do tasks_taken[n] = stored_task(key) end
-return {instances, tasks_taken, next_wake_at, more and 1 or 0}
+return {taken(uids, keys), next_wake_at, more and 1 or 0}

@@ -70,10 +70,17 @@ local function refuse(row, status, word)
   if able(row[QUEUE], name_of(row)) then row[WAKE_AT] = NOW end
 end
 
+-- Whether a step only makes the history longer: nothing that an index has changes.
+local function grows(row, step)
+  return not (step.next or step.ending or step.release or step.version or step.messages)
+    and row[STATUS] == 'running' and row[BLOCKED_BY] == ''
+    and row[WAKE_AT] == step.wake_at and waiting(row) == 0
+end
+
 -- All of a step but what concerns other instances.
 local function apply(step)
   local row, last = find(step.uid), step.ending or RUNNING
-  touch(row)
+  if grows(row, step) then grown[#grown + 1] = row else touch(row) end
   append(row, step.events)
   for number in pairs(step.messages and set_of(step.messages) or NONE) do drop_message(row, row.uid .. be8(number)) end
   for _, done in ipairs(step.done or NONE) do

@@ -123,3 +123,12 @@ end
 local function stored_task(key)
   return {key, redis.call('HGET', TASKS, key), redis.call('HGET', TASK_INPUTS, key)}
 end
+
+-- What a worker has taken, packed: {instances with their messages, tasks}. An answer of so many
+-- parts would take the client longer to read than a packed one.
+local function taken(uids, keys)
+  local instances, found = {}, {}
+  for n, uid in ipairs(uids) do instances[n] = {stored(uid), stored_messages(uid)} end
+  for n, key in ipairs(keys) do found[n] = stored_task(key) end
+  return cmsgpack.pack({instances, found})
+end

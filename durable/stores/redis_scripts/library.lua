@@ -14,16 +14,18 @@
 -- * Lua allows 200 local names in one function, and nearly as many stand here: what only one
 --   function uses stands in it.
 --
+-- A row is msgpack, too, of all its values in turn, without a head.
+--
 -- The tables of a partition.  uid is 16 bytes; task is uid, run, command (be4 both).
 --
 --   ids          hash   id                          uid
---   instances    hash   uid                         row (`FIELDS`, a msgpack array)
+--   instances    hash   uid                         row of `FIELDS`
 --   payloads     hash   letter uid                  bytes: see `PAYLOADS_OF`
 --   history      hash   uid be4(run) be4(seq)       events from seq on (a msgpack array)
 --   inbox        index  uid be8(number)             what waits, in order
---   messages     hash   uid be8(number)             {message id, arrived at, run or 0, event}
+--   messages     hash   uid be8(number)             row: message id, arrived at, run or 0, event
 --   receipts     index  uid message id
---   tasks        hash   task                        row (`TASK_FIELDS`)
+--   tasks        hash   task                        row of `TASK_FIELDS`
 --   task_inputs  hash   task                        {args, kwargs, options, context}
 --   task_index   index  task                        the tasks of an instance
 --   due          index  text("") text(queue) text(name) be8(wake_at) uid   free instances
@@ -82,6 +84,7 @@ local T_ID, T_NAME, T_QUEUE, T_OWNER, T_EPOCH, T_WAKE_AT, T_ATTEMPT, T_CRASHES, 
   T_DEADLINE, T_LAST_ERROR, T_SCHEDULED_AT, T_DETAILS, T_DEFERRALS, T_AWAITS =
   1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15
 local TASK_FIELDS = 15
+local MESSAGE_FIELDS = 4
 
 local CODE = {
   pending = 'a', running = 'b', blocked = 'c', paused = 'd',
@@ -118,15 +121,9 @@ local function be8(number)
   return struct.pack('>I8', math.max(number, 0))
 end
 
--- The first bytes of a msgpack array of so many values.
-local head_of = remembered(function(count)
-  return '\220' .. struct.pack('>I2', count)
-end)
-local HEAD = 3  -- how many these are
-
--- A msgpack array of a fixed number of values, of which any may be nil.
-local function array(values, count)
-  return head_of(count) .. cmsgpack.pack(unpack(values, 1, count))
+-- A fixed number of values, of which any may be nil, as a row: the msgpack of one after the other.
+local function packed_row(values, count)
+  return cmsgpack.pack(unpack(values, 1, count))
 end
 
 -- How many elements a msgpack array has.
@@ -150,10 +147,14 @@ local function with_prefix(index, prefix, limit)
     'ZRANGEBYLEX', index, '[' .. prefix, '(' .. beyond(prefix), 'LIMIT', 0, limit or -1)
 end
 
--- The values of a row, which `array` has packed.
+local function whole(count, ...)
+  if select('#', ...) ~= count then error('a row is damaged') end
+  return ...
+end
+
+-- The values of a packed row.
 local function values_of(packed, count)
-  if packed:sub(1, HEAD) ~= head_of(count) then error('a row is damaged') end
-  return cmsgpack.unpack(packed:sub(HEAD + 1))
+  return whole(count, cmsgpack.unpack(packed))
 end
 
 -- ---- what is to be written --------------------------------------------------------------
@@ -164,6 +165,7 @@ local fields = {}        -- hash -> field -> what it is to be, or false for gone
 local members = {}       -- index -> member -> whether it is to be there
 local ranges_gone = {}   -- {index, prefix}: all members that begin with it go
 local touched = {}       -- rows and tasks that change
+local grown = {}         -- rows of which no index has anything that changes
 local last_number        -- of the last message, once it has been asked for
 local tell = true        -- whether others may be waiting for this
 
@@ -213,7 +215,7 @@ local function settle_one(one)
   for place, member in pairs(after) do
     if before[place] ~= member then enter(index_of(place), member) end
   end
-  put(kind.hash, one.key, not one.gone and array(one, kind.count))
+  put(kind.hash, one.key, not one.gone and packed_row(one, kind.count))
 end
 
 -- One command for many arguments, or as few as can be.
@@ -253,6 +255,9 @@ end
 
 -- Write everything, and tell who waits.
 local function flush()
+  for _, row in ipairs(grown) do
+    if not row.before then put(INSTANCES, row.uid, packed_row(row, row.kind.count)) end
+  end
   for _, one in ipairs(touched) do settle_one(one) end
   if last_number then put(SETTINGS, 'number', last_number) end
   for hash, values in pairs(fields) do write_hash(hash, values) end
@@ -425,7 +430,7 @@ local function deliver(row, message_id, event, urgent, run)
   row.added = row.added or {}
   row.added[#row.added + 1] = member
   enter(INBOX, member)
-  put(MESSAGES, member, array({message_id, NOW, run, event}, 4))
+  put(MESSAGES, member, packed_row({message_id, NOW, run, event}, MESSAGE_FIELDS))
   if row[BLOCKED_BY] == '' and (urgent or not delayed(row)) then wake(row) end
 end
 

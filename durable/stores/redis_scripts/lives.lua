@@ -51,7 +51,10 @@ local function next_run(row, new, status)
   touch(row)
   for _, member in ipairs(letters(row)) do
     local message = redis.call('HGET', MESSAGES, member)
-    if message and cmsgpack.unpack(message)[3] ~= 0 then drop_message(row, member) end
+    if message then
+      local _, _, run = values_of(message, MESSAGE_FIELDS)
+      if run ~= 0 then drop_message(row, member) end
+    end
   end
   drop_tasks(row)
   row[RUN], row[STATUS], row[VERSION] = row[RUN] + 1, status, new.version
