@@ -19,7 +19,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, nullcontext, suppress
 from typing import Any, TypeVar
 
 import psycopg
@@ -49,6 +49,9 @@ T = TypeVar("T")
 
 # As UPDATE locks a row; it leaves in peace who only keeps it from being deleted.
 LOCK = "FOR NO KEY UPDATE"
+
+PIPELINES = psycopg.Pipeline.is_supported()
+"""Whether the driver's libpq can: since version 14."""
 
 CLOCK = "(extract(epoch FROM clock_timestamp()) * 1000000)::bigint"
 
@@ -231,7 +234,8 @@ class PostgresqlStore(ServerStore):
             while cursor.nextset():
                 pass
             now = cursor.fetchone()[0]
-            result = work(Tx(cursor, self.texts, self._clock.told(now)))
+            pipelined = connection.pipeline if PIPELINES else nullcontext
+            result = work(Tx(cursor, self.texts, self._clock.told(now), pipelined))
             try:
                 cursor.execute("COMMIT")
             except psycopg.Error as error:
