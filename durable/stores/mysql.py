@@ -11,7 +11,7 @@ Rules
   does): so whatever did not commit is rolled back.
 * Nothing notifies.  A transaction that changes something for others counts that, in one of
   `SLOTS` rows, so that such transactions need not wait for each other; who waits looks at the
-  sum, more seldom while nothing happens.
+  sum, soon after what its own process did, and then more and more seldom.
 * DDL commits by itself: a migration has a lock of its own, and each of its statements may be
   run again.
 """
@@ -20,7 +20,7 @@ from __future__ import annotations
 
 import math
 import re
-import time
+import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager, suppress
 from hashlib import sha256
@@ -157,10 +157,10 @@ SAFE: Mapping[str, Callable[[str], bool]] = {
 TRIES = 4
 """How many rows a transaction of an application tries before it counts its changes nowhere."""
 
-SOON = 0.05
-LATE = 0.08
-SLOWING = 1.05
-
+SOON, LATE = 0.005, 0.08
+SLOWING = 1.5
+"""After how many seconds who waits looks for changes: soon after one of its own process, as an
+answer may follow, and then more and more seldom."""
 
 LITERALS: Mapping[type, Callable[[Any], str]] = {
     int: str,
@@ -444,18 +444,26 @@ class Watch(ServerWatch):
         self._link: ServerLink | None = None
         self._seen: int | None = None
         self._pause = SOON
+        self._acted = threading.Event()
 
     def listen(self) -> None:
         self._link = self._links.another()
         self._seen = self._look()
 
+    def change(self) -> None:
+        self._acted.set()
+        super().change()
+
     def heard(self, timeout: float) -> bool:
-        time.sleep(min(self._pause, timeout))
+        if self._acted.wait(min(self._pause, timeout)):
+            self._acted.clear()
+            self._pause = SOON
+            return False
         if not self._waiting:
             return False
         seen = self._look()
         changed, self._seen = seen != self._seen, seen
-        self._pause = SOON if changed else min(self._pause * SLOWING, LATE)
+        self._pause = min(self._pause * SLOWING, LATE)
         return changed
 
     def deafen(self) -> None:

@@ -74,6 +74,10 @@ class ServerWatch(ABC):
                 self._waiting -= 1
 
     def change(self) -> None:
+        """This process has changed something."""
+        self._told()
+
+    def _told(self) -> None:
         """Something has changed."""
         with self._changed:
             self._generation += 1
@@ -112,13 +116,13 @@ class ServerWatch(ABC):
                 self.listen()
                 with self._changed:
                     self._listening = True
-                self.change()  # what was missed meanwhile
+                self._told()  # what was missed meanwhile
             if self.heard(0.5):
-                self.change()
+                self._told()
         except Exception:  # of the connection; who waits meets the error himself
             self._listening = False
             self.deafen()
-            self.change()
+            self._told()
             time.sleep(AGAIN)
 
     def _wanted(self, me: threading.Thread) -> bool:
