@@ -33,7 +33,7 @@ from durable.store import Store
 logger = logging.getLogger("durable.worker")
 
 TICK = 1.0
-"""Seconds between looks for dead workers and unknown workflows, at most."""
+"""Seconds between looks for dead workers, at most."""
 
 SHORTEST = 0.1
 """And at least."""
@@ -183,8 +183,10 @@ class Lease:
         self._store.take_over([self.info.id])
 
     def _beat(self) -> None:
-        pause = min(TICK, self._lease / 6, max(self._unknown_after / 1_000_000, SHORTEST))
+        patience = max(self._unknown_after / 1_000_000, SHORTEST)
+        pause = min(TICK, self._lease / 6, patience)
         next_beat = time.monotonic() + self._lease / 3
+        next_look = time.monotonic()
         while not self._stop.wait(pause):
             try:
                 self._watch()
@@ -193,7 +195,9 @@ class Lease:
                     next_beat = time.monotonic() + self._lease / 3
                 self._beats.send(self.info.id)
                 self._take_over()
-                self._store.block_unknown(self.info, self._unknown_after)
+                if time.monotonic() >= next_look:
+                    self._store.block_unknown(self.info, self._unknown_after)
+                    next_look = time.monotonic() + patience / 2
             except DurableError as error:
                 logger.warning("the store does not answer the heartbeat: %s", error)
             except Exception:

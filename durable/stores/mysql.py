@@ -157,7 +157,7 @@ SAFE: Mapping[str, Callable[[str], bool]] = {
 TRIES = 4
 """How many rows a transaction of an application tries before it counts its changes nowhere."""
 
-SOON, LATE = 0.005, 0.08
+SOON, LATE = 0.005, 0.1
 SLOWING = 1.5
 """After how many seconds who waits looks for changes: soon after one of its own process, as an
 answer may follow, and then more and more seldom."""

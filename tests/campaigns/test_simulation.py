@@ -19,7 +19,7 @@ from store_table import EVERYTHING
 
 SEEDS = 200_000 if EVERYTHING else 3_000
 PART = 2_000 if EVERYTHING else 200
-MUTANT_SEEDS = 500
+MUTANT_SEEDS = 3000  # as many as the quick tier runs
 """A mutant that lives longer than so many seeds has survived."""
 
 ONE = os.environ.get("CAMPAIGN_SEED")

@@ -182,11 +182,11 @@ class World:
         baton.after(TICK, self._tick)
 
     def _is_quiet(self) -> bool:
-        """Whether all workers are there and registered, and nobody disturbs them."""
+        """Whether all workers are there and registered, no dead one is still (a heartbeat that
+        comes late keeps it so for another lease), and nobody disturbs them."""
         tidied = self.janitor is not None and self.janitor.ended
-        known = self.monitor.rows.workers
-        ready = [worker.runner.worker.id in known for worker in self.workers.values()]
-        return tidied and len(ready) == self.wanted and all(ready)
+        ready = {worker.runner.worker.id for worker in self.workers.values()}
+        return tidied and len(ready) == self.wanted and ready == self.monitor.rows.workers.keys()
 
     def _next_phase(self) -> None:
         self.phase += 1
