@@ -141,7 +141,7 @@ class Lease:
         self._trusted_until = sent + self._lease
         self.info = info
         try:
-            self._take_over()
+            self._take_over(always=True)
         except DurableError as error:  # it is registered; the next tick tries again
             logger.warning("nothing taken over yet: %s", error)
         return info
@@ -190,11 +190,12 @@ class Lease:
         while not self._stop.wait(pause):
             try:
                 self._watch()
-                if time.monotonic() >= next_beat:
+                beats = time.monotonic() >= next_beat
+                if beats:
                     self._renew()
                     next_beat = time.monotonic() + self._lease / 3
                 self._beats.send(self.info.id)
-                self._take_over()
+                self._take_over(always=beats)
                 if time.monotonic() >= next_look:
                     self._store.block_unknown(self.info, self._unknown_after)
                     next_look = time.monotonic() + patience / 2
@@ -203,12 +204,16 @@ class Lease:
             except Exception:
                 logger.exception("the heartbeat failed")
 
-    def _take_over(self) -> None:
-        dead = dead_neighbours(self._store.workers(), self.info.machine)
+    def _take_over(self, *, always: bool) -> None:
+        """always: let the store look, too, where there may be more than it lists: what an
+        earlier call that failed has left in a part of it."""
+        workers, now = self._store.workers(), self._store.now()
+        dead = dead_neighbours(workers, self.info.machine)
         if dead:
             logger.info("taking over from %s dead workers of this machine", len(dead))
             self._store.take_over(dead)
-        if self._store.take_over(None):
+        expired = any(worker.expires_at <= now for worker in workers)
+        if (always or expired) and self._store.take_over(None):
             logger.info("took over from workers whose lease has expired")
 
     def _renew(self) -> None:
