@@ -36,7 +36,8 @@ class Sender:
 
     def repeat(self, call: Callable[[], T]) -> T:
         """Call until the outcome is known, or the deadline has passed: then it raises
-        `Unavailable` if none of the calls was stored, and else `OutcomeUnknown`.
+        `Unavailable` if none of the calls was stored, and else `OutcomeUnknown`. So it does if
+        a call is refused after one whose outcome is unknown: that may take effect still.
 
         The call must be one that is harmless when it is repeated: it reads, or carries a token.
         """
@@ -46,11 +47,15 @@ class Sender:
         last: DurableError
         while True:
             try:
-                return call()
+                answer = call()
             except OutcomeUnknown as error:
                 unknown = last = error
             except Unavailable as error:
                 last = unknown or error
+            else:
+                if unknown is not None and isinstance(answer, Sent) and answer is not Sent.SENT:
+                    raise unknown
+                return answer
             if time.monotonic() + pause > end:
                 raise last
             time.sleep(pause * (0.5 + random.random()))
@@ -58,7 +63,7 @@ class Sender:
 
     def send(self, message: Outgoing) -> Sent:
         """Put a message into an inbox."""
-        return self.repeat(lambda: self.intake.send([message]))[0]
+        return self.repeat(lambda: self.intake.send([message])[0])
 
 
 class Caller(Sender):
@@ -88,13 +93,13 @@ class Caller(Sender):
         def delete() -> Sent | None:
             nonlocal unknown
             try:
-                return self.store.delete(id)
+                sent = self.store.delete(id)
             except OutcomeUnknown:
                 unknown = True
                 raise
+            return Sent.SENT if unknown and sent is Sent.NOT_FOUND else sent
 
-        sent = self.repeat(delete)
-        return Sent.SENT if unknown and sent is Sent.NOT_FOUND else sent
+        return self.repeat(delete)
 
 
 def check_sent(sent: Sent, id: str) -> None:

@@ -209,6 +209,21 @@ def test_a_call_that_may_have_been_stored_is_unknown_though_the_store_is_away_no
     assert len(answers) > 1
 
 
+def test_a_refusal_is_not_final_after_a_call_that_may_take_effect_still() -> None:
+    def call() -> Sent:
+        if answers:
+            return answers.pop()
+        answers.append(Sent.FULL)
+        raise OutcomeUnknown("the answer was lost")
+
+    answers: list[Sent] = []
+    caller = Caller(open_store("memory://"), Codec(), deadline=5)
+    with pytest.raises(OutcomeUnknown):
+        caller.repeat(call)
+    answers = [Sent.FULL]
+    assert caller.repeat(call) is Sent.FULL
+
+
 @proxy
 class Away(StoreProxy):
     """For ``away`` calls it cannot be reached."""
