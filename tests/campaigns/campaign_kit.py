@@ -182,6 +182,11 @@ class Processes:
             for id, command, attempt, pid, at in rows
         ]
 
+    def wait_for_more(self, count: int) -> None:
+        """Wait for so many further executions."""
+        before = len(self.ledger())
+        until(lambda: len(self.ledger()) >= before + count, 60, "nobody works")
+
 
 # -- what is reported ---------------------------------------------------------------------
 
