@@ -115,6 +115,10 @@ class Ledger:
         self._lock = threading.Lock()
         self._done: list[tuple[str, str]] = []
 
+    def clear(self) -> None:
+        with self._lock:
+            self._done.clear()
+
     def note(self, instance: str, what: str) -> None:
         with self._lock:
             self._done.append((instance, what))

@@ -16,44 +16,21 @@ import psycopg
 import pymysql
 import pytest
 import servers
-from fault_kit import PATIENCE, WRITES, Campaign, Ledger, campaign, tap, until
+from fault_kit import PATIENCE, WRITES, Campaign, campaign, tap, until
 from servers.base import as_user
 from servers.redis_servers import connect
 from servers.sql_servers import mysql_arguments
 from store_table import fresh_url
+from ticking_flows import ledger, tick, ticking
 
 from durable import (
     Client,
     Handle,
     Status,
     Worker,
-    Workflow,
-    activity,
-    current_activity,
-    sleep,
-    workflow,
 )
 from durable.store import Unavailable
 from durable.stores import open_store
-
-ledger = Ledger()
-
-
-@activity
-def tick(number: int) -> int:
-    me = current_activity()
-    ledger.note(me.instance_id, f"{me.idempotency_key} {me.attempt}")
-    return number
-
-
-@workflow
-def ticking(count: int) -> Workflow[int]:
-    total = 0
-    for number in range(count):
-        total += yield tick.call(number)
-        yield sleep(0.05)
-    return total
-
 
 # -- outages ----------------------------------------------------------------------------
 
@@ -193,8 +170,7 @@ def test_what_cannot_write_goes_on_by_itself(
 
 def run_through(store: Any, outage: Outage, report: Campaign) -> None:
     """An outage while a worker is at work: it is noticed, and forgotten."""
-    global ledger
-    ledger = Ledger()
+    ledger.clear()
     refused: list[str] = []
 
     def noticing(call: Callable[[], Any]) -> Any:

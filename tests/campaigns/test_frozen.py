@@ -18,7 +18,6 @@ from fault_kit import (
     PATIENCE,
     WRITES,
     Campaign,
-    Ledger,
     campaign,
     cut_store,
     rounds,
@@ -26,15 +25,13 @@ from fault_kit import (
     until,
 )
 from store_table import SERVERS
+from ticking_flows import ledger, tick, ticking
 
 from durable import (
     Client,
     Handle,
     Worker,
     Workflow,
-    activity,
-    current_activity,
-    sleep,
     wait_signal,
     workflow,
 )
@@ -53,24 +50,6 @@ SLACK = 3.0
 
 DEADLINE = 1.0
 """Of the clients: they begin no other attempt after that."""
-
-ledger = Ledger()
-
-
-@activity
-def tick(number: int) -> int:
-    me = current_activity()
-    ledger.note(me.instance_id, f"{me.idempotency_key} {me.attempt}")
-    return number
-
-
-@workflow
-def ticking(count: int) -> Workflow[int]:
-    total = 0
-    for number in range(count):
-        total += yield tick.call(number)
-        yield sleep(0.05)
-    return total
 
 
 @workflow
@@ -145,8 +124,7 @@ def all_at_once(calls: list[Callable[[], Any]]) -> list[tuple[float, BaseExcepti
 def test_nobody_waits_for_ever_and_nothing_is_done_twice(
     store: str, how: str, tmp_path: Path
 ) -> None:
-    global ledger
-    ledger = Ledger()
+    ledger.clear()
     with (
         campaign(f"server-{how}", store) as report,
         cut_store(store, tmp_path, timeout=TIMEOUT) as (far, proxy, plain),
@@ -251,8 +229,7 @@ def test_who_vanishes_in_a_transaction_leaves_no_locks(store: str, tmp_path: Pat
 @pytest.mark.parametrize("store", CUTTABLE_SERVERS)
 def test_a_slow_server_costs_no_lease(store: str, tmp_path: Path) -> None:
     """50 to 200 ms for each way (half of that in haste), many ways for each heartbeat."""
-    global ledger
-    ledger = Ledger()
+    ledger.clear()
     with (
         campaign("slow-server", store) as report,
         cut_store(store, tmp_path, timeout=10) as (far, proxy, plain),

@@ -23,7 +23,7 @@ from durable import (
     workflow,
 )
 from durable.errors import WorkflowError
-from durable.events import Forked, TimerFired
+from durable.events import Forked, TimerFired, TimerStarted
 
 
 @activity
@@ -37,7 +37,7 @@ def test_a_retry_comes_before_the_timers_that_were_overdue(engine: Engine) -> No
     @workflow
     def flow() -> Workflow[Any]:
         try:
-            yield sleep(0.05)
+            yield sleep(1)
         except Cancelled:
             with shield():
                 set_var("refund", (yield key.call()))
@@ -50,6 +50,8 @@ def test_a_retry_comes_before_the_timers_that_were_overdue(engine: Engine) -> No
     handle.cancel()
     engine.becomes(handle, Status.CANCELLED)
     refund = handle.vars()["refund"]
+    (due_at,) = (e.due_at for e in handle.history() if isinstance(e, TimerStarted))
+    until(lambda: engine.store.now() / 1e6 > due_at.timestamp(), "overdue")
     handle.retry()
     charge = handle.result(timeout=20)
     assert charge != refund
