@@ -352,6 +352,7 @@ class Runner:
             self._reserved -= len(proposal.eager)
             for _, outcome in proposal.all_outcomes:
                 self._kept[outcome.attempt.key] = outcome
+            proposal.held.outcomes = []
             self._forget(proposal.held)
         self.must_reconcile = True
 
@@ -398,7 +399,7 @@ class Runner:
         # Perhaps after itself: one whose outcome was unknown was under way still.
         self.must_reconcile = True
         self._reserved -= len(proposal.eager)
-        self._give_away(proposal.all_outcomes)
+        self._give_away(proposal.outcomes)
         self._forget(proposal.held)
 
     def _unseen(self, proposal: Proposal) -> None:
@@ -410,7 +411,10 @@ class Runner:
         held.messages_first = True
 
     def _forget(self, held: Held) -> None:
+        """Hold it no more. Results that came for it go where its next owner sees them."""
         held.evict()
+        self._give_away(held.outcomes)
+        held.outcomes = []
         if self.held.get(held.uid) is held:
             del self.held[held.uid]
             self._todo.pop(held.uid, None)
@@ -421,7 +425,6 @@ class Runner:
         """Make memory and store agree on what this worker owns."""
         owned = self.store.owned(self.worker.id)
         for held in [h for u, h in self.held.items() if owned.instances.get(u) != h.epoch]:
-            self._give_away(held.outcomes)
             self._forget(held)
         for key, attempt in list(self.attempts.items()):
             if owned.tasks.get(key) != attempt.epoch:

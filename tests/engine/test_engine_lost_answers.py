@@ -13,7 +13,7 @@ from durable import Client, Codec, Workflow, activity, spawn, wait_signal, workf
 from durable.errors import OutcomeUnknown
 from durable.model import WorkerInfo
 from durable.registry import Registry
-from durable.runner import Runner
+from durable.runner import Outcome, Runner
 from durable.runner.cache import Cache
 from durable.store import Claimed, ClaimRequest, Step, Store, Unavailable, Verdict
 from durable.stores import open_store
@@ -76,7 +76,7 @@ class ByHand:
         )
         self.handle = Client(self.store).start(flow)
         self.runner.claim()
-        assert len(self.runner.turn()) == 1
+        (self.attempt,) = self.runner.turn()
 
     def lose_a_claim(self) -> None:
         self.store.loses = True
@@ -139,3 +139,21 @@ def test_a_step_is_committed_though_its_instance_was_claimed_again_before() -> N
     it.turn()
     assert it.signals() == 2
     assert set(it.store.verdicts) == {Verdict.COMMITTED}
+
+
+def test_a_result_that_came_before_a_lost_claim_is_not_asked_for_again() -> None:
+    it = ByHand()
+    it.runner.finish(Outcome(it.attempt, Codec().encode(None)))
+    it.handle.signal("go", 1)
+    it.lose_a_claim()
+    it.handle.signal("go", 2)
+    it.runner.claim()
+    started = []
+    while it.runner.busy:
+        started += it.runner.turn()
+    it.runner.claim()  # of the result, from the inbox
+    while it.runner.busy:
+        started += it.runner.turn()
+    assert not started
+    assert kinds(it.handle).count("ActivityCompleted") == 1
+    assert it.signals() == 2
