@@ -26,21 +26,24 @@ __all__ = ["ServerLink", "ServerLinks"]
 class ServerLink:
     """A connection, which is closed with it. used: when, by the monotonic clock."""
 
-    __slots__ = ("__weakref__", "connection", "pid", "used")
+    __slots__ = ("__weakref__", "_end", "connection", "used")
 
     def __init__(self, connection: Any) -> None:
         self.connection = connection
-        self.pid = os.getpid()
         self.used = time.monotonic()
-
-    def __del__(self) -> None:
-        self.close()
+        # Not __del__: of garbage in a cycle the connection might go first, with a warning.
+        self._end = weakref.finalize(self, _close, connection, os.getpid())
+        self._end.atexit = False
 
     def close(self) -> None:
         """Close the connection, unless it is the parent's."""
-        if self.pid == os.getpid():
-            with suppress(Exception):  # it is of no use any more
-                self.connection.close()
+        self._end()
+
+
+def _close(connection: Any, pid: int) -> None:
+    if pid == os.getpid():
+        with suppress(Exception):  # it is of no use any more
+            connection.close()
 
 
 class ServerLinks:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import gc
 import logging
 import os
 import threading
+import warnings
 import zlib
 from collections.abc import Iterator
 from pathlib import Path
@@ -209,6 +211,17 @@ def test_stores_with_equal_prefixes_in_other_schemas_wake_nobody(
     assert notice.pid == store._links.mine().info.backend_pid
     link.close()
     other.close()
+
+
+def test_a_store_that_nobody_closes_closes_its_connections(tmp_path: Path) -> None:
+    store: Any = open_store(postgres().url, prefix=prefix_of(tmp_path))
+    store._links.mine()
+    store.itself = store  # so that it goes with all others of a cycle, in any order
+    del store
+    with warnings.catch_warnings(record=True) as told:
+        warnings.simplefilter("always", ResourceWarning)
+        gc.collect()
+    assert not told
 
 
 def test_a_server_that_forgets_is_named(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
