@@ -19,10 +19,10 @@ from typing import Any
 
 from redis.backoff import NoBackoff
 from redis.connection import ConnectionPool
-from redis.exceptions import NoScriptError, RedisError
+from redis.exceptions import MovedError, NoScriptError, RedisError
 from redis.retry import Retry
 
-from durable.errors import DurableError, OutcomeUnknown
+from durable.errors import DurableError, OutcomeUnknown, StoreError
 from durable.store import Unavailable
 from durable.stores.errors import ACTIONS, REDIS, Errors, Kind, redis_signs
 from durable.stores.redis_keys import Script
@@ -153,6 +153,10 @@ class Link:
                 error, sent = failed.error, False
             except ERRORS.caught as raised:
                 error, sent = raised, not reads
+            if isinstance(error, MovedError):
+                raise StoreError(
+                    f"{self._url}: this server is a node of a cluster: write redis+cluster://"
+                ) from error
             give_up = give_up or time.monotonic() + self._timeout
             if not ERRORS.action(error).redo or time.monotonic() >= give_up:
                 raise translated(error, sent, self._url, self._timeout) from error
