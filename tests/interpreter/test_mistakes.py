@@ -119,6 +119,8 @@ def test_names_are_texts(decorator: Any, what: str) -> None:
             decorator(name=wrong)(generator if decorator is workflow else print)
     with pytest.raises(UsageError, match=rf"{what}\(name=\) takes a name that is not empty"):
         decorator(name="")(generator if decorator is workflow else print)
+    with pytest.raises(UsageError, match=rf"{what}\(name=\) takes a name without the sign"):
+        decorator(name="a\x1fb")(generator if decorator is workflow else print)
 
 
 def test_an_error_of_the_tracer_is_logged_once_and_changes_nothing(
