@@ -13,6 +13,7 @@ Rules
 from __future__ import annotations
 
 import random
+import re
 import time
 from collections.abc import Sequence
 from typing import Any
@@ -32,6 +33,9 @@ __all__ = ["DEFAULT_TIMEOUT", "ERRORS", "Link", "NotSent", "options", "translate
 DEFAULT_TIMEOUT = 10.0
 
 FIRST_PAUSE, LONGEST_PAUSE = 0.002, 0.1
+
+_PLACE = re.compile(r"^user_script:\d+: | script: [0-9a-f]{40}, on @user_script:\d+\.?$")
+"""Where in a script something went wrong: for who reads the cause, not for the caller."""
 
 ERRORS = Errors((RedisError, OSError), redis_signs, REDIS)
 
@@ -62,7 +66,7 @@ def translated(error: BaseException, sent: bool, url: str, timeout: float) -> Du
     """What the caller gets for an error of the driver. sent: something may have been changed."""
     kind = ERRORS.kind(error)
     raises = ACTIONS[kind].at_commit if sent else ACTIONS[kind].raises
-    text = str(error) or type(error).__name__
+    text = _PLACE.sub("", str(error)) or type(error).__name__
     if kind is Kind.RETRY_TXN:
         text += f" (for {timeout:g} seconds)"
     if raises is OutcomeUnknown:

@@ -129,6 +129,15 @@ def test_what_cannot_be_read_changes_nothing(store: RedisStore) -> None:
     assert keyspace(store) == before
 
 
+def test_a_damaged_row_is_told_when_it_is_read(store: RedisStore) -> None:
+    uid = start(store)
+    store._link.command("HSET", store._parts.keys[0]["instances"], uid, b"\xa3i-1")
+    with pytest.raises(StoreError, match="a row is damaged"):
+        store.instance("i-1")
+    with pytest.raises(StoreError, match="a row is damaged"):
+        store.instances(Filter())
+
+
 def test_text_that_is_no_text_is_poison(store: RedisStore) -> None:
     with pytest.raises(Poison, match="surrogates"):
         start(store, "i-1", args=b"", workflow="\ud800")
@@ -287,7 +296,7 @@ def test_a_server_out_of_memory_changes_nothing(store: RedisStore) -> None:
     before = keyspace(store)
     store._link.command("CONFIG", "SET", "maxmemory", "1")
     try:
-        with pytest.raises(Unavailable, match="maxmemory"):
+        with pytest.raises(Unavailable, match=r"^redis://\S+: command not .* 'maxmemory'\.$"):
             send(store)
     finally:
         store._link.command("CONFIG", "SET", "maxmemory", "0")
