@@ -15,7 +15,7 @@ from typing import Any, ClassVar, Generic, ParamSpec, TypeVar
 from durable.codec import Codec
 from durable.errors import PayloadError
 from durable.hints import rebuild
-from durable.model import checked_text
+from durable.model import checked_name
 
 logger = logging.getLogger("durable.worker")
 
@@ -34,7 +34,7 @@ class Definition(Generic[P, T]):
             raise TypeError(f"@{self.kind} decorates a function, not {fn!r}")
         self.fn = fn
         name = default_name(fn) if name is None else name
-        self.name = checked_text(name, f"@{self.kind}(name=) takes a name")
+        self.name = checked_name(name, f"@{self.kind}(name=) takes a name")
         update_wrapper(self, fn)  # type: ignore[arg-type]  # its __call__ is the subclass's
         try:
             self.signature = inspect.signature(fn)

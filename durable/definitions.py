@@ -465,9 +465,13 @@ def limit(value: Duration, name: str) -> float:
     return found
 
 
+LAST_VERSION = 2**53 - 1
+"""Beyond it the numbers of Lua, by which Redis compares versions, are not exact."""
+
+
 def _checked_version(value: Any, what: str) -> int:
-    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-        raise UsageError(f"{what} takes a whole number from 1, not {value!r}")
+    if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value <= LAST_VERSION:
+        raise UsageError(f"{what} takes a whole number from 1 to {LAST_VERSION}, not {value!r}")
     return value
 
 

@@ -33,6 +33,9 @@ MAX_ID_BYTES = 255
 MAX_NAME_BYTES = 128
 """The longest name (of a workflow, an activity, a queue, a signal …), in UTF-8."""
 
+SEPARATOR = "\x1f"
+"""In a store, between the name of a workflow and the builds that have refused it: in no name."""
+
 MAX_REASON_BYTES = 10_000
 """The longest reason that is given for a cancel or an end, in UTF-8."""
 
@@ -72,6 +75,13 @@ def checked_text(value: str, what: str, most: int = MAX_NAME_BYTES) -> str:
             raise UsageError(f"{what} that is valid text, not {value!r}: {error.reason}") from None
     if size > most:
         raise UsageError(f"{what} of at most {most:,} bytes; {value[:40]!r}… has {size:,}")
+    return value
+
+
+def checked_name(value: str, what: str) -> str:
+    """The name of a workflow or an activity, if it can be one."""
+    if SEPARATOR in checked_text(value, what):
+        raise UsageError(f"{what} without the sign {SEPARATOR!r}, not {value!r}")
     return value
 
 

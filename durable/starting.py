@@ -16,7 +16,7 @@ from durable.definitions import (
 )
 from durable.errors import UsageError
 from durable.header import Header
-from durable.model import DEFAULT_QUEUE, checked_text, micros
+from durable.model import DEFAULT_QUEUE, checked_name, micros
 from durable.retry import microseconds
 from durable.store import NewInstance
 
@@ -54,7 +54,7 @@ def new_instance(
     """
     if options.parent_close is not None:
         raise UsageError("parent_close= is for a child: what a client starts has no parent")
-    checked_text(name, "a workflow has a name")
+    checked_name(name, "a workflow has a name")
     entropy = os.urandom(26)  # at once: each call costs as much as all the rest
     uid = new_uid(now, entropy[:10])
     return NewInstance(

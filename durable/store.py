@@ -344,7 +344,7 @@ class Store(ABC):
     @abstractmethod
     def adopt(self, worker: str, uids: Sequence[bytes], tasks: Sequence[TaskKey]) -> Claimed:
         """Claim again what the worker owns already, under new epochs; what it does not own
-        (any more) is left out."""
+        (any more) is left out, and some of what is large may be, for another call."""
 
     @abstractmethod
     def release(self, worker: str, uids: Sequence[bytes]) -> None:

@@ -72,7 +72,7 @@ def main(report: str) -> None:
     with Orchestrator("memory://", [sys.modules[__name__]]) as here:
         client = here.client
         client.start_many(
-            (process_order.options(id=f"order-{order_id}"), order_id, int(cents))
+            (process_order.options(id=f"order-{order_id}", if_exists="use"), order_id, int(cents))
             for order_id, cents, _ in rows
         )
         approved = {order_id: approver for order_id, _, approver in rows if approver}

@@ -4,10 +4,12 @@ prints is compared."""
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import pytest
 from examples_kit import EXAMPLES, durable, example, run
+from servers import drop, fresh, redis_cluster
 
 TIMEOUTS = [
     "an attempt: ActivityError: activity hang failed at attempt 1: "
@@ -134,6 +136,18 @@ def test_each_example_has_its_test() -> None:
 @pytest.mark.parametrize("name", sorted(PRINTED))
 def test_programs(name: str, tmp_path: Path) -> None:
     assert run(str(EXAMPLES / f"{name}.py"), cwd=tmp_path) == PRINTED[name]
+
+
+@pytest.mark.parametrize("name", sorted(PRINTED))
+def test_programs_on_a_cluster(name: str, tmp_path: Path) -> None:
+    """Another address is all that a program needs for another store: here, the strictest."""
+    url = fresh(redis_cluster())
+    text = (EXAMPLES / f"{name}.py").read_text("utf-8")
+    assert "memory://" in text
+    (tmp_path / f"{name}.py").write_text(text.replace("memory://", url), "utf-8")
+    shutil.copy(EXAMPLES / "orders.csv", tmp_path)
+    assert run(f"{name}.py", cwd=tmp_path) == PRINTED[name]
+    drop(redis_cluster(), url)
 
 
 @pytest.mark.parametrize(("target", "args", "result"), RESULTS, ids=[r[0] for r in RESULTS])

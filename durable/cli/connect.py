@@ -82,7 +82,7 @@ def check_schema(store: Store, *, create: bool) -> None:
 def missing(url: str) -> Failed:
     """The error for a store that nobody has made yet."""
     return Failed(
-        f"there is no store at {url}; run `durable store init`, a worker or `durable run` "
-        "makes one",
+        f"there is no store at {url}; run `durable store init`, or let `durable start`, "
+        "`durable run` or a worker make one",
         exit_code=EXIT_STORE,
     )

@@ -84,7 +84,8 @@ class Requests(ABC):
     def start_many(self, starts: Iterable[Sequence[Any]]) -> list[Handle[Any]]:
         """Start many, all or nothing: each ``(flow, *args)``.
 
-        All must have one ``if_exists``. Raises as `start`; then nothing was started.
+        All must have one ``if_exists``; on a Redis Cluster ``"use"``, if they have ids of their
+        own. Raises as `start`; then nothing was started.
         """
         rows, policies, definitions = [], set(), []
         for flow, *args in starts:

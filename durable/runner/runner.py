@@ -441,9 +441,14 @@ class Runner:
         known = self.attempts.keys() | kept.keys() | waiting
         tasks = [key for key in owned.tasks if key not in known]
         self._kept = kept
+        again = False
         if uids or tasks:
             logger.info("adopting %s instances and %s tasks", len(uids), len(tasks))
-            self.take(self.store.adopt(self.worker.id, uids, tasks))
+            adopted = self.store.adopt(self.worker.id, uids, tasks)
+            self.take(adopted)
+            count = len(adopted.instances) + len(adopted.tasks)
+            # What is large comes in parts; of what does not come at all, after the next heartbeat.
+            again = 0 < count < len(uids) + len(tasks)
         for key, outcome in kept.items():
             self.attempts[key] = outcome.attempt
             held_again = self.held.get(key[0])
@@ -451,7 +456,7 @@ class Runner:
                 held_again.running.add(key[2])
             self._finish(outcome)
         self._kept = {}
-        self.must_reconcile = False
+        self.must_reconcile = again
 
     def drop_all(self) -> None:
         """This incarnation has expired: nothing that it holds is its own any more."""

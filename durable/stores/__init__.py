@@ -27,7 +27,7 @@ import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
-from urllib.parse import parse_qsl, unquote
+from urllib.parse import parse_qsl, quote, unquote
 
 from durable.errors import UsageError
 from durable.store import Store
@@ -40,8 +40,13 @@ __all__ = ["open_store", "redact"]
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,30}")
 _HOST = re.compile(r"(\[[^\[\]]+\]|[^:\[\]]*)(:\d{1,5})?")
 _SERVER = re.compile(r"(\[[^]]+\]|[^:,/]+)(:\d{1,5})?")
-_BARE_PERCENT = re.compile(r"%(?![0-9A-Fa-f]{2})")
+_BARE_PERCENT = re.compile(r"%(?![0-9A-Fa-f]{2})|%00")
 _SECRET = re.compile(r"([?&][^=&]*(?:password|passwd|secret|token)[^=&]*=)[^&]*", re.IGNORECASE)
+
+LAST_PORT = 65_535
+
+LONGEST_TIMEOUT = 86_400.0
+"""Seconds. What drivers and servers make of it in milliseconds is beyond them at some point."""
 
 
 def open_store(url: str | Database, **options: object) -> Store:
@@ -126,7 +131,8 @@ def _check_server(url: str, rest: str) -> None:
             " % as %25"
         )
     for host in hosts.split(","):
-        if not _HOST.fullmatch(host):
+        found = _HOST.fullmatch(host)
+        if not found or int((found[2] or ":0")[1:]) > LAST_PORT:
             raise UsageError(f"{redact(url)}: {host!r} is not host, or host:port")
 
 
@@ -165,6 +171,16 @@ def _seconds(name: str, value: Any) -> float:
         seconds = -1.0
     if not 0 <= seconds < math.inf:
         raise UsageError(f"{name}={value!r}: it is a number of seconds")
+    return seconds
+
+
+def _timeout(name: str, value: Any) -> float:
+    # For servers 0 would mean: for ever.
+    seconds = _seconds(name, value)
+    if not 0 < seconds <= LONGEST_TIMEOUT:
+        raise UsageError(
+            f"{name}={value!r}: it is a number of seconds, more than 0, {LONGEST_TIMEOUT:g} at most"
+        )
     return seconds
 
 
@@ -265,6 +281,11 @@ def _redis_cluster(url: str, place: str, options: dict[str, Any]) -> Store:
 
 
 def _redis_store(url: str, address: str, **options: Any) -> Store:
+    # The driver reads an address as that of a page: a password may not have any sign there, and
+    # would be shown.
+    scheme, _, place = address.partition("://")
+    login, at, server = place.rpartition("@")
+    address = f"{scheme}://{quote(login, safe=':%')}{at}{server}"
     try:
         from durable.stores.redis import RedisStore
     except ImportError as error:
@@ -278,13 +299,13 @@ def _mysql(url: str, place: str, options: dict[str, Any]) -> Store:
     # The name of a user, or a password, may have any sign in it: it ends at the last @.
     who, _, where = place.rpartition("@")
     server, _, database = where.partition("/")
-    host, _, port = server.partition(":")
+    found = _HOST.fullmatch(server)
     user, _, password = who.partition(":")
-    if not database or "/" in database:
+    if not found or not database or "/" in database:
         raise UsageError(f"{url} names no database: write mysql://user@host/name")
     address = {
-        "host": unquote(host) or "localhost",
-        "port": int(port or 3306),
+        "host": unquote(found[1]).strip("[]") or "localhost",
+        "port": int((found[2] or ":3306")[1:]),
         "user": unquote(user) or None,
         "password": unquote(password),
         "database": unquote(database),
@@ -302,12 +323,12 @@ class _Backend:
 
 _REDIS_OPTIONS: Mapping[str, Callable[[str, Any], Any]] = {
     "prefix": _name,
-    "timeout": _seconds,
+    "timeout": _timeout,
     "max_inbox": _count,
     "allow_loss": _yes,
 }
 
-_MYSQL = _Backend(_mysql, {"prefix": _name, "timeout": _seconds, "ssl": _ssl, "max_inbox": _count})
+_MYSQL = _Backend(_mysql, {"prefix": _name, "timeout": _timeout, "ssl": _ssl, "max_inbox": _count})
 
 _BACKENDS: Mapping[str, _Backend] = {
     "mariadb": _MYSQL,
@@ -315,7 +336,7 @@ _BACKENDS: Mapping[str, _Backend] = {
     "mysql": _MYSQL,
     "postgresql": _Backend(
         _postgresql,
-        {"prefix": _name, "schema": _name, "timeout": _seconds, "max_inbox": _count},
+        {"prefix": _name, "schema": _name, "timeout": _timeout, "max_inbox": _count},
     ),
     "sqlite": _Backend(
         _sqlite,

@@ -13,16 +13,17 @@ Rules
 from __future__ import annotations
 
 import random
+import re
 import time
 from collections.abc import Sequence
 from typing import Any
 
 from redis.backoff import NoBackoff
 from redis.connection import ConnectionPool
-from redis.exceptions import NoScriptError, RedisError
+from redis.exceptions import MovedError, NoScriptError, RedisError
 from redis.retry import Retry
 
-from durable.errors import DurableError, OutcomeUnknown
+from durable.errors import DurableError, OutcomeUnknown, StoreError
 from durable.store import Unavailable
 from durable.stores.errors import ACTIONS, REDIS, Errors, Kind, redis_signs
 from durable.stores.redis_keys import Script
@@ -32,6 +33,9 @@ __all__ = ["DEFAULT_TIMEOUT", "ERRORS", "Link", "NotSent", "options", "translate
 DEFAULT_TIMEOUT = 10.0
 
 FIRST_PAUSE, LONGEST_PAUSE = 0.002, 0.1
+
+_PLACE = re.compile(r"^user_script:\d+: | script: [0-9a-f]{40}, on @user_script:\d+\.?$")
+"""Where in a script something went wrong: for who reads the cause, not for the caller."""
 
 ERRORS = Errors((RedisError, OSError), redis_signs, REDIS)
 
@@ -62,7 +66,7 @@ def translated(error: BaseException, sent: bool, url: str, timeout: float) -> Du
     """What the caller gets for an error of the driver. sent: something may have been changed."""
     kind = ERRORS.kind(error)
     raises = ACTIONS[kind].at_commit if sent else ACTIONS[kind].raises
-    text = str(error) or type(error).__name__
+    text = _PLACE.sub("", str(error)) or type(error).__name__
     if kind is Kind.RETRY_TXN:
         text += f" (for {timeout:g} seconds)"
     if raises is OutcomeUnknown:
@@ -153,6 +157,10 @@ class Link:
                 error, sent = failed.error, False
             except ERRORS.caught as raised:
                 error, sent = raised, not reads
+            if isinstance(error, MovedError):
+                raise StoreError(
+                    f"{self._url}: this server is a node of a cluster: write redis+cluster://"
+                ) from error
             give_up = give_up or time.monotonic() + self._timeout
             if not ERRORS.action(error).redo or time.monotonic() >= give_up:
                 raise translated(error, sent, self._url, self._timeout) from error

@@ -14,6 +14,7 @@ from typing import Any
 
 import msgpack
 
+from durable.errors import StoreError
 from durable.model import Instance, Parent, ParentClose, Status, Task, WorkerInfo
 from durable.records import refused_also
 from durable.store import (
@@ -86,7 +87,10 @@ def _unpack(data: bytes) -> Any:
 
 
 def _row(head: bytes, data: bytes) -> Any:
-    return msgpack.unpackb(head + data, raw=True)
+    try:
+        return msgpack.unpackb(head + data, raw=True)
+    except ValueError as error:
+        raise StoreError(f"a row is damaged: {error}") from error
 
 
 def digest(secret: bytes) -> str:

@@ -12,14 +12,10 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable
 
-from durable.model import WorkerInfo
+from durable.model import SEPARATOR, WorkerInfo
 from durable.records import UNKNOWN, refused
 
 __all__ = ["SEPARATOR", "able", "fits", "place_name", "suffix"]
-
-SEPARATOR = "\x1f"
-"""Between a need and the builds that refused it. Nobody types it into a name, and there is
-none in what `durable.records.refused_also` gives."""
 
 
 def suffix(blocked_by: str) -> str:

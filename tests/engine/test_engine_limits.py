@@ -294,6 +294,8 @@ def test_names_of_a_client_have_at_most_128_bytes(engine: Engine) -> None:
         lambda: client.start_named("w", tags=["t"] * 101)
     )
     assert "255 bytes" in error_of(lambda: client.start_named("w", id="i" * 256))
+    # By it stores know what has been refused: nobody would claim it, or all again and again.
+    assert "without the sign" in error_of(lambda: client.start_named("w\x1fbuild"))
     assert "255 bytes" in error_of(lambda: client.list(search="i" * 256))
     assert "10,000 bytes" in error_of(lambda: client.cancel("i", "r" * 10_001))
     assert client.count() == 1

@@ -119,6 +119,17 @@ def test_names_are_texts(decorator: Any, what: str) -> None:
             decorator(name=wrong)(generator if decorator is workflow else print)
     with pytest.raises(UsageError, match=rf"{what}\(name=\) takes a name that is not empty"):
         decorator(name="")(generator if decorator is workflow else print)
+    with pytest.raises(UsageError, match=rf"{what}\(name=\) takes a name without the sign"):
+        decorator(name="a\x1fb")(generator if decorator is workflow else print)
+
+
+@pytest.mark.parametrize("wrong", [0, -1, True, 1.5, "1", 2**53])
+def test_versions_are_numbers_that_each_store_can_compare(wrong: Any) -> None:
+    with pytest.raises(UsageError, match=rf"takes a whole number from 1 to \d+, not {wrong!r}"):
+        workflow(version=wrong)(generator)
+    with pytest.raises(UsageError, match=r"version= takes a whole number"):
+        workflow(generator).options(version=wrong)
+    assert workflow(version=2**53 - 1)(generator).version == 2**53 - 1
 
 
 def test_an_error_of_the_tracer_is_logged_once_and_changes_nothing(

@@ -14,6 +14,7 @@ from durable.stores import (
     redact,
 )
 from durable.stores.memory import MemoryStore
+from durable.stores.mysql import MysqlStore
 from durable.stores.redis import RedisStore
 from durable.stores.sqlite import SqliteStore
 
@@ -45,6 +46,9 @@ from durable.stores.sqlite import SqliteStore
         ("sqlite:///x.db?busy_timeout=nan", "a number of seconds"),
         ("sqlite:///x.db?max_inbox=0", "from 1 on"),
         ("postgresql://u:secret@h/d?timeout=soon", "a number of seconds"),
+        ("postgresql://u:secret@h/d?timeout=0", "more than 0"),
+        ("mysql://u:secret@h/d?timeout=1e300", "86400 at most"),
+        ("redis://:secret@h?timeout=0", "more than 0"),
         ("postgresql://u:secret@h/d?synchronous=full", "it has max_inbox, prefix, schema, timeout"),
         ("postgresql://u:secret@h/d?schema=a.b", "a schema begins with a letter or _"),
         ("postgresql://u:secret@h/d?schema=", "a schema begins with"),
@@ -96,6 +100,25 @@ def test_a_redis_server_is_not_asked_before_it_is_opened() -> None:
     assert "secret" not in str(raised.value)
 
 
+@pytest.mark.parametrize("scheme", ["redis", "rediss+cluster"])
+def test_a_password_of_redis_may_have_signs_that_addresses_have(scheme: str) -> None:
+    store = open_store(f"{scheme}://me:se#c[r%2Fe%C3%A9:]\u2100t@host:1")
+    assert isinstance(store, RedisStore)
+    connection = store._link.listener()
+    assert (connection.username, connection.password) == ("me", "se#c[r/eé:]\u2100t")
+    assert store.url == f"{scheme}://me:***@host:1"
+
+
+@pytest.mark.parametrize(
+    ("place", "host", "port"),
+    [("u@[::1]:3307", "::1", 3307), ("u@[::1]", "::1", 3306), ("u@h", "h", 3306)],
+)
+def test_the_host_of_a_mysql_server(place: str, host: str, port: int) -> None:
+    store = open_store(f"mysql://{place}/d")
+    assert isinstance(store, MysqlStore)
+    assert (store._address["host"], store._address["port"]) == (host, port)
+
+
 def test_memory_stores_by_name() -> None:
     one, same, other = (open_store(f"memory://{name}") for name in ("one", "one", "two"))
     assert one is same
@@ -126,7 +149,9 @@ def test_passwords_are_not_shown(url: str, shown: str) -> None:
     assert redact(url) == shown
 
 
-@pytest.mark.parametrize("password", ["se/cret", "se?cret", "se@cret", "se%zzcret", "se%"])
+@pytest.mark.parametrize(
+    "password", ["se/cret", "se?cret", "se@cret", "se%zzcret", "se%", "se%00cret"]
+)
 def test_a_password_with_raw_signs_is_refused_and_not_shown(password: str) -> None:
     with pytest.raises(UsageError, match=r"write / as %2F") as raised:
         open_store(f"postgresql://me:{password}@host/shop")
@@ -134,7 +159,7 @@ def test_a_password_with_raw_signs_is_refused_and_not_shown(password: str) -> No
     assert "zz" not in str(raised.value)
 
 
-@pytest.mark.parametrize("host", ["host:port", "[::1", "host:1:2", "a:1,b:x"])
+@pytest.mark.parametrize("host", ["host:port", "host:65536", "[::1", "host:1:2", "a:1,b:x"])
 def test_a_host_that_is_none_is_named(host: str) -> None:
     with pytest.raises(UsageError, match="is not host, or host:port"):
         open_store(f"postgresql://me:secret@{host}/shop")

@@ -74,6 +74,13 @@ def test_one_server_is_no_cluster() -> None:
         store.open()
 
 
+def test_a_cluster_is_not_one_server() -> None:
+    node = redis_cluster().url.replace("redis+cluster://", "redis://")
+    stores = [open_store(node, prefix=f"one_{number}") for number in range(16)]
+    with pytest.raises(StoreError, match=r"a node of a cluster: write redis\+cluster://"):
+        [store.schema() for store in stores]  # some of them would be on other nodes
+
+
 def test_the_weakest_node_tells_the_tier(store: RedisStore) -> None:
     assert store.durability() == "durable"
     node = store._parts.keys[5]["ids"]

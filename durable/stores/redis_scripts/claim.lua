@@ -1,5 +1,6 @@
 -- claim(worker, queues, workflows, activities, instances, tasks, own, look): take what is due.
--- Answers {see `taken`, next wake_at or "", more}, or nil if the worker is unknown.
+-- Answers {see `taken`, next wake_at or "", more}, or nil if the worker is unknown; if what is due
+-- is large, not all that was asked for, and there is more.
 -- look: take nothing; answers since when each is due, and how many of its own, instead:
 -- {instances, tasks, next wake_at or "", more, own}.
 
@@ -69,6 +70,10 @@ local uids, keys = {}, {}
 for _, due in ipairs({free, own}) do
   for _, one in ipairs(due) do
     local uid = one[2]
+    if not fits_in(uid) then
+      more = true
+      break
+    end
     local row = find(uid)
     touch(row)
     row[OWNER], row[EPOCH], row[WAKE_AT] = me, row[EPOCH] + 1, nil
@@ -77,6 +82,10 @@ for _, due in ipairs({free, own}) do
 end
 for n, one in ipairs(ready) do
   local key = one[2]
+  if not task_fits_in(key) then
+    more = true
+    break
+  end
   local task = find_task(key)
   touch(task)
   task[T_OWNER], task[T_EPOCH] = me, task[T_EPOCH] + 1

@@ -70,9 +70,11 @@ local function refuse(row, status, word)
   if able(row[QUEUE], name_of(row)) then row[WAKE_AT] = NOW end
 end
 
--- Whether a step only makes the history longer: nothing that an index has changes.
+-- Whether a step only makes the history longer: nothing that an index has changes. (The answer to
+-- a cancel is a message, which changes when somebody must look.)
 local function grows(row, step)
-  return not (step.next or step.ending or step.release or step.version or step.messages)
+  return not (step.next or step.ending or step.release or step.version or step.messages
+    or step.cancels)
     and row[STATUS] == 'running' and row[BLOCKED_BY] == ''
     and row[WAKE_AT] == step.wake_at and waiting(row) == 0
 end

@@ -97,13 +97,17 @@ end
 
 -- ---- answers ----------------------------------------------------------------------------
 
--- An instance as it is stored: {uid, row, payload, …}; nil if there is none.
-local function stored(uid)
-  local row = redis.call('HGET', INSTANCES, uid)
-  if not row then return nil end
+local function payloads_of(uid)
   local fields = {}
   for n, letter in ipairs(PAYLOADS_OF) do fields[n] = letter .. uid end
-  local answer = redis.call('HMGET', PAYLOADS, unpack(fields))
+  return redis.call('HMGET', PAYLOADS, unpack(fields))
+end
+
+-- An instance as it is stored: {uid, row, payload, …}; nil if there is none.
+local function stored(uid, payloads)
+  local row = redis.call('HGET', INSTANCES, uid)
+  if not row then return nil end
+  local answer = payloads or payloads_of(uid)
   table.insert(answer, 1, row)
   table.insert(answer, 1, uid)
   return answer
@@ -124,11 +128,35 @@ local function stored_task(key)
   return {key, redis.call('HGET', TASKS, key), redis.call('HGET', TASK_INPUTS, key)}
 end
 
+local luggage = {}     -- uid -> {payloads, messages} of what a worker takes
+local room = 16777216  -- bytes that may still be taken at once: more would keep the server busy
+
+-- Whether there is room for an instance, which is taken then. What waits and its payloads do not
+-- change by that, so they are read now.
+local function fits_in(uid)
+  if room <= 0 then return false end
+  local payloads, messages = payloads_of(uid), stored_messages(uid)
+  for _, values in ipairs({payloads, messages}) do
+    for _, value in ipairs(values) do room = room - (value and #value or 0) end
+  end
+  luggage[uid] = {payloads, messages}
+  return true
+end
+
+-- Whether there is room for a task, which is taken then.
+local function task_fits_in(key)
+  if room <= 0 then return false end
+  room = room - redis.call('HSTRLEN', TASK_INPUTS, key)
+  return true
+end
+
 -- What a worker has taken, packed: {instances with their messages, tasks}. An answer of so many
 -- parts would take the client longer to read than a packed one.
 local function taken(uids, keys)
   local instances, found = {}, {}
-  for n, uid in ipairs(uids) do instances[n] = {stored(uid), stored_messages(uid)} end
+  for n, uid in ipairs(uids) do
+    instances[n] = {stored(uid, luggage[uid][1]), luggage[uid][2]}
+  end
   for n, key in ipairs(keys) do found[n] = stored_task(key) end
   return cmsgpack.pack({instances, found})
 end

@@ -287,6 +287,16 @@ class Tasks(Base):
         assert store.tasks(task.uid) == []
         assert inbox(store, task.uid) == [("result:1:1", b"cancelled")]
 
+    def test_a_task_is_cancelled_when_a_timer_is_due(self, store: Store) -> None:
+        start(store)
+        worker, due = FakeWorker(store), store.now() - MINUTE
+        tasks = [a_task(store, queue="other")]
+        instance = worker.advance(worker.take(), tasks=tasks, wake_at=due)
+        worker.advance(instance, cancels=[CANCEL], wake_at=due)
+        worker.finish(worker.take(), COMPLETED)
+        assert worker.ids() == []
+        assert store.owned("w-1").instances == {}
+
     def test_tasks_of_an_ended_instance_are_gone(self, store: Store) -> None:
         uid = start(store)
         worker = FakeWorker(store)

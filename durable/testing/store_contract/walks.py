@@ -340,7 +340,7 @@ class Walk:
                 self.message(f"s-{self.count}-{n}", answers=ANSWERS)
                 for n in range(0 if ends else choose((0, 1, 2)))
             ],
-            wake_at=choose((None, self.moment(store))),
+            wake_at=choose((None, self.moment(store), now.wake_at if now else None)),
             release=chance() < 0.5,
             version=choose((None, None, 1)),
             vars=choose((None, b"%d" % self.count)),
