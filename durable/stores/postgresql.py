@@ -245,7 +245,9 @@ class PostgresqlStore(ServerStore):
             # Whatever was raised ends the transaction, whoever raised it.
             if not connection.closed and connection.info.transaction_status:
                 with suppress(psycopg.Error):
-                    cursor.execute("ROLLBACK")
+                    # The driver's own: it forgets what it has prepared. Some of that it may only
+                    # believe to have prepared, in a pipeline that was broken off before.
+                    connection.rollback()
 
     def _look(self, work: Callable[[Tx], T]) -> T:
         cursor: Any = psycopg.RawCursor(self._links.mine())
