@@ -20,7 +20,6 @@ database of an application.
 from __future__ import annotations
 
 import difflib
-import math
 import os
 import re
 import threading
@@ -36,6 +35,9 @@ if TYPE_CHECKING:
     from peewee import Database
 
 __all__ = ["open_store", "redact"]
+
+DAY = 24 * 3600
+"""Drivers take no time that is much longer."""
 
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,30}")
 _HOST = re.compile(r"(\[[^\[\]]+\]|[^:\[\]]*)(:\d{1,5})?")
@@ -163,8 +165,8 @@ def _seconds(name: str, value: Any) -> float:
         seconds = float(value)
     except (TypeError, ValueError):
         seconds = -1.0
-    if not 0 <= seconds < math.inf:
-        raise UsageError(f"{name}={value!r}: it is a number of seconds")
+    if not 0 <= seconds <= DAY:
+        raise UsageError(f"{name}={value!r}: it is a number of seconds, at most a day ({DAY})")
     return seconds
 
 
@@ -278,13 +280,14 @@ def _mysql(url: str, place: str, options: dict[str, Any]) -> Store:
     # The name of a user, or a password, may have any sign in it: it ends at the last @.
     who, _, where = place.rpartition("@")
     server, _, database = where.partition("/")
-    host, _, port = server.partition(":")
     user, _, password = who.partition(":")
-    if not database or "/" in database:
+    found = _HOST.fullmatch(server)
+    if found is None or not database or "/" in database:
         raise UsageError(f"{url} names no database: write mysql://user@host/name")
+    host, port = found.groups()
     address = {
-        "host": unquote(host) or "localhost",
-        "port": int(port or 3306),
+        "host": unquote(host).strip("[]") or "localhost",
+        "port": int(port[1:]) if port else 3306,
         "user": unquote(user) or None,
         "password": unquote(password),
         "database": unquote(database),

@@ -196,7 +196,7 @@ class PostgresqlStore(ServerStore):
         self._conninfo = conninfo
 
     def _connect(self) -> Any:
-        milliseconds = int(self._timeout * 1000)
+        milliseconds = max(1, int(self._timeout * 1000))  # 0 would be no limit
         settings = SETTINGS.format(lock=milliseconds, limit=milliseconds * 3)
         ours = [*settings.split(), *(f"{name}={value}" for name, value in PLANNING.items())]
         # Behind those of the address: what stands last counts.

@@ -107,6 +107,14 @@ def test_a_session_that_the_server_ends_is_replaced(store: PostgresqlStore) -> N
     assert store._links.mine().info.backend_pid != pid
 
 
+def test_no_time_to_wait_is_not_no_limit(tmp_path: Path) -> None:
+    store: Any = open_store(postgres().url, prefix=prefix_of(tmp_path), timeout=0)
+    for limit in ("lock_timeout", "statement_timeout", "idle_in_transaction_session_timeout"):
+        [found] = store._links.mine().execute(f"SHOW {limit}").fetchone()
+        assert found.endswith("ms"), (limit, found)
+    store.close()
+
+
 def test_who_stands_still_in_a_transaction_keeps_no_locks(tmp_path: Path) -> None:
     store: Any = open_store(postgres().url, prefix=prefix_of(tmp_path), timeout=0.1)
     store.open()
