@@ -138,6 +138,9 @@ SETTINGS = """
     tcp_keepalives_idle=10 tcp_keepalives_interval=5 tcp_keepalives_count=3
 """
 
+SHORTEST_LIMIT = 1000
+"""Milliseconds that a statement may always take."""
+
 
 class Connection(psycopg.Connection[Any]):
     """A connection that gives up a server that does not answer.
@@ -196,8 +199,10 @@ class PostgresqlStore(ServerStore):
         self._conninfo = conninfo
 
     def _connect(self) -> Any:
-        milliseconds = max(1, int(self._timeout * 1000))  # 0 would be no limit
-        settings = SETTINGS.format(lock=milliseconds, limit=milliseconds * 3)
+        milliseconds = int(self._timeout * 1000)
+        limit = max(milliseconds * 3, SHORTEST_LIMIT)
+        # 0 would be no limit.
+        settings = SETTINGS.format(lock=max(milliseconds, 1), limit=limit)
         ours = [*settings.split(), *(f"{name}={value}" for name, value in PLANNING.items())]
         # Behind those of the address: what stands last counts.
         given = conninfo_to_dict(self._conninfo).get("options") or ""
@@ -209,7 +214,7 @@ class PostgresqlStore(ServerStore):
             keepalives_idle=10,
             keepalives_interval=5,
             keepalives_count=3,
-            tcp_user_timeout=milliseconds * 3,
+            tcp_user_timeout=limit,
             application_name="durable",
         )
         # After the server itself has given up.

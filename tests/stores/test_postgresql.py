@@ -111,7 +111,7 @@ def test_no_time_to_wait_is_not_no_limit(tmp_path: Path) -> None:
     store: Any = open_store(postgres().url, prefix=prefix_of(tmp_path), timeout=0)
     for limit in ("lock_timeout", "statement_timeout", "idle_in_transaction_session_timeout"):
         [found] = store._links.mine().execute(f"SHOW {limit}").fetchone()
-        assert found.endswith("ms"), (limit, found)
+        assert found != "0", limit
     store.close()
 
 
