@@ -79,7 +79,7 @@ class Failure:
             type=type_name(type(error)),
             message=_text(error)[:MAX_MESSAGE],
             types=tuple(type_name(t) for t in type(error).__mro__ if t is not object),
-            traceback=_clean(_traceback(error))[-MAX_TRACEBACK:],
+            traceback=clean(_traceback(error))[-MAX_TRACEBACK:],
             cause=inner,
             details=_details(error),
         )
@@ -145,11 +145,11 @@ def _details(error: BaseException) -> Any:
 def _text(error: BaseException) -> str:
     """The message of an exception, even if its ``__str__`` fails."""
     try:
-        return _clean(str(error))
+        return clean(str(error))
     except Exception as wrong:
         return f"<no message: its __str__ raised {type(wrong).__name__}>"
 
 
-def _clean(text: str) -> str:
-    """Text that UTF-8 can hold: lone surrogates become escapes."""
-    return text.encode("utf-8", "backslashreplace").decode("utf-8")
+def clean(text: str) -> str:
+    """Text that every store can hold: lone surrogates, and NUL (PostgreSQL), become escapes."""
+    return text.encode("utf-8", "backslashreplace").decode("utf-8").replace("\0", "\\x00")

@@ -132,7 +132,7 @@ class Instance:
     uid: 16 bytes, the identity; ``id`` is the user's name for it.
     version: None until the first worker chooses it.
     wake_at: when somebody must look at it, or None.
-    blocked_by: the builds of all code that has refused it since its last step, in order, with
+    blocked_by: the builds of the code that has refused it since its last step, in order, with
     a space between them (see `durable.records.refused`); or empty.
     crashes: takeovers since the last commit. args, kwargs, vars, result, memo: payloads;
     failure: stored failure data. parent: who started it, or None for a client.

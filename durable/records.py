@@ -22,6 +22,9 @@ DEFAULT_MAX_INBOX = 100_000
 # In ``blocked_by`` if no worker knew the workflow: no fingerprint, so whoever knows it wakes it.
 UNKNOWN = "unknown"
 
+MAX_REFUSED_BYTES = 1500
+"""The longest ``blocked_by``: it is part of an indexed name (see `durable.stores.refusals`)."""
+
 # The owner of paused instances: no worker has this id, so nobody claims them.
 PARKED = "(paused)"
 
@@ -32,9 +35,13 @@ def refused(blocked_by: str, build: str) -> bool:
 
 
 def refused_also(blocked_by: str, build: str) -> str:
-    """An instance's ``blocked_by`` when this build has refused it, too."""
+    """An instance's ``blocked_by`` when this build has refused it, too. It has room for dozens of
+    builds; the oldest make place for others, and would try it once more if they came again."""
     builds = [] if blocked_by == UNKNOWN else blocked_by.split()
-    return " ".join(dict.fromkeys([*builds, _word(build)]))
+    builds = list(dict.fromkeys([*builds, _word(build)]))
+    while len(" ".join(builds).encode()) > MAX_REFUSED_BYTES:
+        del builds[0]
+    return " ".join(builds)
 
 
 def _word(build: str) -> str:

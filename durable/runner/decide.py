@@ -21,7 +21,7 @@ from durable.closing import close_children
 from durable.codec import Codec
 from durable.errors import DurableError, HistoryTooLong
 from durable.events import ActivityCancelled, Event, load
-from durable.failure import PACKAGE
+from durable.failure import PACKAGE, clean
 from durable.header import Header
 from durable.interpreter import (
     DEFAULT_LIMITS,
@@ -158,7 +158,7 @@ class Decider:
             held.interpreter.close()
             held.interpreter = None
         instance = held.instance
-        blocked = End(Status.BLOCKED, reason, self.build)
+        blocked = End(Status.BLOCKED, clean(reason), self.build)
         step = Step(instance.uid, instance.run, held.epoch, held.length, [], release=True)
         step.end = blocked
         return Proposal(held, step)

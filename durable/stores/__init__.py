@@ -20,7 +20,6 @@ database of an application.
 from __future__ import annotations
 
 import difflib
-import math
 import os
 import re
 import threading
@@ -37,6 +36,9 @@ if TYPE_CHECKING:
 
 __all__ = ["open_store", "redact"]
 
+DAY = 24 * 3600
+"""Drivers take no time that is much longer."""
+
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,30}")
 _HOST = re.compile(r"(\[[^\[\]]+\]|[^:\[\]]*)(:\d{1,5})?")
 _SERVER = re.compile(r"(\[[^]]+\]|[^:,/]+)(:\d{1,5})?")
@@ -44,9 +46,6 @@ _BARE_PERCENT = re.compile(r"%(?![0-9A-Fa-f]{2})|%00")
 _SECRET = re.compile(r"([?&][^=&]*(?:password|passwd|secret|token)[^=&]*=)[^&]*", re.IGNORECASE)
 
 LAST_PORT = 65_535
-
-LONGEST_TIMEOUT = 86_400.0
-"""Seconds. What drivers and servers make of it in milliseconds is beyond them at some point."""
 
 
 def open_store(url: str | Database, **options: object) -> Store:
@@ -169,18 +168,15 @@ def _seconds(name: str, value: Any) -> float:
         seconds = float(value)
     except (TypeError, ValueError):
         seconds = -1.0
-    if not 0 <= seconds < math.inf:
-        raise UsageError(f"{name}={value!r}: it is a number of seconds")
+    if not 0 <= seconds <= DAY:
+        raise UsageError(f"{name}={value!r}: it is a number of seconds, at most a day ({DAY})")
     return seconds
 
 
 def _timeout(name: str, value: Any) -> float:
-    # For servers 0 would mean: for ever.
     seconds = _seconds(name, value)
-    if not 0 < seconds <= LONGEST_TIMEOUT:
-        raise UsageError(
-            f"{name}={value!r}: it is a number of seconds, more than 0, {LONGEST_TIMEOUT:g} at most"
-        )
+    if not seconds:  # for servers it would mean: for ever
+        raise UsageError(f"{name}={value!r}: it is more than 0 seconds")
     return seconds
 
 
@@ -299,13 +295,14 @@ def _mysql(url: str, place: str, options: dict[str, Any]) -> Store:
     # The name of a user, or a password, may have any sign in it: it ends at the last @.
     who, _, where = place.rpartition("@")
     server, _, database = where.partition("/")
-    found = _HOST.fullmatch(server)
     user, _, password = who.partition(":")
-    if not found or not database or "/" in database:
+    found = _HOST.fullmatch(server)
+    if found is None or not database or "/" in database:
         raise UsageError(f"{url} names no database: write mysql://user@host/name")
+    host, port = found.groups()
     address = {
-        "host": unquote(found[1]).strip("[]") or "localhost",
-        "port": int((found[2] or ":3306")[1:]),
+        "host": unquote(host).strip("[]") or "localhost",
+        "port": int(port[1:]) if port else 3306,
         "user": unquote(user) or None,
         "password": unquote(password),
         "database": unquote(database),

@@ -165,9 +165,12 @@ answer may follow, and then more and more seldom."""
 LITERALS: Mapping[type, Callable[[Any], str]] = {
     int: str,
     type(None): lambda value: "NULL",
-    bytes: lambda value: f"X'{value.hex()}'",
+    bytes: lambda value: f"_binary X'{value.hex()}'",
 }
-"""How most parameters are written; the driver takes 2.4 times as long to find that out."""
+"""How most parameters are written; the driver takes 2.4 times as long to find that out.
+
+Without ``_binary`` MariaDB keeps of more than 65,535 bytes in a UNION the length modulo 65,536.
+"""
 
 
 class Cursor(cursors.Cursor):

@@ -20,6 +20,7 @@ import math
 import time
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext, suppress
+from functools import partial
 from typing import Any, TypeVar
 
 import psycopg
@@ -138,6 +139,9 @@ SETTINGS = """
     tcp_keepalives_idle=10 tcp_keepalives_interval=5 tcp_keepalives_count=3
 """
 
+SHORTEST_LIMIT = 1000
+"""Milliseconds that a statement may always take."""
+
 
 class Connection(psycopg.Connection[Any]):
     """A connection that gives up a server that does not answer.
@@ -197,7 +201,9 @@ class PostgresqlStore(ServerStore):
 
     def _connect(self) -> Any:
         milliseconds = int(self._timeout * 1000)
-        settings = SETTINGS.format(lock=milliseconds, limit=milliseconds * 3)
+        limit = max(milliseconds * 3, SHORTEST_LIMIT)
+        # 0 would be no limit.
+        settings = SETTINGS.format(lock=max(milliseconds, 1), limit=limit)
         ours = [*settings.split(), *(f"{name}={value}" for name, value in PLANNING.items())]
         # Behind those of the address: what stands last counts.
         given = conninfo_to_dict(self._conninfo).get("options") or ""
@@ -209,7 +215,7 @@ class PostgresqlStore(ServerStore):
             keepalives_idle=10,
             keepalives_interval=5,
             keepalives_count=3,
-            tcp_user_timeout=milliseconds * 3,
+            tcp_user_timeout=limit,
             application_name="durable",
         )
         # After the server itself has given up.
@@ -234,7 +240,7 @@ class PostgresqlStore(ServerStore):
             while cursor.nextset():
                 pass
             now = cursor.fetchone()[0]
-            pipelined = connection.pipeline if PIPELINES else nullcontext
+            pipelined = partial(_pipeline, connection) if PIPELINES else nullcontext
             result = work(Tx(cursor, self.texts, self._clock.told(now), pipelined))
             try:
                 cursor.execute("COMMIT")
@@ -245,7 +251,9 @@ class PostgresqlStore(ServerStore):
             # Whatever was raised ends the transaction, whoever raised it.
             if not connection.closed and connection.info.transaction_status:
                 with suppress(psycopg.Error):
-                    cursor.execute("ROLLBACK")
+                    # The driver's own: it forgets what it has prepared. Some of that it may only
+                    # believe to have prepared, in a pipeline that was broken off before.
+                    connection.rollback()
 
     def _look(self, work: Callable[[Tx], T]) -> T:
         cursor: Any = psycopg.RawCursor(self._links.mine())
@@ -336,6 +344,23 @@ class PostgresqlStore(ServerStore):
             connection.execute(self._notice(connection))
         except psycopg.Error:  # a hint; but what it was sent over is of no use
             self._distrust()
+
+
+@contextmanager
+def _pipeline(connection: Connection) -> Iterator[None]:
+    """A pipeline that raises what went wrong first, once: the driver would warn of the rest."""
+    first = None
+    try:
+        with connection.pipeline():
+            try:
+                yield
+            except psycopg.Error as error:
+                first = error
+    except psycopg.Error:
+        if first is None:
+            raise
+    if first is not None:
+        raise first
 
 
 # Of the schema that the table is really in: two may have tables of the same name.

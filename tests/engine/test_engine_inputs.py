@@ -266,3 +266,30 @@ def test_chance_decides_once_on_the_run_that_follows(
     assert described["run"] == 2
     assert [run for run, _ in asked] == [1, 2]
     assert all(0 <= unit < 1 for _, unit in asked)
+
+
+@pytest.mark.parametrize(("sign", "shown"), [(0, "a\\x00"), (0xD800, "a\\ud800")])
+def test_errors_with_signs_that_no_store_takes(engine: Engine, sign: int, shown: str) -> None:
+    @activity(retry=None)
+    def parse(sign: int) -> None:
+        raise ValueError(f"no number: a{chr(sign)}")
+
+    @workflow
+    def flow(sign: int) -> Workflow[None]:
+        yield parse.call(sign)
+
+    engine.work([flow], [parse])
+    description = engine.becomes(engine.start(flow, sign), Status.FAILED)
+    assert description["reason"].endswith(f"no number: {shown}")
+
+
+def test_a_reason_to_block_with_signs_that_no_store_takes(
+    engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(*args: Any) -> None:
+        raise UsageError("a\0b")
+
+    monkeypatch.setattr(decide.Decider, "_decide", broken)
+    engine.work([idle])
+    description = engine.becomes(engine.start(idle), Status.BLOCKED)
+    assert description["reason"] == "UsageError: a\\x00b"

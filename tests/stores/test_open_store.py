@@ -44,10 +44,11 @@ from durable.stores.sqlite import SqliteStore
         ("sqlite:///x.db?busy_timeout=soon", "a number of seconds"),
         ("sqlite:///x.db?busy_timeout=-1", "a number of seconds"),
         ("sqlite:///x.db?busy_timeout=nan", "a number of seconds"),
+        ("mysql://u:secret@h/d?timeout=1e9", "at most a day"),
         ("sqlite:///x.db?max_inbox=0", "from 1 on"),
         ("postgresql://u:secret@h/d?timeout=soon", "a number of seconds"),
         ("postgresql://u:secret@h/d?timeout=0", "more than 0"),
-        ("mysql://u:secret@h/d?timeout=1e300", "86400 at most"),
+        ("mysql://u:secret@h/d?timeout=1e300", r"at most a day \(86400\)"),
         ("redis://:secret@h?timeout=0", "more than 0"),
         ("postgresql://u:secret@h/d?synchronous=full", "it has max_inbox, prefix, schema, timeout"),
         ("postgresql://u:secret@h/d?schema=a.b", "a schema begins with a letter or _"),
@@ -67,6 +68,7 @@ from durable.stores.sqlite import SqliteStore
         ("redis+cluster://h?busy_timeout=1", "no option 'busy_timeout'"),
         ("mysql://u:secret@h", "names no database: write mysql://user@host/name"),
         ("mysql://u:secret@h/a/b", "names no database"),
+        ("mysql:///a@b:c/d", "names no database"),
         ("mariadb://u:secret@h:port/d", "is not host, or host:port"),
         ("mysql://u:secret@h/d?ssl=maybe", "it is off, on, or a file"),
         ("mysql://u:secret@h/d?busy_timeout=1", "it has max_inbox, prefix, ssl, timeout"),
@@ -169,6 +171,22 @@ def test_a_host_that_is_none_is_named(host: str) -> None:
 def test_hosts_as_drivers_know_them(host: str) -> None:
     url = f"postgresql://me:p%40ss@{host}/shop"
     assert open_store(url).url == redact(url)
+
+
+@pytest.mark.parametrize(
+    ("place", "host", "port"),
+    [
+        ("", "localhost", 3306),
+        ("u@host", "host", 3306),
+        ("u@host:1", "host", 1),
+        ("u@[::1]", "::1", 3306),
+        ("u@[::1]:1", "::1", 1),
+    ],
+)
+def test_hosts_of_mysql(place: str, host: str, port: int) -> None:
+    store = open_store(f"mysql://{place}/shop")
+    assert isinstance(store, MysqlStore)
+    assert (store._address["host"], store._address["port"]) == (host, port)
 
 
 def test_only_the_backend_asked_for_is_loaded() -> None:

@@ -21,6 +21,7 @@ from durable.testing.store_contract.base import (
     Base,
     FakeWorker,
     a_message,
+    a_next,
     a_step,
     a_task,
     events,
@@ -471,3 +472,25 @@ class Commits(Base):
         assert store.history([(uid, 1), (uid, 2)]) == [[(0, b"event-0")], []]
         assert store.purge(store.now() + SECOND, [Status.COMPLETED], 10) == 1
         assert store.history([(uid, 1)]) == [[]]
+
+    @pytest.mark.parametrize("size", [65_535, 65_536, 70_000, 1 << 20])
+    def test_whatever_may_be_large_may_be_so_large(self, store: Store, size: int) -> None:
+        large = bytes(range(256)) * (size // 256) + b"." * (size % 256)
+        uid = start(store)
+        worker = FakeWorker(store)
+        schedule(worker, a_task(store), vars=large)
+        assert look(store).vars == large
+        task = worker.take_task()
+        worker.beat(task, large)
+        worker.postpone(task, last_error=large, details=None)
+        [task] = store.tasks(uid)
+        assert (task.details, task.last_error) == (large, large)
+        send(store)
+        next_run = a_next(store, args=large, kwargs=large, header=large)
+        running = worker.advance(worker.take(), next=next_run)
+        assert (running.args, running.kwargs, running.header) == (large, large, large)
+        unread = ("s" * 100,) * (size // 100)
+        end = End(Status.FAILED, result=large, failure=large, unread=unread, header=large)
+        ended = worker.finish(worker.take(), end)
+        assert (ended.result, ended.failure, ended.header) == (large, large, large)
+        assert store.unread(uid) == unread

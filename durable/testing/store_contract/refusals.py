@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import replace
 from typing import Any
 
@@ -69,6 +70,19 @@ class Refusals(Base):
             assert FakeWorker(store, f"again-{n}", build=build).ids() == []
             assert not due(store)
         assert FakeWorker(store, "w-3", build="build-3").ids() == ["i-1"]
+
+    def test_hundreds_of_builds_may_refuse(self, store: Store) -> None:
+        start(store)
+        for n in range(300):
+            build = hashlib.md5(str(n).encode()).hexdigest()
+            worker = FakeWorker(store, f"w-{n}", build=build)
+            blocked = refuse(worker)
+            assert blocked.reason == f"not for {build}"
+            assert blocked.wake_at is None
+            assert FakeWorker(store, f"again-{n}", build=build).ids() == []
+            store.unregister(f"again-{n}")
+            store.unregister(f"w-{n}")
+        assert FakeWorker(store, "right", build="right").ids() == ["i-1"]
 
     def test_the_same_code_does_not_try_again(self, store: Store) -> None:
         refused(store)
