@@ -37,7 +37,7 @@ LATER = 1_000_000
 def claim(partitions: Partitions, request: ClaimRequest) -> Claimed:
     """What is due and the worker may take."""
     if partitions.count == 1:
-        return _claimed(partitions.call("claim", 0, *_args(request)))
+        return _claimed(partitions, partitions.call("claim", 0, *_args(request)))
     kind = (
         *(request.worker, request.queues, request.workflows, request.activities),
         *(request.instances > 0, request.tasks > 0),
@@ -59,10 +59,12 @@ def _args(
     )
 
 
-def _claimed(answer: Any) -> Claimed:
+def _claimed(partitions: Partitions, answer: Any) -> Claimed:
     if answer is None:
         return Claimed([], [])
-    taken, next_wake_at, more = answer
+    taken, next_wake_at, more, damaged = answer
+    for key in damaged:
+        partitions.tell_damaged(key)
     claimed = rows.claimed_from(taken)
     return Claimed(claimed.instances, claimed.tasks, _moment(next_wake_at), bool(more))
 
@@ -111,7 +113,7 @@ class _Claim:
         instances: list[tuple[float, ClaimedInstance]] = []
         tasks: list[tuple[float, Task]] = []
         for partition, answer in self._attempt(requests, marks).items():
-            part, share = _claimed(answer), shares.get(partition, NOTHING)
+            part, share = _claimed(self._partitions, answer), shares.get(partition, NOTHING)
             more = more or part.more
             left = part.more or not share.is_all
             self._view.told(partition, marks[partition], part.next_wake_at, left)

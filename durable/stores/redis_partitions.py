@@ -12,6 +12,7 @@ Rules
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
@@ -27,6 +28,8 @@ from durable.stores.redis_watch import Watch
 from durable.stores.server_clock import ServerClock
 
 __all__ = ["Partitions"]
+
+logger = logging.getLogger("durable.store")
 
 LARGEST = 256 * 1024 * 1024
 """Bytes of a request: half of what a server takes as it comes, and it has them twice."""
@@ -65,6 +68,19 @@ class Partitions:
         self.clock = ServerClock(self._ask_time)
         self._names = [tuple(keys.values()) for keys in self.keys]
         self._homes: dict[bytes, int] = {}
+        self._damaged: set[bytes] = set()
+
+    def tell_damaged(self, key: bytes) -> None:
+        """Log, once, that a row cannot be read. key: a uid, or that of a task."""
+        if key not in self._damaged:
+            self._damaged.add(key)
+            uid, what = key[:16].hex(), "a task" if len(key) > 16 else "the row"
+            logger.error(
+                "%s: %s of the instance with uid %s is damaged: it rests until that is mended",
+                self.url,
+                what,
+                uid,
+            )
 
     def _moved(self) -> None:
         self.watch.renew()

@@ -192,6 +192,35 @@ def test_a_damaged_page_is_told(tmp_path: Path) -> None:
         store.close()
 
 
+@pytest.mark.parametrize("store", ["redis", "redis-cluster"])
+def test_a_damaged_row_keeps_no_other_waiting(
+    store: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    with campaign("damaged-row", store) as report:
+        opened: Any = open_store(fresh_url(store, tmp_path))
+        opened.open()
+        client = Client(opened)
+        broken = client.start(listening.options(id="broken"), 1)
+        uid = look(opened, broken.id).uid
+        table = next(
+            keys["instances"]
+            for keys in opened._parts.keys
+            if opened._link.command("HEXISTS", keys["instances"], uid, key=keys["instances"])
+        )
+        row = opened._link.command("HGET", table, uid, key=table)
+        opened._link.command("HSET", table, uid, b"\xc1", key=table)
+        report.faults["damaged_row"] += 1
+        handle = client.start(listening, 2)
+        handle.signal("value", 1)
+        work_until(opened, lambda: client.get(handle.id).status().finished)
+        [told] = [one.getMessage() for one in caplog.records if "is damaged" in one.getMessage()]
+        assert uid.hex() in told
+        opened._link.command("HSET", table, uid, row, key=table)
+        broken.signal("value", 1)
+        work_until(opened, lambda: broken.status().finished)
+        assert broken.result() == 3
+
+
 @pytest.mark.parametrize("how", ["FLUSHALL", "SCRIPT FLUSH"])
 def test_what_a_server_of_redis_has_forgotten(how: str, tmp_path: Path) -> None:
     with campaign(how.lower().replace(" ", "-"), "redis") as report:

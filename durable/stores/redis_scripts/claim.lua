@@ -1,6 +1,6 @@
 -- claim(worker, queues, workflows, activities, instances, tasks, own, look): take what is due.
--- Answers {see `taken`, next wake_at or "", more}, or nil if the worker is unknown; if what is due
--- is large, not all that was asked for, and there is more.
+-- Answers {see `taken`, next wake_at or "", more, keys of what cannot be read}, or nil if the
+-- worker is unknown; if what is due is large, not all that was asked for, and there is more.
 -- look: take nothing; answers since when each is due, and how many of its own, instead:
 -- {instances, tasks, next wake_at or "", more, own}.
 
@@ -66,32 +66,39 @@ end
 
 if R[8] then return {since(free), since(ready), next_wake_at, more and 1 or 0, #own} end
 
-local uids, keys = {}, {}
+-- What cannot be read stays where it is, and keeps nobody else from being taken.
+local uids, keys, damaged = {}, {}, {}
 for _, due in ipairs({free, own}) do
   for _, one in ipairs(due) do
     local uid = one[2]
-    if not fits_in(uid) then
+    local sound, row = pcall(find, uid)
+    if not (sound and row) then
+      damaged[#damaged + 1] = uid
+    elseif fits_in(uid) then
+      touch(row)
+      row[OWNER], row[EPOCH], row[WAKE_AT] = me, row[EPOCH] + 1, nil
+      uids[#uids + 1] = uid
+    else
       more = true
       break
     end
-    local row = find(uid)
-    touch(row)
-    row[OWNER], row[EPOCH], row[WAKE_AT] = me, row[EPOCH] + 1, nil
-    uids[#uids + 1] = uid
   end
 end
-for n, one in ipairs(ready) do
+for _, one in ipairs(ready) do
   local key = one[2]
-  if not task_fits_in(key) then
+  local sound, task = pcall(find_task, key)
+  if not (sound and task) then
+    damaged[#damaged + 1] = key
+  elseif task_fits_in(key) then
+    touch(task)
+    task[T_OWNER], task[T_EPOCH] = me, task[T_EPOCH] + 1
+    keys[#keys + 1] = key
+  else
     more = true
     break
   end
-  local task = find_task(key)
-  touch(task)
-  task[T_OWNER], task[T_EPOCH] = me, task[T_EPOCH] + 1
-  keys[n] = key
 end
 
 tell = false
 flush()
-return {taken(uids, keys), next_wake_at, more and 1 or 0}
+return {taken(uids, keys), next_wake_at, more and 1 or 0, damaged}
