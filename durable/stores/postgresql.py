@@ -6,6 +6,8 @@ Rules
 * A transaction that writes first locks the instances that it changes, and then reads what it
   decides by.  Workers leave out what is locked, and so wait for no application's transaction;
   clients wait.  Who deadlocks is repeated, as is who was not the first to use an id.
+* Each statement waits for the answer of the one before.  In a pipeline the server waits for the
+  rest without a limit of time, and who stands still in it would keep its locks for ever.
 * What need not be acknowledged is committed with ``synchronous_commit = off``.
 * Statements have ``$1``, ``$2`` …, as the server takes them: the driver takes longer to find
   each ``%s`` of a long list than all else of a commit takes.
@@ -19,8 +21,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
-from contextlib import contextmanager, nullcontext, suppress
-from functools import partial
+from contextlib import contextmanager, suppress
 from typing import Any, TypeVar
 
 import psycopg
@@ -50,9 +51,6 @@ T = TypeVar("T")
 
 # As UPDATE locks a row; it leaves in peace who only keeps it from being deleted.
 LOCK = "FOR NO KEY UPDATE"
-
-PIPELINES = psycopg.Pipeline.is_supported()
-"""Whether the driver's libpq can: since version 14."""
 
 CLOCK = "(extract(epoch FROM clock_timestamp()) * 1000000)::bigint"
 
@@ -240,8 +238,7 @@ class PostgresqlStore(ServerStore):
             while cursor.nextset():
                 pass
             now = cursor.fetchone()[0]
-            pipelined = partial(_pipeline, connection) if PIPELINES else nullcontext
-            result = work(Tx(cursor, self.texts, self._clock.told(now), pipelined))
+            result = work(Tx(cursor, self.texts, self._clock.told(now)))
             try:
                 cursor.execute("COMMIT")
             except psycopg.Error as error:
@@ -251,9 +248,7 @@ class PostgresqlStore(ServerStore):
             # Whatever was raised ends the transaction, whoever raised it.
             if not connection.closed and connection.info.transaction_status:
                 with suppress(psycopg.Error):
-                    # The driver's own: it forgets what it has prepared. Some of that it may only
-                    # believe to have prepared, in a pipeline that was broken off before.
-                    connection.rollback()
+                    cursor.execute("ROLLBACK")
 
     def _look(self, work: Callable[[Tx], T]) -> T:
         cursor: Any = psycopg.RawCursor(self._links.mine())
@@ -344,23 +339,6 @@ class PostgresqlStore(ServerStore):
             connection.execute(self._notice(connection))
         except psycopg.Error:  # a hint; but what it was sent over is of no use
             self._distrust()
-
-
-@contextmanager
-def _pipeline(connection: Connection) -> Iterator[None]:
-    """A pipeline that raises what went wrong first, once: the driver would warn of the rest."""
-    first = None
-    try:
-        with connection.pipeline():
-            try:
-                yield
-            except psycopg.Error as error:
-                first = error
-    except psycopg.Error:
-        if first is None:
-            raise
-    if first is not None:
-        raise first
 
 
 # Of the schema that the table is really in: two may have tables of the same name.

@@ -15,7 +15,6 @@ Rules
 * Four shapes of UPDATE, so that an ordinary step touches no index: ``GROW`` (only longer),
   ``GROW_WAKE`` (another moment), ``GROW_PARK`` (and released), ``CHANGE`` (status, version).
   A step that begins the next run has one of its own, in ``sql_runs``.
-* What is written goes out without waiting for each answer where the driver can (PostgreSQL).
 * What a step does to others comes last: it meets them as this transaction leaves them.  Its
   children are started first, so that they may be sent something; then it sends, and what
   was sent is answered; at the end its parent is told, and its children are closed.
@@ -30,7 +29,7 @@ from collections.abc import Iterable, Sequence
 from durable import message_ids
 from durable.model import Status
 from durable.records import refused_also
-from durable.store import End, Step, Verdict
+from durable.store import End, NextRun, Step, Verdict
 from durable.stores.refusals import able, place_name, suffix
 from durable.stores.sql_children import close, reply, start
 from durable.stores.sql_messages import Note, put, send
@@ -142,9 +141,6 @@ NONE: frozenset[int] = frozenset()
 Standing = list[tuple[int, Step, Row]]
 """Steps that are not lost: (place in the batch, step, its row of `FENCE`)."""
 
-Refused = dict[int, tuple[str, int | None]]
-"""By number: the builds of all that has refused an instance, and when others are to try."""
-
 
 def commit(tx: Tx, worker: str, steps: Sequence[Step], max_inbox: int) -> list[Verdict]:
     """Store those steps that still stand; one verdict each."""
@@ -167,15 +163,12 @@ def commit(tx: Tx, worker: str, steps: Sequence[Step], max_inbox: int) -> list[V
         for place, _, _ in some:
             verdicts[place] = verdict
     waiting = [row[1] for _, _, row in blind]
-    refused = _refusals(tx, standing)
-    with tx.pipelined():
-        tx.each(WAKE_UNSEEN, waiting, before=(tx.now,), after=(tx.now, tx.now))
-        tx.each(DROP_TASKS, done)
-        left = _take_messages(tx, standing, inbox)
-        _add_events(tx, standing)
-        notable = _add_tasks(tx, standing)
-        notable |= _update(tx, worker, standing, left, refused)
-    follow(tx, [(row[1], step.run, step.next) for _, step, row in standing if step.next])
+    tx.each(WAKE_UNSEEN, waiting, before=(tx.now,), after=(tx.now, tx.now))
+    tx.each(DROP_TASKS, done)
+    left = _take_messages(tx, standing, inbox)
+    _add_events(tx, standing)
+    notable = _add_tasks(tx, standing)
+    notable |= _update(tx, worker, standing, left)
     notable |= _post(tx, standing, max_inbox)
     tx.tell = notable or bool(blind)
     return verdicts
@@ -301,19 +294,20 @@ def _add_tasks(tx: Tx, standing: Standing) -> bool:
     return free
 
 
-def _update(tx: Tx, worker: str, standing: Standing, left: set[int], refused: Refused) -> bool:
-    """Update the instances that stay in their run; whether somebody else may wait for one."""
+def _update(tx: Tx, worker: str, standing: Standing, left: set[int]) -> bool:
+    """Update the instances; whether somebody else may wait for one of them."""
     now = tx.now
     grown: defaultdict[int, list[int]] = defaultdict(list)
     moved: list[tuple[object, ...]] = []
     parked: list[tuple[object, ...]] = []
     changed: list[tuple[Step, int, int | None]] = []
+    followed: list[tuple[int, int, NextRun]] = []
     for _, step, row in standing:
         number = row[1]
         wake_at = now if number in left else step.wake_at
         if step.next is not None:
-            continue
-        if step.end is not None or step.version is not None or not row[6]:
+            followed.append((number, step.run, step.next))
+        elif step.end is not None or step.version is not None or not row[6]:
             changed.append((step, number, wake_at))
         elif step.release:
             parked.append((number, len(step.events), wake_at))
@@ -325,24 +319,31 @@ def _update(tx: Tx, worker: str, standing: Standing, left: set[int], refused: Re
         tx.each(GROW, numbers, before=(length,))
     tx.each(GROW_WAKE, moved)
     tx.each(GROW_PARK, parked)
+    refused = _refusals(tx, changed)
     tx.each(CHANGE, [_change(worker, now, *one, refused.get(one[1])) for one in changed])
     tx.each(SET_VARS, [(row[1], s.vars) for _, s, row in standing if s.vars is not None])
     _finish(tx, [(number, step.end) for step, number, _ in changed if step.end])
-    return bool(left) or any(step.end or step.release or step.next for _, step, _ in standing)
+    follow(tx, followed)
+    return bool(left or parked or followed) or any(
+        step.end or step.release for step, _, _ in changed
+    )
 
 
-def _refusals(tx: Tx, standing: Standing) -> Refused:
-    """What code refuses."""
+def _refusals(
+    tx: Tx, changed: Sequence[tuple[Step, int, int | None]]
+) -> dict[int, tuple[str, int | None]]:
+    """What code refuses, by number: the builds of all that has refused it, and when others
+    are to try."""
     blocks = {
-        row[1]: step
-        for _, step, row in standing
+        number: step
+        for step, number, _ in changed
         if step.end and step.end.blocked_by and not _ends(step)
     }
     if not blocks:
         return {}
     tx.exclude()
     live = live_workers(tx)
-    found: Refused = {}
+    found: dict[int, tuple[str, int | None]] = {}
     for number, queue, workflow, version, blocked_by in tx.fetch(PLACES, list(blocks)):
         step = blocks[number]
         need = needs(workflow, version if step.version is None else step.version)

@@ -6,8 +6,7 @@ texts of this store's statements, and nothing of connections and errors.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Sequence
 from json import loads
 from typing import Any
 
@@ -25,21 +24,12 @@ class Tx:
     """Runs statements on one connection.
 
     now: when the transaction began. tell: whether somebody else may wait for its changes.
-    pipelined: a block in which nothing is read and nothing counted: its statements need not wait
-    for each other's answers, and what fails in it is raised at its end at the latest.
     """
 
-    __slots__ = ("_cursor", "_execute", "_texts", "now", "pipelined", "tell")
+    __slots__ = ("_cursor", "_execute", "_texts", "now", "tell")
 
-    def __init__(
-        self,
-        cursor: Any,
-        texts: Texts,
-        now: int,
-        pipelined: Callable[[], AbstractContextManager[object]] = nullcontext,
-    ) -> None:
+    def __init__(self, cursor: Any, texts: Texts, now: int) -> None:
         self._cursor = cursor
-        self.pipelined = pipelined
         self._execute = cursor.execute
         self._texts = texts
         self.now = now

@@ -23,7 +23,6 @@ from durable.store import Poison, Store, Unavailable
 from durable.stores import open_store
 from durable.stores.errors import ACTIONS, CommitFailed, Kind
 from durable.stores.postgresql import DIALECT, PostgresqlStore, Watch
-from durable.stores.sql_text import Statement
 from durable.stores.sql_tx import Tx
 from durable.testing.store_contract import StoreContract
 from durable.testing.store_contract.base import an_instance, start
@@ -132,32 +131,6 @@ def test_who_stands_still_in_a_transaction_keeps_no_locks(tmp_path: Path) -> Non
         store._write(stand_still)
     assert store.create([an_instance(store, "a")], "raise")[0].new
     store.close()
-
-
-def test_nothing_is_left_of_what_was_prepared_in_a_pipeline_that_failed(
-    store: PostgresqlStore,
-) -> None:
-    touch = Statement("UPDATE {settings} SET value = value WHERE name = ?")
-    divide = Statement("UPDATE {settings} SET value = value WHERE 1 / ?::bigint = 0")
-
-    def pipelined(*statements: tuple[Statement, object]) -> None:
-        def work(tx: Tx) -> None:
-            with tx.pipelined():
-                for statement, value in statements:
-                    tx.run(statement, value)
-
-        store._write(work)
-
-    def failing() -> None:
-        with pytest.raises(Poison, match="division by zero"):
-            pipelined((divide, 0), (touch, "secret"))
-
-    failing()  # so that the driver knows the text of a rollback
-    threshold = store._links.mine().prepare_threshold
-    for _ in range(threshold):
-        pipelined((touch, "secret"))
-    failing()
-    pipelined((touch, "secret"))
 
 
 def test_a_commit_that_is_not_answered_is_unknown(
