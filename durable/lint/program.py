@@ -1,0 +1,354 @@
+"""Which code of a file is workflow code, and what becomes of the values in it.
+
+Workflow code is what `@workflow` decorates, and the undecorated functions of the same file that
+it names: generators that it delegates to, functions that it calls or hands on.  What it gives to
+``side_effect`` runs once and is free, as are activities.
+"""
+
+from __future__ import annotations
+
+import ast
+import sys
+from collections.abc import Iterator
+from functools import cached_property
+
+from durable.lint.names import Comprehension, FunctionNode, Names
+
+# What makes a command; `spawn` and `external` begin at once and may be left alone.
+COMMANDS = frozenset(
+    f"durable.{name}"
+    for name in (
+        "Channel().receive",
+        "Channel().send",
+        "gather",
+        "race",
+        "send_signal",
+        "side_effect",
+        "sleep",
+        "sleep_until",
+        "wait_signal",
+        "wait_until",
+        "with_timeout",
+    )
+)
+COMBINATORS = frozenset({"durable.gather", "durable.race", "durable.with_timeout"})
+EACH = "durable.Channel().each"
+
+# Calls that want a value, and are given a command or a generator by mistake.
+VALUES = frozenset(
+    f"builtins.{name}"
+    for name in (
+        *("bool", "bytes", "dict", "float", "int", "len", "list", "max", "min"),
+        *("print", "repr", "set", "sorted", "str", "sum", "tuple"),
+    )
+) | {"durable.continue_as_new", "durable.set_var", "durable.set_vars"}
+
+
+class Body:
+    """A function of workflow code, without the functions that are defined in it.
+
+    workflow: the name of a workflow that runs it; is_workflow: whether it is one itself;
+    delegated: whether the workflow goes on only when it has ended.
+    """
+
+    def __init__(self, program: Program, node: FunctionNode, workflow: str) -> None:
+        self.program = program
+        self.names = program.names
+        self.node = node
+        self.workflow = workflow
+        self.is_workflow = program.kinds.get(node) == "workflow"
+        self.delegated = self.is_workflow
+
+    @cached_property
+    def nodes(self) -> list[ast.AST]:
+        """What this function itself evaluates."""
+        return list(self._walk([*self.node.body]))
+
+    def _walk(self, waiting: list[ast.AST]) -> Iterator[ast.AST]:
+        free: set[ast.AST] = set()
+        while waiting:
+            node = waiting.pop()
+            yield node
+            if isinstance(node, FunctionNode):
+                waiting += [*node.decorator_list, *node.args.defaults]
+            else:
+                if isinstance(node, ast.Call):
+                    free.update(self._free(node))
+                waiting += [each for each in ast.iter_child_nodes(node) if each not in free]
+
+    def _free(self, call: ast.Call) -> Iterator[ast.AST]:
+        """What ``side_effect`` calls, and what it hands over by name."""
+        if self.names.resolve(call.func) == "durable.side_effect":
+            for argument in [*call.args, *call.keywords]:
+                yield from _handed_on(argument, self.names)
+
+    @cached_property
+    def yields(self) -> list[ast.Yield | ast.YieldFrom]:
+        """The yields of this function, not those of a lambda in it."""
+        return [
+            node
+            for node in self.nodes
+            if isinstance(node, ast.Yield | ast.YieldFrom)
+            and self.names.scopes[node].function.node is self.node
+        ]
+
+    @property
+    def is_flow(self) -> bool:
+        """Whether its ``return`` gives a result, as that of a generator does."""
+        return self.is_workflow or bool(self.yields)
+
+    def within(self, node: ast.AST) -> Iterator[ast.AST]:
+        """What a node stands in, up to this function."""
+        for around in self.names.around(node):
+            if around is self.node:
+                return
+            yield around
+
+
+def _handed_on(argument: ast.AST, names: Names) -> Iterator[ast.AST]:
+    if isinstance(argument, ast.keyword):
+        argument = argument.value
+    if isinstance(argument, ast.Call):
+        if names.resolve(argument.func) == "functools.partial":
+            for each in [*argument.args, *argument.keywords]:
+                yield from _handed_on(each, names)
+    elif isinstance(argument, ast.Lambda | ast.Name | ast.Attribute):
+        yield argument
+
+
+class Program:
+    """A file: its definitions, its workflow code, and what may be said about its expressions.
+
+    kinds: "workflow" or "activity", by function; bodies: its workflow code.
+    """
+
+    def __init__(self, tree: ast.Module) -> None:
+        self.tree = tree
+        self.names = Names(tree)
+        self.kinds: dict[ast.AST, str] = {}
+        self.timed: set[ast.AST] = set()
+        self.called: set[str] = set()
+        for node in ast.walk(tree):
+            self._note_kind(node)
+            self._note_use(node)
+        self.bodies: dict[ast.AST, Body] = {}
+        for node, kind in self.kinds.items():
+            if kind == "workflow" and isinstance(node, FunctionNode):
+                self._reach(node, node.name)
+        for body in list(self.bodies.values()):
+            if body.is_workflow:
+                self._delegate(body)
+
+    # -- definitions ---------------------------------------------------------------------
+
+    def _note_kind(self, node: ast.AST) -> None:
+        if isinstance(node, FunctionNode):
+            for decorator in node.decorator_list:
+                self._note(decorator, node)
+        elif isinstance(node, ast.Call) and node.args:  # order = workflow(process)
+            function = self.names.definition(node.args[0])
+            if function is not None:
+                self._note(node.func, function)
+
+    def _note(self, decorator: ast.expr, function: ast.AST) -> None:
+        options = decorator.keywords if isinstance(decorator, ast.Call) else []
+        name = self.names.resolve(decorator).removesuffix("()")
+        if name in ("durable.workflow", "durable.activity"):
+            self.kinds[function] = name.removeprefix("durable.")
+            if any(option.arg == "timeout" for option in options):
+                self.timed.add(function)
+
+    def _note_use(self, node: ast.AST) -> None:
+        """An imported name with ``.call`` or ``.options`` is a definition of another file."""
+        if isinstance(node, ast.Attribute) and node.attr in ("call", "options"):
+            name = self.names.resolve(node.value)
+            if name and "()" not in name and not _of_python(name):
+                self.called.add(name)
+
+    def kind(self, node: ast.expr) -> str:
+        """What an expression names: a "workflow", an "activity", a "definition" that is one
+        of them and imported, or ""."""
+        function = self.names.definition(node)
+        if function is not None:
+            return self.kinds.get(function, "")
+        if isinstance(node, ast.Name):
+            found = [binding.value for binding in self.names.bindings(node)]
+            value = found[0] if len(found) == 1 else None
+            if isinstance(value, ast.Call) and value.args:  # order = workflow(process)
+                name = self.names.resolve(value.func)
+                if name in ("durable.workflow", "durable.activity"):
+                    return name.removeprefix("durable.")
+        return "definition" if self.names.resolve(node) in self.called else ""
+
+    def is_generator(self, function: ast.AST) -> bool:
+        """Whether a function of this file is a generator function."""
+        return isinstance(function, FunctionNode) and bool(Body(self, function, "").yields)
+
+    def is_part(self, function: ast.AST) -> bool:
+        """Whether a generator function yields commands: it is a part of a workflow."""
+        if not isinstance(function, FunctionNode) or not self.is_generator(function):
+            return False
+        returns = function.returns
+        if returns is not None and self.names.resolve(returns) == "durable.Workflow":
+            return True
+        values = [each.value for each in Body(self, function, "").yields]
+        return any(value is not None and self.is_command(value) for value in values)
+
+    # -- workflow code -------------------------------------------------------------------
+
+    def _reach(self, node: FunctionNode, workflow: str) -> None:
+        if node in self.bodies:
+            return
+        body = self.bodies[node] = Body(self, node, workflow)
+        for each in body.nodes:
+            if isinstance(each, ast.Name | ast.Attribute) and isinstance(each.ctx, ast.Load):
+                function = self.names.definition(each)
+                if isinstance(function, FunctionNode) and function not in self.kinds:
+                    self._reach(function, workflow)
+
+    def _delegate(self, body: Body) -> None:
+        """Note which helpers a workflow waits for: ``yield from helper()``."""
+        for each in body.yields:
+            if isinstance(each, ast.YieldFrom) and isinstance(each.value, ast.Call):
+                function = self.names.definition(each.value.func)
+                helper = self.bodies.get(function) if function else None
+                if helper is not None and not helper.delegated:
+                    helper.delegated = True
+                    self._delegate(helper)
+
+    # -- commands ------------------------------------------------------------------------
+
+    def is_command(self, node: ast.expr) -> bool:
+        """Whether an expression makes a command."""
+        if not isinstance(node, ast.Call):
+            return False
+        if self.names.resolve(node.func) in COMMANDS:
+            return True
+        return (
+            isinstance(node.func, ast.Attribute)
+            and node.func.attr == "call"
+            and self._is_callable(node.func.value)
+        )
+
+    def _is_callable(self, node: ast.expr) -> bool:
+        """A definition, with options or without."""
+        if isinstance(node, ast.Call):
+            function = node.func
+            if isinstance(function, ast.Attribute) and function.attr == "options":
+                return self._is_callable(function.value)
+            return False
+        if self.kind(node):
+            return True
+        if isinstance(node, ast.Name):  # quick = charge.options(timeout=1)
+            found = [binding.value for binding in self.names.bindings(node)]
+            return (
+                len(found) == 1 and isinstance(found[0], ast.Call) and self._is_callable(found[0])
+            )
+        return False
+
+
+def _of_python(name: str) -> bool:
+    """``subprocess.call`` is none of ours."""
+    return name.partition(".")[0] in {*sys.stdlib_module_names, "builtins", "durable"}
+
+
+# -- what becomes of a value ---------------------------------------------------------------
+
+
+class Fates:
+    """What a workflow does with a command or a generator that it has made.
+
+    * dropped: nothing; * yielded, delegated: ``yield``, ``yield from``; * returned;
+    * used: it is taken for its result; * iterated, unpacked: likewise, in a loop or ``a, b =``;
+    * combined: given to ``gather``, ``race`` or ``with_timeout``; * passed: anything else.
+    """
+
+    def __init__(self, program: Program) -> None:
+        self.program = program
+        self.names = program.names
+        self._looking: set[ast.AST] = set()
+
+    def of(self, node: ast.expr) -> str:
+        """The fate of one expression."""
+        parent = self.names.parents[node]
+        simple = _SIMPLE.get(type(parent))
+        if simple is not None:
+            return simple
+        match parent:
+            case ast.BoolOp():
+                return self.of(parent)
+            case ast.IfExp():
+                return "used" if node is parent.test else self.of(parent)
+            case ast.Subscript() if node is not parent.value:
+                return "passed"
+            case ast.Subscript() | ast.If() | ast.While() | ast.Assert():
+                return "used"
+            case ast.For() | ast.comprehension():
+                return "iterated" if node is parent.iter else "used"
+            case ast.ListComp() | ast.SetComp() | ast.DictComp() | ast.GeneratorExp():
+                return "iterated" if node is parent.generators[0].iter else self._collected(parent)
+            case ast.Starred() | ast.List() | ast.Tuple():
+                return self._collected(node)
+            case ast.Assign(targets=[ast.Tuple() | ast.List()]):
+                return "unpacked"
+            case ast.Assign(targets=[target]) | ast.AnnAssign(target=target):
+                return self._of_variable(target)
+            case ast.NamedExpr():
+                outside = self.of(parent)
+                inside = self._of_variable(parent.target)
+                return inside if outside in ("used", "dropped") else outside
+            case ast.Call() if node is not parent.func:
+                return self._argument(parent)
+            case ast.keyword():
+                call = self.names.parents[parent]
+                return self._argument(call) if isinstance(call, ast.Call) else "passed"
+        return "passed"
+
+    def _argument(self, call: ast.Call) -> str:
+        name = self.names.resolve(call.func)
+        if name in COMBINATORS:
+            return "combined"
+        is_call = self.program.is_command(call) and name not in COMMANDS
+        return "used" if name in VALUES or is_call else "passed"
+
+    def _collected(self, node: ast.AST) -> str:
+        """One of several: ``gather(*[part(x) for x in xs])``."""
+        for around in self.names.around(node):
+            if isinstance(around, ast.Call):
+                return "combined" if self._argument(around) == "combined" else "passed"
+            if not isinstance(around, Comprehension | ast.Starred | ast.List | ast.Tuple):
+                break
+        return "passed"
+
+    def _of_variable(self, target: ast.expr) -> str:
+        if not isinstance(target, ast.Name):
+            return "passed"
+        owner = self.names.owner(target)
+        if owner is None or owner is not self.names.scopes[target] or target in self._looking:
+            return "passed"
+        self._looking.add(target)
+        fates = {self.of(load) for load in self.names.loads.get((owner, target.id), ())}
+        self._looking.discard(target)
+        if not fates:
+            return "dropped"
+        if "returned" in fates and len(owner.names[target.id]) > 1:
+            return "passed"  # perhaps it is the result by then
+        for fate in ("passed", "delegated", "yielded", "combined", "returned", "iterated"):
+            if fate in fates:
+                return fate
+        return "used"
+
+
+_SIMPLE: dict[type[ast.AST], str] = {
+    ast.Expr: "dropped",
+    ast.Yield: "yielded",
+    ast.YieldFrom: "delegated",
+    ast.Await: "delegated",
+    ast.Return: "returned",
+    ast.Attribute: "used",
+    ast.UnaryOp: "used",
+    ast.BinOp: "used",
+    ast.Compare: "used",
+    ast.AugAssign: "used",
+    ast.FormattedValue: "used",
+}
