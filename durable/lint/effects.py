@@ -405,8 +405,10 @@ class Environment(Rule):
 
 
 def _is_read(node: ast.expr, body: Body) -> bool:
-    """``os.environ.get`` without a call is only named."""
+    """Not a write, which is a change of a global; nor ``os.environ.get`` that is only named."""
     parent = body.names.parents[node]
+    if isinstance(parent, ast.Subscript) and not isinstance(parent.ctx, ast.Load):
+        return False
     if not isinstance(parent, ast.Attribute):
         return True
     around = body.names.parents[parent]

@@ -71,6 +71,7 @@ class Body:
             yield node
             if isinstance(node, FunctionNode):
                 waiting += [*node.decorator_list, *node.args.defaults]
+                waiting += [each for each in node.args.kw_defaults if each is not None]
             else:
                 if isinstance(node, ast.Call):
                     free.update(self._free(node))

@@ -162,8 +162,8 @@ class NotDelegated(Rule):
     """A part of a workflow is not delegated to
 
     Calling a generator function only makes a generator: none of its code runs.
-    ``yield from part()`` runs it here, ``spawn(part())`` beside; ``gather`` and ``race`` take tasks,
-    and no generators.
+    ``yield from part()`` runs it here, ``spawn(part())`` beside; ``gather`` and ``race`` take tasks
+    and commands, and no generators.
 
     Bad::
 

@@ -1,0 +1,73 @@
+"""No Python makes the linter crash: every function of a sample of the standard library is taken
+for a workflow, so that each rule sees what people write."""
+
+from __future__ import annotations
+
+import ast
+import random
+import sysconfig
+import warnings
+from pathlib import Path
+
+import pytest
+
+from durable.lint.checking import check_source, check_tree
+from durable.lint.names import Names
+from durable.lint.rules import RULES
+
+STDLIB = Path(sysconfig.get_path("stdlib"))
+# Those with much syntax, and a sample that is the same each time.
+SYNTAX = ("ast.py", "dataclasses.py", "typing.py", "contextlib.py", "asyncio/tasks.py", "turtle.py")
+EVERY = sorted(STDLIB.glob("*.py")) + sorted(STDLIB.glob("asyncio/*.py"))
+SAMPLE = sorted({*(STDLIB / name for name in SYNTAX), *random.Random(7).sample(EVERY, 30)})
+
+
+class Decorating(ast.NodeTransformer):
+    """Makes a workflow of each function."""
+
+    def visit_FunctionDef(self, node: ast.FunctionDef) -> ast.FunctionDef:
+        self.generic_visit(node)
+        decorator = ast.Name("a workflow", ast.Load(), lineno=node.lineno, col_offset=0)
+        node.decorator_list.append(decorator)
+        return node
+
+
+def as_workflows(source: bytes) -> ast.Module:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        tree = Decorating().visit(ast.parse(source))
+    name = ast.alias("workflow", "a workflow", lineno=1, col_offset=0)
+    tree.body.insert(0, ast.ImportFrom("durable", [name], 0, lineno=1, col_offset=0))
+    assert isinstance(tree, ast.Module)
+    return tree
+
+
+@pytest.mark.parametrize("path", SAMPLE, ids=lambda path: path.name)
+def test_every_function_may_be_a_workflow(path: Path) -> None:
+    source = path.read_bytes()
+    lines = source.decode("utf-8", "replace").splitlines(keepends=True)
+    tree = as_workflows(source)
+    found = check_tree(tree, ["durable\n", *lines], RULES)
+    functions = [node for node in ast.walk(tree) if isinstance(node, ast.FunctionDef)]
+    assert not functions or all(1 <= each.line <= len(lines) + 1 for each in found)
+
+
+def test_the_sample_is_looked_at_in_earnest() -> None:
+    codes = set[str]()
+    for path in SAMPLE:
+        tree = as_workflows(path.read_bytes())
+        codes |= {each.code for each in check_tree(tree, ["durable"], RULES)}
+    assert {"DUR101", "DUR104", "DUR105", "DUR107", "DUR109", "DUR111", "DUR141"} <= codes
+
+
+@pytest.mark.parametrize("path", SAMPLE[::6], ids=lambda path: path.name)
+def test_every_node_has_a_scope(path: Path) -> None:
+    tree = ast.parse(path.read_bytes())
+    names = Names(tree)
+    nodes = [node for node in ast.walk(tree) if isinstance(node, ast.expr | ast.stmt)]
+    assert [ast.dump(node) for node in nodes if node not in names.scopes] == []
+    assert [ast.dump(node) for node in nodes if node not in names.parents] == []
+
+
+def test_nothing_is_found_where_nothing_of_ours_is_imported() -> None:
+    assert [found for path in SAMPLE for found in check_source(path.read_bytes())] == []
