@@ -14,7 +14,8 @@ from durable.lint.rule import Finding
 from durable.lint.rules import RULES, UNREADABLE
 
 TOO_DEEP = "is nested too deeply to be checked"
-NOQA = re.compile(r"#\s*noqa\b(?P<codes>:\s*(?P<list>[A-Z]+[0-9]*(?:[,\s]+[A-Z]+[0-9]+)*))?", re.I)
+CODE = "[A-Z]+[0-9]+"
+NOQA = re.compile(rf"#\s*noqa\b(?::\s*(?P<codes>{CODE}(?:[,\s]+{CODE})*))?", re.IGNORECASE)
 
 
 def check_source(source: bytes, codes: Collection[str] = RULES.keys()) -> list[Finding]:
@@ -27,7 +28,7 @@ def check_source(source: bytes, codes: Collection[str] = RULES.keys()) -> list[F
             warnings.simplefilter("ignore")  # of the code that is read, not of ours
             tree = ast.parse(source)
         text = _decoded(source)
-        found = check_tree(tree, text.splitlines(keepends=True), codes)
+        found = check_tree(tree, text.split("\n"), codes)
     except SyntaxError as error:
         column = max(1, error.offset or 1)
         return [Finding(error.lineno or 1, column, UNREADABLE, f"cannot be parsed: {error.msg}")]
@@ -44,7 +45,7 @@ def check_source(source: bytes, codes: Collection[str] = RULES.keys()) -> list[F
 def check_tree(tree: ast.Module, lines: list[str], codes: Collection[str]) -> list[Finding]:
     """What rules find in a parsed file, comments or not.
 
-    lines: of its text, by which the column is counted in characters.
+    lines: of its text, in which the column is counted, as characters.
     """
     if not any("durable" in line for line in lines):
         return []  # nothing of this library is imported
@@ -55,8 +56,8 @@ def check_tree(tree: ast.Module, lines: list[str], codes: Collection[str]) -> li
             for node, message in RULES[code].find(body):
                 line: int = node.lineno  # type: ignore[attr-defined]  # none of them is a module
                 offset: int = node.col_offset  # type: ignore[attr-defined]
-                before = lines[line - 1].encode()[:offset] if line <= len(lines) else b""
-                found.add(Finding(line, len(before.decode()) + 1, code, message + part))
+                before = lines[line - 1].encode()[:offset].decode(errors="ignore")
+                found.add(Finding(line, len(before) + 1, code, message + part))
     return sorted(found)
 
 
@@ -88,7 +89,7 @@ def _codes(comment: str) -> list[str]:
     found = NOQA.search(comment)
     if found is None:
         return []
-    return re.findall(r"[A-Z]+[0-9]+", found["list"].upper()) if found["codes"] else [""]
+    return re.findall(CODE, found["codes"].upper()) if found["codes"] else [""]
 
 
 def _is_excused(code: str, excused: frozenset[str] | None) -> bool:

@@ -104,7 +104,7 @@ def test_no_path_is_refused(cli: Cli) -> None:
     [
         (b"x = 1\ndef f(:\n", "broken.py:2:7 DUR100 cannot be parsed: invalid syntax"),
         (b"x = 1\n\0", "broken.py:1:1 DUR100 cannot be parsed: source code string cannot"),
-        (b"x = '\xff'\n", "broken.py:1:1 DUR100 cannot be parsed: "),
+        (b"x = '\xff'\n", "broken.py:1:8 DUR100 cannot be parsed: (unicode error)"),
         (b"# coding: nonsense\n", "broken.py:1:1 DUR100 cannot be parsed: unknown encoding"),
         (b"x = " + b"-" * 50_000 + b"1\n", "broken.py:1:1 DUR100 "),
     ],

@@ -47,7 +47,7 @@ def test_every_function_may_be_a_workflow(path: Path) -> None:
     source = path.read_bytes()
     lines = source.decode("utf-8", "replace").splitlines(keepends=True)
     tree = as_workflows(source)
-    found = check_tree(tree, ["durable\n", *lines], RULES)
+    found = check_tree(tree, ["durable", *lines], RULES)
     functions = [node for node in ast.walk(tree) if isinstance(node, ast.FunctionDef)]
     assert not functions or all(1 <= each.line <= len(lines) + 1 for each in found)
 
@@ -56,7 +56,10 @@ def test_the_sample_is_looked_at_in_earnest() -> None:
     codes = set[str]()
     for path in SAMPLE:
         tree = as_workflows(path.read_bytes())
-        codes |= {each.code for each in check_tree(tree, ["durable"], RULES)}
+        codes |= {
+            each.code
+            for each in check_tree(tree, ["durable", *path.read_text("utf-8").split("\n")], RULES)
+        }
     assert {"DUR101", "DUR104", "DUR105", "DUR107", "DUR109", "DUR111", "DUR141"} <= codes
 
 
@@ -67,6 +70,27 @@ def test_every_node_has_a_scope(path: Path) -> None:
     nodes = [node for node in ast.walk(tree) if isinstance(node, ast.expr | ast.stmt)]
     assert [ast.dump(node) for node in nodes if node not in names.scopes] == []
     assert [ast.dump(node) for node in nodes if node not in names.parents] == []
+
+
+@pytest.mark.parametrize(
+    "before",
+    [
+        b"",
+        b"\xef\xbb\xbf",
+        b"# coding: latin-1\n'\xe9'\n",
+        '"""\x0c\u2028\x85ünïcode"""\r\n'.encode(),
+        b"x = 1\r",
+    ],
+    ids=["plain", "mark", "latin-1", "line-signs", "carriage-return"],
+)
+def test_lines_and_columns_are_those_of_an_editor(before: bytes) -> None:
+    program = (
+        b"from durable import sleep, workflow\n@workflow\ndef flow():\n"
+        b"    print(1); print(2)\n    yield sleep(1)\n"
+    )
+    line = len(before.decode("latin-1").replace("\r\n", "\n").replace("\r", "\n").split("\n")) + 3
+    found = check_source(before + program)
+    assert [(each.line, each.column) for each in found] == [(line, 5), (line, 15)]
 
 
 def test_nothing_is_found_where_nothing_of_ours_is_imported() -> None:
