@@ -56,7 +56,9 @@ def check_tree(tree: ast.Module, lines: list[str], codes: Collection[str]) -> li
             for node, message in RULES[code].find(body):
                 line: int = node.lineno  # type: ignore[attr-defined]  # none of them is a module
                 offset: int = node.col_offset  # type: ignore[attr-defined]
-                before = lines[line - 1].encode()[:offset].decode(errors="ignore")
+                # Python 3.11 may take the lines of an f-string for those of the file.
+                text = lines[line - 1] if line <= len(lines) else ""
+                before = text.encode()[:offset].decode(errors="ignore")
                 found.add(Finding(line, len(before) + 1, code, message + part))
     return sorted(found)
 

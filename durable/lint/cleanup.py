@@ -86,8 +86,18 @@ class CleanupWithoutShield(Rule):
                 if catches_cancelled(handler, body):
                     cleanups += handler.body
         for each in inside(cleanups, body):
-            if isinstance(each, ast.Yield | ast.YieldFrom) and not _is_shielded(each, body):
+            if isinstance(each, ast.Yield | ast.YieldFrom) and not _is_safe(each, body):
                 yield each
+
+
+def _is_safe(node: ast.Yield | ast.YieldFrom, body: Body) -> bool:
+    """Whether there is a shield around a yield, or in the part that it delegates to."""
+    if _is_shielded(node, body):
+        return True
+    if not isinstance(node, ast.YieldFrom) or not isinstance(node.value, ast.Call):
+        return False
+    helper = body.program.bodies.get(body.names.definition(node.value.func) or node)
+    return helper is not None and all(_is_shielded(each, helper) for each in helper.yields)
 
 
 def _is_shielded(node: ast.AST, body: Body) -> bool:
@@ -105,7 +115,8 @@ class SwallowedCancel(Rule):
 
     ``except:`` and ``except BaseException`` around a yield catch the cancel, and the closing of a
     workflow that leaves memory.  Name what you catch, or raise it again.  ``return``, ``break`` and
-    ``continue`` in ``finally`` swallow it likewise.
+    ``continue`` in ``finally`` swallow it likewise; so does ``except Cancelled: pass``, but in a scope
+    of one's own.
 
     Bad::
 
@@ -142,6 +153,10 @@ class SwallowedCancel(Rule):
             if "builtins.BaseException" in names and not _raises(handler, body):
                 what = "except BaseException" if handler.type else "except:"
                 yield handler, f"{what} swallows Cancelled: name what you catch, or raise it again"
+            elif (
+                "durable.Cancelled" in names and _is_ignored(handler) and not _has_scope(node, body)
+            ):
+                yield handler, "except Cancelled swallows it: raise it again, or return"
             if any(name in CANCELLED for name in names):
                 return  # it does not come to the next one
 
@@ -153,7 +168,7 @@ class SwallowedCancel(Rule):
                 and body.names.resolve(call.func) == "contextlib.suppress"
             ):
                 for each in call.args:
-                    if body.names.resolve(each) in CANCELLED:
+                    if body.names.resolve(each) in CANCELLED and not _has_scope(node, body):
                         yield call, f"suppress({ast.unparse(each)}) swallows Cancelled"
 
     def _left(self, node: Try, body: Body) -> Iterator[Found]:
@@ -163,6 +178,24 @@ class SwallowedCancel(Rule):
             ):
                 name = type(each).__name__.lower()
                 yield each, f"{name} in finally swallows Cancelled: put it behind the block"
+
+
+def _is_ignored(handler: ast.ExceptHandler) -> bool:
+    return all(
+        isinstance(each, ast.Pass | ast.Continue)
+        or (isinstance(each, ast.Expr) and isinstance(each.value, ast.Constant))
+        for each in handler.body
+    )
+
+
+def _has_scope(node: ast.AST, body: Body) -> bool:
+    """Whether a node is in a block of its own, which may be what was cancelled, or is one."""
+    return any(
+        body.names.resolve(item.context_expr) in ("durable.timeout()", "durable.CancelScope()")
+        for around in (node, *body.within(node))
+        if isinstance(around, ast.With)
+        for item in around.items
+    )
 
 
 def _raises(handler: ast.ExceptHandler, body: Body) -> bool:

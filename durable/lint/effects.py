@@ -37,8 +37,22 @@ class Effect(Rule):
         for node in body.nodes:
             if isinstance(node, ast.Call):
                 name = body.names.resolve(node.func)
-                if name and self.forbids(name, len(node.args) + len(node.keywords)):
+                if self._forbids(node, name, body):
                     yield node, f"{shown(name)}() {self.does}: {self.instead}"
+            elif isinstance(node, ast.Name | ast.Attribute) and _is_handed_on(node, body):
+                name = body.names.resolve(node)
+                if name in self.names:
+                    yield node, f"{shown(name)} {self.does}: {self.instead}"
+            elif isinstance(node, ast.withitem) and body.is_outside(node.context_expr):
+                name = body.names.resolve(node.context_expr)  # with LOCK:
+                if name.endswith("()") and self.forbids(name.removesuffix("()"), 0):
+                    yield node.context_expr, f"{shown(name)} {self.does}: {self.instead}"
+
+    def _forbids(self, call: ast.Call, name: str, body: Body) -> bool:
+        made, _, method = name.partition("()")
+        if method and body.is_outside(call.func):  # pool.submit, of a global pool
+            return self.forbids(made, 0) or self.forbids(name, 0)
+        return self.forbids(name, len(call.args) + len(call.keywords))
 
     def forbids(self, name: str, arguments: int) -> bool:
         """Whether a name must not be called with so many arguments."""
@@ -50,6 +64,14 @@ class Effect(Rule):
         if "()" in name or name in self.free or name.endswith(_EXCEPTIONS):
             return False
         return name.startswith(tuple(f"{module}." for module in self.modules))
+
+
+def _is_handed_on(node: ast.expr, body: Body) -> bool:
+    """Whether a function is given to somebody who will call it: ``map(print, names)``."""
+    parent = body.names.parents[node]
+    if isinstance(parent, ast.Call):
+        return node is not parent.func
+    return isinstance(parent, ast.keyword)
 
 
 _EXCEPTIONS = ("Error", "Exception", "Warning", "Expired", "Timeout")
@@ -220,22 +242,31 @@ class Io(Effect):
         | named("zipfile", "ZipFile")
         | named("tarfile", "open TarFile")
         | named("linecache", "getline getlines")
+        | named("pandas", "read_csv read_excel read_json read_parquet read_sql")
     )
     modules = (
         *("aiohttp", "boto3", "ftplib", "glob", "http.client", "httpx", "imaplib", "MySQLdb"),
         *("paramiko", "poplib", "psycopg", "psycopg2", "pymongo", "pymysql", "redis", "requests"),
         *("shutil", "smtplib", "socket", "sqlite3", "subprocess", "tempfile", "urllib.request"),
         *("urllib3", "webbrowser", "asyncpg", "aiofiles", "fileinput", "shelve", "dbm"),
-        *("django.core.mail", "django.db.connection", "ssl", "select", "selectors"),
+        *("django.core.mail", "django.db.connection", "grpc", "kafka", "pika", "select"),
+        *("selectors", "ssl"),
     )
-    free = frozenset({"socket.gethostname", "socket.getfqdn", "shutil.get_terminal_size"})
+    free = (
+        named("socket", "gethostname getfqdn inet_aton inet_ntoa inet_ntop inet_pton")
+        | named("httpx", "URL Headers QueryParams")
+        | {"shutil.get_terminal_size", "subprocess.list2cmdline"}
+    )
 
     def forbids(self, name: str, arguments: int) -> bool:
         on_path, _, method = name.rpartition(".")
         if on_path.startswith("pathlib.Path()"):
             return method in _PATH_METHODS
-        return super().forbids(name, arguments)
+        return super().forbids(name, arguments) and not name.startswith(_PURE)
 
+
+# Parts of those modules that only compute.
+_PURE = ("boto3.dynamodb.", "psycopg.sql.", "psycopg2.sql.", "requests.utils.")
 
 _PATH_METHODS = frozenset(
     {

@@ -61,8 +61,10 @@ class Body:
 
     @cached_property
     def nodes(self) -> list[ast.AST]:
-        """What this function itself evaluates."""
-        return list(self._walk([*self.node.body]))
+        """What this function itself evaluates, and its defaults."""
+        args = self.node.args
+        defaults = [each for each in (*args.defaults, *args.kw_defaults) if each is not None]
+        return list(self._walk([*self.node.body, *defaults]))
 
     def _walk(self, waiting: list[ast.AST]) -> Iterator[ast.AST]:
         free: set[ast.AST] = set()
@@ -97,6 +99,19 @@ class Body:
     def is_flow(self) -> bool:
         """Whether its ``return`` gives a result, as that of a generator does."""
         return self.is_workflow or bool(self.yields)
+
+    def is_outside(self, node: ast.expr) -> bool:
+        """Whether an expression begins with a variable that lives longer than the workflow: a
+        global, or a local of a function that is no workflow code."""
+        while isinstance(node, ast.Attribute | ast.Subscript):
+            node = node.value
+        owner = self.names.owner(node) if isinstance(node, ast.Name) else None
+        if owner is None:
+            return False
+        around = owner.function.node
+        if isinstance(around, FunctionNode):
+            return around not in self.program.bodies
+        return isinstance(around, ast.Module)
 
     def within(self, node: ast.AST) -> Iterator[ast.AST]:
         """What a node stands in, up to this function."""
@@ -185,15 +200,25 @@ class Program:
         """Whether a function of this file is a generator function."""
         return isinstance(function, FunctionNode) and bool(Body(self, function, "").yields)
 
+    def yields_commands(self, function: ast.AST) -> bool:
+        """Whether what a generator function yields are commands, as far as one can see."""
+        if not isinstance(function, FunctionNode):
+            return False
+        values = [each.value for each in Body(self, function, "").yields]
+        return any(value is not None and self.is_command(value) for value in values)
+
     def is_part(self, function: ast.AST) -> bool:
-        """Whether a generator function yields commands: it is a part of a workflow."""
+        """Whether a generator function is a part of a workflow: it says so, or wants to know
+        what becomes of its commands.  One that only makes commands may be iterated over."""
         if not isinstance(function, FunctionNode) or not self.is_generator(function):
             return False
         returns = function.returns
         if returns is not None and self.names.resolve(returns) == "durable.Workflow":
             return True
-        values = [each.value for each in Body(self, function, "").yields]
-        return any(value is not None and self.is_command(value) for value in values)
+        return self.yields_commands(function) and any(
+            not isinstance(self.names.parents[each], ast.Expr)
+            for each in Body(self, function, "").yields
+        )
 
     # -- workflow code -------------------------------------------------------------------
 
@@ -288,7 +313,9 @@ class Fates:
                 return "iterated" if node is parent.iter else "used"
             case ast.ListComp() | ast.SetComp() | ast.DictComp() | ast.GeneratorExp():
                 return "iterated" if node is parent.generators[0].iter else self._collected(parent)
-            case ast.Starred() | ast.List() | ast.Tuple():
+            case ast.Starred():
+                return "iterated"
+            case ast.List() | ast.Tuple():
                 return self._collected(node)
             case ast.Assign(targets=[ast.Tuple() | ast.List()]):
                 return "unpacked"
@@ -317,6 +344,8 @@ class Fates:
         for around in self.names.around(node):
             if isinstance(around, ast.Call):
                 return "combined" if self._argument(around) == "combined" else "passed"
+            if isinstance(around, ast.Expr):
+                return "dropped"
             if not isinstance(around, Comprehension | ast.Starred | ast.List | ast.Tuple):
                 break
         return "passed"

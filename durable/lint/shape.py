@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from durable.lint.cleanup import CANCELLED, Try, caught, inside
 from durable.lint.program import Body
 from durable.lint.rule import Found, Rule
+from durable.lint.state import is_container
 
 
 class AsyncWorkflow(Rule):
@@ -69,23 +70,12 @@ class MutableDefault(Rule):
     def find(self, body: Body) -> Iterator[Found]:
         args = body.node.args
         for default in [*args.defaults, *args.kw_defaults]:
-            if default is not None and _is_mutable(default, body):
+            if default is not None and is_container(default, body):
                 text = ast.unparse(default)
                 yield (
                     default,
                     f"the default {text} is shared by all instances: use None, or a tuple",
                 )
-
-
-_MUTABLE = frozenset(f"builtins.{name}" for name in ("bytearray", "dict", "list", "set")) | {
-    f"collections.{name}" for name in ("Counter", "OrderedDict", "defaultdict", "deque")
-}
-
-
-def _is_mutable(node: ast.expr, body: Body) -> bool:
-    if isinstance(node, ast.List | ast.Dict | ast.Set | ast.ListComp | ast.DictComp | ast.SetComp):
-        return True
-    return isinstance(node, ast.Call) and body.names.resolve(node.func) in _MUTABLE
 
 
 class EndlessLoop(Rule):

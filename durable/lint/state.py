@@ -11,11 +11,22 @@ from durable.lint.rule import Found, Rule
 
 MUTATING = frozenset(
     {
-        *("add", "append", "appendleft", "clear", "difference_update", "discard", "extend"),
-        *("extendleft", "insert", "intersection_update", "move_to_end", "pop", "popitem"),
-        *("popleft", "put", "put_nowait", "remove", "reverse", "rotate", "setdefault", "sort"),
-        *("subtract", "symmetric_difference_update", "update"),
+        *("append", "appendleft", "difference_update", "discard", "extend", "extendleft"),
+        *("intersection_update", "move_to_end", "popitem", "popleft", "put_nowait"),
+        *("setdefault", "symmetric_difference_update"),
     }
+)
+# What a value of any class may offer; a container changes by it: ZERO.add(cents) gives a sum.
+PERHAPS_MUTATING = frozenset(
+    {
+        *("add", "clear", "insert", "pop", "put", "remove", "reverse", "rotate", "sort"),
+        *("subtract", "update"),
+    }
+)
+CONTAINERS = (
+    frozenset(f"builtins.{name}" for name in ("bytearray", "dict", "list", "set"))
+    | {f"collections.{name}" for name in ("Counter", "OrderedDict", "defaultdict", "deque")}
+    | {f"queue.{name}" for name in ("LifoQueue", "PriorityQueue", "Queue", "SimpleQueue")}
 )
 
 
@@ -53,8 +64,8 @@ class OutsideState(Rule):
             if isinstance(node, ast.Name) and not isinstance(node.ctx, ast.Load):
                 changed: ast.Name | None = node
             else:
-                changed = _changed_root(node)
-            if changed is not None and _is_outside(changed, node, body):
+                changed = _changed_root(node, body)
+            if changed is not None and body.is_outside(changed):
                 yield (
                     node,
                     f"{changed.id} lives outside of the workflow and is changed in each replay: "
@@ -62,34 +73,38 @@ class OutsideState(Rule):
                 )
 
 
-def _changed_root(node: ast.AST) -> ast.Name | None:
+def _changed_root(node: ast.AST, body: Body) -> ast.Name | None:
     """The variable whose value a node changes: ``CACHE`` of ``CACHE["a"].append(x)``."""
-    if isinstance(node, ast.Call):
-        function = node.func
-        if not isinstance(function, ast.Attribute) or function.attr not in MUTATING:
-            return None
-        root: ast.AST = function.value
-    elif isinstance(node, ast.Attribute | ast.Subscript) and not isinstance(node.ctx, ast.Load):
-        root = node.value
-    else:
+    changed = node.func if isinstance(node, ast.Call) else node
+    if not isinstance(changed, ast.Attribute | ast.Subscript):
         return None
+    if changed is node and isinstance(changed.ctx, ast.Load):
+        return None
+    root: ast.expr = changed.value
     while isinstance(root, ast.Attribute | ast.Subscript):
         root = root.value
-    return root if isinstance(root, ast.Name) else None
+    if not isinstance(root, ast.Name):
+        return None
+    return root if changed is node or _mutates(changed, root, body) else None
 
 
-def _is_outside(name: ast.Name, node: ast.AST, body: Body) -> bool:
-    owner = body.names.owner(name)
-    if owner is None:
+def _mutates(method: ast.Attribute | ast.Subscript, root: ast.Name, body: Body) -> bool:
+    """Whether a call of a method changes the variable that it begins with."""
+    name = method.attr if isinstance(method, ast.Attribute) else ""
+    bindings = body.names.bindings(root)
+    # What functions of modules and classes do is not known: operator.add(a, b).
+    if any(binding.target or binding.definition for binding in bindings):
         return False
-    around = owner.function.node
-    if isinstance(around, ast.Lambda | ast.ClassDef):
-        return False
-    if isinstance(around, FunctionNode):
-        return around not in body.program.bodies
-    # What a function of another module does is not known: operator.add(a, b).
-    is_imported = any(binding.target for binding in body.names.bindings(name))
-    return not (is_imported and isinstance(node, ast.Call))
+    if name in PERHAPS_MUTATING:
+        return any(is_container(binding.value, body) for binding in bindings)
+    return name in MUTATING
+
+
+def is_container(node: ast.expr | None, body: Body) -> bool:
+    """Whether an expression makes a list, a dict or another value that can be changed."""
+    if isinstance(node, ast.List | ast.Dict | ast.Set | ast.ListComp | ast.DictComp | ast.SetComp):
+        return True
+    return isinstance(node, ast.Call) and body.names.resolve(node.func) in CONTAINERS
 
 
 class SetOrder(Rule):
@@ -162,6 +177,12 @@ def _has_no_order(node: ast.AST, body: Body) -> bool:
     return is_argument and body.names.resolve(parent.func) in _UNORDERED  # type: ignore[attr-defined]
 
 
+def _is_view(node: ast.expr) -> bool:
+    """``prices.keys() & names`` is a set, though the keys themselves are in order."""
+    function = node.func if isinstance(node, ast.Call) else None
+    return isinstance(function, ast.Attribute) and function.attr in ("keys", "items")
+
+
 _SET_METHODS = frozenset(
     {"copy", "difference", "intersection", "symmetric_difference", "union"},
 )
@@ -185,7 +206,8 @@ class _Sets:
             case ast.Set() | ast.SetComp():
                 return True
             case ast.BinOp(op=ast.BitOr() | ast.BitAnd() | ast.BitXor() | ast.Sub()):
-                return self.has(node.left) or self.has(node.right)
+                sides = (node.left, node.right)
+                return any(self.has(side) or _is_view(side) for side in sides)
             case ast.IfExp():
                 return self.has(node.body) or self.has(node.orelse)
             case ast.NamedExpr() | ast.Await():

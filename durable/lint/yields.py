@@ -6,7 +6,7 @@ import ast
 from collections.abc import Iterator
 
 from durable.lint.names import Comprehension
-from durable.lint.program import EACH, Body, Fates
+from durable.lint.program import COMBINATORS, EACH, Body, Fates
 from durable.lint.rule import Found, Rule
 
 
@@ -43,6 +43,10 @@ class DirectCall(Rule):
     code = "DUR121"
 
     def find(self, body: Body) -> Iterator[Found]:
+        for each in body.yields:
+            if each.value is not None and body.program.kind(each.value):
+                name = written(each.value)
+                yield each, f"{name} is no command: write `yield {name}.call(…)`"
         for node in body.nodes:
             if not isinstance(node, ast.Call):
                 continue
@@ -79,15 +83,28 @@ class ForgottenYield(Rule):
 
     def find(self, body: Body) -> Iterator[Found]:
         fates = Fates(body.program)
+        for each in body.yields:
+            if each.value is not None and self._has_commands(each.value, body):
+                yield each, "several commands are no command: write `yield gather(…)`"
         for node in body.nodes:
             if not isinstance(node, ast.Call) or not body.program.is_command(node):
                 continue
+            name = body.names.resolve(node.func)
+            if name in COMBINATORS and any(self._has_commands(arg, body) for arg in node.args):
+                yield node, f"{written(node)} takes commands, not a list: write a * before it"
             fate = fates.of(node)
             if fate == "dropped":
                 text = f"{written(node)} is not yielded, so nothing is done: write `yield …`"
                 yield node, text
             elif fate in ("used", "iterated", "unpacked"):
                 yield node, f"{written(node)} is no result yet: write `(yield …)`"
+
+    def _has_commands(self, node: ast.expr, body: Body) -> bool:
+        if isinstance(node, ast.List | ast.Tuple):
+            return any(map(body.program.is_command, node.elts))
+        if isinstance(node, ast.ListComp | ast.GeneratorExp):
+            return body.program.is_command(node.elt)
+        return False
 
 
 class YieldInComprehension(Rule):
@@ -191,29 +208,29 @@ class NotDelegated(Rule):
     def find(self, body: Body) -> Iterator[Found]:
         fates = Fates(body.program)
         # A plain function may make a generator for somebody else: on_signal("go", handle).
-        lost = {*_LOST, "returned"} if body.is_flow else _LOST
+        lost = _LOST if body.is_flow else _LOST - {"returned"}
         for node in body.nodes:
             if not isinstance(node, ast.Call) or body.names.parents[node] is body.node:
                 continue
-            fate, is_part, is_generator = "", _is_part(node, body), False
-            function = body.names.definition(node.func)
-            if function is not None:
-                is_generator = body.program.is_generator(function)
-            if is_part or is_generator:
-                fate = fates.of(node)
+            bad = self._bad_fates(node, body) & lost
+            fate = fates.of(node) if bad else ""
             name = written(node.func)
-            if fate == "combined" and is_part:
+            if fate in bad and fate == "combined":
                 yield node, f"{name}(…) is a generator, no command: write `spawn({name}(…))`"
-            # A generator of plain values may be iterated over, but nothing yields it.
-            elif fate == "yielded" or (is_part and fate in lost):
+            elif fate in bad:
                 yield node, f"{name}(…) does not run: write `yield from {name}(…)`"
 
+    def _bad_fates(self, node: ast.Call, body: Body) -> set[str]:
+        """What must not become of a generator: one of plain values may be iterated over."""
+        if body.names.resolve(node.func) == EACH:
+            return _LOST
+        function = body.names.definition(node.func)
+        if function is None or not body.program.is_generator(function):
+            return set()
+        if body.program.is_part(function):
+            return _LOST
+        is_of_commands = body.program.yields_commands(function)
+        return {"yielded", "dropped", "combined"} if is_of_commands else {"yielded"}
 
-_LOST = {"dropped", "used", "iterated", "unpacked"}
 
-
-def _is_part(node: ast.Call, body: Body) -> bool:
-    if body.names.resolve(node.func) == EACH:
-        return True
-    function = body.names.definition(node.func)
-    return function is not None and body.program.is_part(function)
+_LOST = {"combined", "dropped", "iterated", "returned", "unpacked", "used", "yielded"}

@@ -15,6 +15,6 @@ def flow() -> Workflow[float]:
     yield gather(*[part(n) for n in range(3)])  # expect: DUR126 write `spawn(part(…))`
     for step in part(5):  # expect: DUR126 part(…)
         yield step
-    jobs.each(print)  # expect: DUR126 jobs.each(…) does not run
+    jobs.each(part)  # expect: DUR126 jobs.each(…) does not run
     unused = part(6)  # expect: DUR126 part(…)
     return part(7)  # expect: DUR126 part(…)
