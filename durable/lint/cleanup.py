@@ -114,9 +114,9 @@ class SwallowedCancel(Rule):
     """``Cancelled`` is swallowed
 
     ``except:`` and ``except BaseException`` around a yield catch the cancel, and the closing of a
-    workflow that leaves memory.  Name what you catch, or raise it again.  ``return``, ``break`` and
-    ``continue`` in ``finally`` swallow it likewise; so does ``except Cancelled: pass``, but in a scope
-    of one's own.
+    workflow that leaves memory.  Name what you catch, or raise it again.
+    ``except Cancelled: pass`` swallows it as well, but in a scope of one's own; and so do
+    ``return``, ``break`` and ``continue`` in ``finally``.
 
     Bad::
 

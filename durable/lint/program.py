@@ -346,6 +346,8 @@ class Fates:
                 return "combined" if self._argument(around) == "combined" else "passed"
             if isinstance(around, ast.Expr):
                 return "dropped"
+            if isinstance(around, ast.Assign) and len(around.targets) == 1:
+                return "dropped" if self._of_variable(around.targets[0]) == "dropped" else "passed"
             if not isinstance(around, Comprehension | ast.Starred | ast.List | ast.Tuple):
                 break
         return "passed"
