@@ -223,7 +223,8 @@ class _Binder(ast.NodeVisitor):
             if alias.name == "*":
                 self.names.stars.append(module)
             else:
-                self._bind(alias.asname or alias.name, Binding(f"{module}.{alias.name}"))
+                dot = "" if module.endswith(".") else "."
+                self._bind(alias.asname or alias.name, Binding(f"{module}{dot}{alias.name}"))
 
     def visit_Global(self, node: ast.Global | ast.Nonlocal) -> None:
         self.scope.declared.update(dict.fromkeys(node.names, node))

@@ -5,9 +5,12 @@ from __future__ import annotations
 import ast
 from collections.abc import Iterator
 
+from durable.lint.fates import COMBINATORS, Fates
 from durable.lint.names import Comprehension
-from durable.lint.program import COMBINATORS, EACH, Body, Fates
+from durable.lint.program import Body
 from durable.lint.rule import Found, Rule
+
+EACH = "durable.Channel().each"  # runs a function for each value, as a part
 
 
 def written(node: ast.expr) -> str:
