@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ast
 
-from durable.lint.names import Comprehension
+from durable.lint.names import Comprehension, Scope
 from durable.lint.program import COMMANDS, Program
 
 COMBINATORS = frozenset({"durable.gather", "durable.race", "durable.with_timeout"})
@@ -30,7 +30,7 @@ class Fates:
     def __init__(self, program: Program) -> None:
         self.program = program
         self.names = program.names
-        self._looking: set[ast.AST] = set()
+        self._known: dict[tuple[Scope, str], str] = {}
 
     def of(self, node: ast.expr) -> str:
         """The fate of one expression."""
@@ -94,21 +94,21 @@ class Fates:
         if not isinstance(target, ast.Name):
             return "passed"
         owner = self.names.owner(target)
-        if owner is None or owner is not self.names.scopes[target] or target in self._looking:
+        if owner is None or owner is not self.names.scopes[target]:
             return "passed"
-        self._looking.add(target)
-        fates = {self.of(load) for load in self.names.loads.get((owner, target.id), ())}
-        self._looking.discard(target)
-        if not fates:
-            return "dropped"
-        if "returned" in fates and len(owner.names[target.id]) > 1:
-            return "passed"  # perhaps it is the result by then
-        for fate in ("passed", "delegated", "yielded", "combined", "returned", "iterated"):
-            if fate in fates:
-                return fate
-        return "used"
+        key = (owner, target.id)
+        if key not in self._known:
+            self._known[key] = "used"  # meanwhile: x = x or y
+            fates = {self.of(load) for load in self.names.loads.get(key, ())}
+            if "returned" in fates and len(owner.names[target.id]) > 1:
+                fates = {"passed"}  # perhaps it is the result by then
+            self._known[key] = next((fate for fate in _BEST if fate in fates), "used")
+            if not fates:
+                self._known[key] = "dropped"
+        return self._known[key]
 
 
+_BEST = ("passed", "delegated", "yielded", "combined", "returned", "iterated")
 _SIMPLE: dict[type[ast.AST], str] = {
     ast.Expr: "dropped",
     ast.Yield: "yielded",

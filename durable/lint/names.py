@@ -84,7 +84,7 @@ class Names:
         self.parents: dict[ast.AST, ast.AST] = {}
         self.stars: list[str] = []
         self.loads: dict[tuple[Scope, str], list[ast.Name]] = {}
-        self._resolving: set[Binding] = set()
+        self._known: dict[tuple[Scope, str], str] = {}
         _Binder(self, Scope(tree, None)).visit(tree)
         for node, scope in self.scopes.items():
             if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Load):
@@ -127,34 +127,45 @@ class Names:
         return ""
 
     def _name(self, node: ast.Name) -> str:
-        if self.owner(node) is None:
+        owner = self.owner(node)
+        if owner is None:
             if hasattr(builtins, node.id):
                 return f"builtins.{node.id}"
             return f"{self.stars[0]}.{node.id}" if len(self.stars) == 1 else ""
-        meanings = {self._bound(binding) for binding in self.bindings(node) if not _none(binding)}
-        return meanings.pop() if len(meanings) == 1 else ""
+        key = (owner, node.id)
+        if key not in self._known:
+            self._known[key] = ""  # meanwhile: x = x.parent
+            found = [binding for binding in self.bindings(node) if not _none(binding)]
+            meanings = {self._bound(binding) for binding in found}
+            self._known[key] = meanings.pop() if len(meanings) == 1 else ""
+        return self._known[key]
 
     def _bound(self, binding: Binding) -> str:
-        if binding.target or binding in self._resolving:
+        if binding.target:
             return binding.target
-        self._resolving.add(binding)  # x = x.parent
-        try:
-            value = self.resolve(binding.value) if binding.value else ""
-            if value:
-                return value
-            kind = self.resolve(binding.annotation) if binding.annotation else ""
-            return f"{kind}()" if kind else ""
-        finally:
-            self._resolving.discard(binding)
+        value = self.resolve(binding.value) if binding.value else ""
+        if value:
+            return value
+        kind = self.resolve(binding.annotation) if binding.annotation else ""
+        return f"{kind}()" if kind else ""
+
+    def only_value(self, node: ast.expr) -> ast.expr:
+        """What a name stands for that is assigned once, and else the expression itself."""
+        seen = set[str]()
+        while isinstance(node, ast.Name) and node.id not in seen:
+            seen.add(node.id)
+            found = self.bindings(node)
+            if len(found) != 1 or found[0].value is None:
+                break
+            node = found[0].value
+        return node
 
     def definition(self, node: ast.expr) -> FunctionNode | ast.ClassDef | None:
         """The function or class of this file that an expression names."""
+        node = self.only_value(node)
         if isinstance(node, ast.Name):
             found = self.bindings(node)
-            last = found[-1] if found else Binding()
-            if last.definition is None and isinstance(last.value, ast.Name) and len(found) == 1:
-                return None if last.value.id == node.id else self.definition(last.value)
-            return last.definition
+            return found[-1].definition if found else None
         if isinstance(node, ast.Attribute):
             around = self.definition(node.value)
             if isinstance(around, ast.ClassDef):

@@ -176,13 +176,11 @@ class Program:
         function = self.names.definition(node)
         if function is not None:
             return self.kinds.get(function, "")
-        if isinstance(node, ast.Name):
-            found = [binding.value for binding in self.names.bindings(node)]
-            value = found[0] if len(found) == 1 else None
-            if isinstance(value, ast.Call) and value.args:  # order = workflow(process)
-                name = self.names.resolve(value.func)
-                if name in ("durable.workflow", "durable.activity"):
-                    return name.removeprefix("durable.")
+        value = self.names.only_value(node)
+        if isinstance(value, ast.Call) and value.args:  # order = workflow(process)
+            name = self.names.resolve(value.func).removesuffix("()")
+            if name in ("durable.workflow", "durable.activity"):
+                return name.removeprefix("durable.")
         return "definition" if self.names.resolve(node) in self.called else ""
 
     def is_generator(self, function: ast.AST) -> bool:
@@ -247,18 +245,11 @@ class Program:
 
     def _is_callable(self, node: ast.expr) -> bool:
         """A definition, with options or without."""
-        if isinstance(node, ast.Call):
-            function = node.func
-            if isinstance(function, ast.Attribute) and function.attr == "options":
-                return self._is_callable(function.value)
-            return False
         if self.kind(node):
             return True
-        if isinstance(node, ast.Name):  # quick = charge.options(timeout=1)
-            found = [binding.value for binding in self.names.bindings(node)]
-            return (
-                len(found) == 1 and isinstance(found[0], ast.Call) and self._is_callable(found[0])
-            )
+        value = self.names.only_value(node)  # quick = charge.options(timeout=1)
+        if isinstance(value, ast.Call) and isinstance(value.func, ast.Attribute):
+            return value.func.attr == "options" and bool(self.kind(value.func.value))
         return False
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import ast
 from collections.abc import Iterator
 
-from durable.lint.names import Binding, FunctionNode
+from durable.lint.names import Binding, FunctionNode, Scope
 from durable.lint.program import Body
 from durable.lint.rule import Found, Rule
 
@@ -199,7 +199,7 @@ class _Sets:
     def __init__(self, body: Body) -> None:
         self.body = body
         self.names = body.names
-        self._looking: set[Binding] = set()
+        self._known: dict[tuple[Scope, str], bool] = {}
 
     def has(self, node: ast.expr) -> bool:
         match node:
@@ -213,8 +213,7 @@ class _Sets:
             case ast.NamedExpr() | ast.Await():
                 return self.has(node.value)
             case ast.Name():
-                found = self.names.bindings(node)
-                return bool(found) and all(map(self._binds_set, found))
+                return self._is_variable(node)
             case ast.Yield(value=ast.Call(func=ast.Attribute(attr="call"))) | ast.YieldFrom():
                 return isinstance(node.value, ast.Call) and self._returns_set(node.value.func)
             case ast.Call(func=ast.Attribute(attr=method)) if method in _SET_METHODS:
@@ -223,16 +222,21 @@ class _Sets:
                 return self.names.resolve(node.func) in _SET_TYPES or self._returns_set(node.func)
         return False
 
-    def _binds_set(self, binding: Binding) -> bool:
-        if binding in self._looking:
+    def _is_variable(self, node: ast.Name) -> bool:
+        owner = self.names.owner(node)
+        if owner is None:
             return False
+        key = (owner, node.id)
+        if key not in self._known:
+            self._known[key] = True  # meanwhile: x = x | y
+            found = self.names.bindings(node)
+            self._known[key] = bool(found) and all(map(self._binds_set, found))
+        return self._known[key]
+
+    def _binds_set(self, binding: Binding) -> bool:
         if binding.annotation is not None and self._is_type(binding.annotation):
             return True
-        self._looking.add(binding)
-        try:
-            return binding.value is not None and self.has(binding.value)
-        finally:
-            self._looking.discard(binding)
+        return binding.value is not None and self.has(binding.value)
 
     def _returns_set(self, function: ast.expr) -> bool:
         """``collect(…)``, or ``yield collect.call(…)``, of a function in this file."""

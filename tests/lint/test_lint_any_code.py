@@ -93,5 +93,27 @@ def test_lines_and_columns_are_those_of_an_editor(before: bytes) -> None:
     assert [(each.line, each.column) for each in found] == [(line, 5), (line, 15)]
 
 
+@pytest.mark.parametrize(
+    "line",
+    [
+        "x = x.parent",
+        "x = x | y",
+        "x = x or y",
+        "x = y; y = x",
+        "x = x.options(1)",
+        "x = [x for x in x]",
+        "x = (x := x)",
+    ],
+)
+def test_names_that_are_bound_by_themselves_take_no_time(line: str) -> None:
+    """Each line of 60 refers to all of the others."""
+    head = "from durable import sleep, workflow\n@workflow\ndef flow():\n    x = sleep(1)\n"
+    uses = "    for z in x:\n        yield x.call(x)\n    return x\n"
+    check_source((head + f"    {line}\n" * 60 + uses).encode())
+    check_source(
+        f"from durable import *\n{line}\n@workflow\ndef f():\n    yield x.call()\n".encode()
+    )
+
+
 def test_nothing_is_found_where_nothing_of_ours_is_imported() -> None:
     assert [found for path in SAMPLE for found in check_source(path.read_bytes())] == []
