@@ -160,14 +160,17 @@ class Names:
             node = found[0].value
         return node
 
-    def definition(self, node: ast.expr) -> FunctionNode | ast.ClassDef | None:
-        """The function or class of this file that an expression names."""
+    def definition(self, node: ast.expr, far: int = 5) -> FunctionNode | ast.ClassDef | None:
+        """The function or class of this file that an expression names.
+
+        far: how many classes it may be in, one in the other; there is an end to x = y.a; y = x.b.
+        """
         node = self.only_value(node)
         if isinstance(node, ast.Name):
             found = self.bindings(node)
             return found[-1].definition if found else None
-        if isinstance(node, ast.Attribute):
-            around = self.definition(node.value)
+        if isinstance(node, ast.Attribute) and far > 0:
+            around = self.definition(node.value, far - 1)
             if isinstance(around, ast.ClassDef):
                 for part in around.body:
                     if isinstance(part, FunctionNode) and part.name == node.attr:
