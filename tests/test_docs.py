@@ -32,6 +32,7 @@ EXPECTED = [
     "errors.rst",
     "glossary.rst",
     "index.rst",
+    "lint.rst",
     "reliability.rst",
     "stores.rst",
     "transactions.rst",

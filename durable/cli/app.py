@@ -42,6 +42,9 @@ SECTIONS: dict[str, dict[str, tuple[str, str]]] = {
         "stats": ("durable.cli.look", "Count instances, tasks, messages and workers."),
         "workers": ("durable.cli.look", "List the registered workers."),
     },
+    "Check": {
+        "lint": ("durable.cli.lint", "Find mistakes in workflow code, without running it."),
+    },
     "Keep": {
         "store": ("durable.cli.store", "Make, check and migrate the store."),
         "delete": ("durable.cli.control", "Delete finished instances."),

@@ -1,0 +1,116 @@
+"""``durable lint``: what is wrong with workflow code, from its text alone."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterable
+
+import click
+
+from durable.cli.errors import EXIT_FAILED, say
+from durable.cli.text import counted, escape
+from durable.lint.files import check_files
+from durable.lint.rule import Finding
+from durable.lint.rules import RULES
+
+Place = tuple[str, Finding]
+
+
+def _codes(ctx: click.Context, param: click.Parameter, values: tuple[str, ...]) -> set[str]:
+    """The rules that are named, each by its code or by the beginning of several."""
+    found = set[str]()
+    for name in ",".join(values).replace(",", " ").upper().split():
+        codes = {code for code in RULES if code.startswith(name)}
+        if not codes:
+            raise click.BadParameter(f"there is no rule {name}; `durable lint --rules` lists them")
+        found |= codes
+    return found
+
+
+@click.command("lint")
+@click.argument("paths", nargs=-1, metavar="PATH...")
+@click.option(
+    "--format", "form", type=click.Choice(["text", "json", "github"]), default="text",
+    show_default=True, help="How to print findings; github shows them in a pull request.",
+)  # fmt: skip
+@click.option(
+    "--select", multiple=True, metavar="CODES", callback=_codes,
+    help="Only these rules, like DUR101,DUR12.  [default: all]",
+)  # fmt: skip
+@click.option(
+    "--ignore", multiple=True, metavar="CODES", callback=_codes, help="All but these rules."
+)
+@click.option("--rules", is_flag=True, help="List the rules.")
+@click.option(
+    "--explain", multiple=True, metavar="CODES", callback=_codes,
+    help="Print what rules are about, each with an example.",
+)  # fmt: skip
+def lint_command(
+    paths: tuple[str, ...],
+    form: str,
+    select: set[str],
+    ignore: set[str],
+    rules: bool,
+    explain: set[str],
+) -> int:
+    """Find mistakes in workflow code: what differs in a replay, commands that are not yielded.
+
+    Folders are searched for *.py. The code is read, never run or imported. Exit code 1 if
+    something was found. A comment `# noqa: DUR101` excuses its line.
+    """
+    if rules or explain:
+        _show_rules(explain)
+        return 0
+    if not paths:
+        raise click.UsageError("there is no PATH to check", click.get_current_context())
+    for path in paths:
+        if not os.path.exists(path):
+            raise click.UsageError(f"there is no {path}", click.get_current_context())
+    codes = [code for code in RULES if code in (select or RULES) and code not in ignore]
+    found = list(check_files(paths, codes))
+    _PRINTERS[form](found)
+    if found:
+        say(counted(len(found), "finding"))
+    return EXIT_FAILED if found else 0
+
+
+def _show_rules(explain: set[str]) -> None:
+    if explain:
+        click.echo("\n".join(RULES[code].page for code in sorted(explain)), nl=False)
+    else:
+        for code, rule in RULES.items():
+            click.echo(f"{code}  {rule.title.replace('``', '`')}")
+
+
+def _print_text(found: Iterable[Place]) -> None:
+    for path, each in found:
+        click.echo(escape(f"{path}:{each.line}:{each.column} {each.code} {each.message}"))
+
+
+def _print_json(found: Iterable[Place]) -> None:
+    rows = [
+        {
+            "path": path,
+            "line": each.line,
+            "column": each.column,
+            "code": each.code,
+            "message": each.message,
+        }
+        for path, each in found
+    ]
+    click.echo(json.dumps(rows, indent=2))
+
+
+def _print_github(found: Iterable[Place]) -> None:
+    for path, each in found:
+        file = _quoted(path).replace(":", "%3A").replace(",", "%2C")
+        place = f"file={file},line={each.line},col={each.column},title={each.code}"
+        click.echo(f"::error {place}::{_quoted(each.message)}")
+
+
+def _quoted(text: str) -> str:
+    return text.replace("%", "%25").replace("\r", "%0D").replace("\n", "%0A")
+
+
+_PRINTERS = {"text": _print_text, "json": _print_json, "github": _print_github}

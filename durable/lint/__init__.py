@@ -1,0 +1,13 @@
+"""What is wrong with workflow code, from its text alone: ``durable lint``, and a flake8 plugin.
+
+It reads code and never runs it, and knows the library by its names only.
+
+=============  =======================================================================
+`names`        scopes and imports: what a name means
+`program`      which functions are workflow code, what becomes of a command
+`effects` …    the rules, a file a group: `state`, `yields`, `cleanup`, `shape`
+`checking`     text in, findings out
+=============  =======================================================================
+"""
+
+from __future__ import annotations

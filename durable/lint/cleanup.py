@@ -1,0 +1,211 @@
+"""What happens at a cancel: `Cancelled` is raised where the workflow waits, and must get out."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+
+from durable.lint.names import FunctionNode
+from durable.lint.program import Body
+from durable.lint.rule import Found, Rule
+
+Try = ast.Try | ast.TryStar
+CANCELLED = ("durable.Cancelled", "builtins.BaseException")
+
+
+def caught(handler: ast.ExceptHandler, body: Body) -> list[str]:
+    """The names of what a handler catches; a bare ``except:`` catches BaseException."""
+    if handler.type is None:
+        return ["builtins.BaseException"]
+    types = handler.type.elts if isinstance(handler.type, ast.Tuple) else [handler.type]
+    return [body.names.resolve(each) for each in types]
+
+
+def catches_cancelled(handler: ast.ExceptHandler, body: Body) -> bool:
+    """Whether `Cancelled` comes to a handler."""
+    return any(name in CANCELLED for name in caught(handler, body))
+
+
+def inside(parts: list[ast.stmt] | list[ast.ExceptHandler], body: Body) -> Iterator[ast.AST]:
+    """All nodes of some statements, without functions that are defined in them."""
+    waiting: list[ast.AST] = [*parts]
+    while waiting:
+        node = waiting.pop()
+        yield node
+        if not isinstance(node, FunctionNode | ast.Lambda):
+            waiting += ast.iter_child_nodes(node)
+
+
+def waits(parts: list[ast.stmt] | list[ast.ExceptHandler], body: Body) -> bool:
+    """Whether statements have a yield: only there can a cancel come."""
+    return any(isinstance(node, ast.Yield | ast.YieldFrom) for node in inside(parts, body))
+
+
+class CleanupWithoutShield(Rule):
+    """A clean-up yields without ``shield``
+
+    After a cancel every yield raises ``Cancelled``, so a clean-up in ``finally`` or
+    ``except Cancelled`` ends at its first one.  Within ``with shield():`` the cancel is not felt.
+
+    Bad::
+
+        @workflow
+        def hold(name: str) -> Workflow[None]:
+            try:
+                yield wait_signal("go")
+            finally:
+                yield mail.call(name)
+
+    Instead::
+
+        @workflow
+        def hold(name: str) -> Workflow[None]:
+            try:
+                yield wait_signal("go")
+            finally:
+                with shield():
+                    yield mail.call(name)
+    """
+
+    code = "DUR124"
+
+    def find(self, body: Body) -> Iterator[Found]:
+        found: set[ast.AST] = set()
+        for node in body.nodes:
+            if isinstance(node, Try):
+                found.update(self._unshielded(node, body))
+        for each in found:
+            yield each, "after a cancel this yield only raises: put it into `with shield():`"
+
+    def _unshielded(self, node: Try, body: Body) -> Iterator[ast.AST]:
+        cleanups: list[ast.stmt] = []
+        if waits([*node.body, *node.orelse], body) or waits(node.handlers, body):
+            cleanups += node.finalbody
+        if waits(node.body, body):
+            for handler in node.handlers:
+                if catches_cancelled(handler, body):
+                    cleanups += handler.body
+        for each in inside(cleanups, body):
+            if isinstance(each, ast.Yield | ast.YieldFrom) and not _is_safe(each, body):
+                yield each
+
+
+def _is_safe(node: ast.Yield | ast.YieldFrom, body: Body) -> bool:
+    """Whether there is a shield around a yield, or in the part that it delegates to."""
+    if _is_shielded(node, body):
+        return True
+    if not isinstance(node, ast.YieldFrom) or not isinstance(node.value, ast.Call):
+        return False
+    helper = body.program.bodies.get(body.names.definition(node.value.func) or node)
+    return helper is not None and all(_is_shielded(each, helper) for each in helper.yields)
+
+
+def _is_shielded(node: ast.AST, body: Body) -> bool:
+    return any(
+        isinstance(around, ast.With)
+        and any(
+            body.names.resolve(item.context_expr) == "durable.shield()" for item in around.items
+        )
+        for around in body.within(node)
+    )
+
+
+class SwallowedCancel(Rule):
+    """``Cancelled`` is swallowed
+
+    ``except:`` and ``except BaseException`` around a yield catch the cancel, and the closing of a
+    workflow that leaves memory.  Name what you catch, or raise it again.
+    ``except Cancelled: pass`` swallows it as well, but in a scope of one's own; and so do
+    ``return``, ``break`` and ``continue`` in ``finally``.
+
+    Bad::
+
+        @workflow
+        def greet(name: str) -> Workflow[str]:
+            try:
+                return (yield mail.call(name))
+            except BaseException:
+                return "failed"
+
+    Instead::
+
+        @workflow
+        def greet(name: str) -> Workflow[str]:
+            try:
+                return (yield mail.call(name))
+            except ActivityError:
+                return "failed"
+    """
+
+    code = "DUR131"
+
+    def find(self, body: Body) -> Iterator[Found]:
+        for node in body.nodes:
+            if isinstance(node, ast.With) and waits(node.body, body):
+                yield from self._suppressed(node, body)
+            elif isinstance(node, Try) and waits(node.body, body):
+                yield from self._caught(node, body)
+                yield from self._left(node, body)
+
+    def _caught(self, node: Try, body: Body) -> Iterator[Found]:
+        for handler in node.handlers:
+            names = caught(handler, body)
+            if "builtins.BaseException" in names and not _raises(handler, body):
+                what = "except BaseException" if handler.type else "except:"
+                yield handler, f"{what} swallows Cancelled: name what you catch, or raise it again"
+            elif (
+                "durable.Cancelled" in names and _is_ignored(handler) and not _has_scope(node, body)
+            ):
+                yield handler, "except Cancelled swallows it: raise it again, or return"
+            if any(name in CANCELLED for name in names):
+                return  # it does not come to the next one
+
+    def _suppressed(self, node: ast.With, body: Body) -> Iterator[Found]:
+        for item in node.items:
+            call = item.context_expr
+            if (
+                isinstance(call, ast.Call)
+                and body.names.resolve(call.func) == "contextlib.suppress"
+            ):
+                for each in call.args:
+                    if body.names.resolve(each) in CANCELLED and not _has_scope(node, body):
+                        yield call, f"suppress({ast.unparse(each)}) swallows Cancelled"
+
+    def _left(self, node: Try, body: Body) -> Iterator[Found]:
+        for each in inside(node.finalbody, body):
+            if isinstance(each, ast.Return) or (
+                isinstance(each, ast.Break | ast.Continue) and not _in_loop_of(node, each, body)
+            ):
+                name = type(each).__name__.lower()
+                yield each, f"{name} in finally swallows Cancelled: put it behind the block"
+
+
+def _is_ignored(handler: ast.ExceptHandler) -> bool:
+    return all(
+        isinstance(each, ast.Pass | ast.Continue)
+        or (isinstance(each, ast.Expr) and isinstance(each.value, ast.Constant))
+        for each in handler.body
+    )
+
+
+def _has_scope(node: ast.AST, body: Body) -> bool:
+    """Whether a node is in a block of its own, which may be what was cancelled, or is one."""
+    return any(
+        body.names.resolve(item.context_expr) in ("durable.timeout()", "durable.CancelScope()")
+        for around in (node, *body.within(node))
+        if isinstance(around, ast.With)
+        for item in around.items
+    )
+
+
+def _raises(handler: ast.ExceptHandler, body: Body) -> bool:
+    return any(isinstance(node, ast.Raise) for node in inside([handler], body))
+
+
+def _in_loop_of(block: Try, node: ast.AST, body: Body) -> bool:
+    for around in body.within(node):
+        if isinstance(around, ast.For | ast.While):
+            return True
+        if around is block:
+            break
+    return False

@@ -1,0 +1,255 @@
+"""State that replays do not share: what stands outside of a workflow, and the order of sets."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+
+from durable.lint.names import Binding, FunctionNode, Scope
+from durable.lint.program import Body
+from durable.lint.rule import Found, Rule
+
+MUTATING = frozenset(
+    {
+        *("append", "appendleft", "difference_update", "discard", "extend", "extendleft"),
+        *("intersection_update", "move_to_end", "popitem", "popleft", "put_nowait"),
+        *("setdefault", "symmetric_difference_update"),
+    }
+)
+# What a value of any class may offer; a container changes by it: ZERO.add(cents) gives a sum.
+PERHAPS_MUTATING = frozenset(
+    {
+        *("add", "clear", "insert", "pop", "put", "remove", "reverse", "rotate", "sort"),
+        *("subtract", "update"),
+    }
+)
+CONTAINERS = (
+    frozenset(f"builtins.{name}" for name in ("bytearray", "dict", "list", "set"))
+    | {f"collections.{name}" for name in ("Counter", "OrderedDict", "defaultdict", "deque")}
+    | {f"queue.{name}" for name in ("LifoQueue", "PriorityQueue", "Queue", "SimpleQueue")}
+)
+
+
+class OutsideState(Rule):
+    """Something outside of the workflow is changed
+
+    A global belongs to one process: a replay changes it again, and the next worker does not have
+    it.  State is kept in local variables, which a replay makes anew; others see it by ``set_var``.
+    A ``nonlocal`` of the workflow's own is state of the workflow, and free.
+
+    Bad::
+
+        TOTAL = 0
+
+        @workflow
+        def add(cents: int) -> Workflow[None]:
+            global TOTAL
+            TOTAL += cents
+            yield mail.call(str(TOTAL))
+
+    Instead::
+
+        @workflow
+        def add(total: int, cents: int) -> Workflow[int]:
+            total += cents
+            set_var("total", total)
+            yield mail.call(str(total))
+            return total
+    """
+
+    code = "DUR109"
+
+    def find(self, body: Body) -> Iterator[Found]:
+        for node in body.nodes:
+            if isinstance(node, ast.Name) and not isinstance(node.ctx, ast.Load):
+                changed: ast.Name | None = node
+            else:
+                changed = _changed_root(node, body)
+            if changed is not None and body.is_outside(changed):
+                yield (
+                    node,
+                    f"{changed.id} lives outside of the workflow and is changed in each replay: "
+                    "use local variables, and set_var to show them",
+                )
+
+
+def _changed_root(node: ast.AST, body: Body) -> ast.Name | None:
+    """The variable whose value a node changes: ``CACHE`` of ``CACHE["a"].append(x)``."""
+    changed = node.func if isinstance(node, ast.Call) else node
+    if not isinstance(changed, ast.Attribute | ast.Subscript):
+        return None
+    if changed is node and isinstance(changed.ctx, ast.Load):
+        return None
+    root: ast.expr = changed.value
+    while isinstance(root, ast.Attribute | ast.Subscript):
+        root = root.value
+    if not isinstance(root, ast.Name):
+        return None
+    return root if changed is node or _mutates(changed, root, body) else None
+
+
+def _mutates(method: ast.Attribute | ast.Subscript, root: ast.Name, body: Body) -> bool:
+    """Whether a call of a method changes the variable that it begins with."""
+    name = method.attr if isinstance(method, ast.Attribute) else ""
+    bindings = body.names.bindings(root)
+    # What functions of modules and classes do is not known: operator.add(a, b).
+    if any(binding.target or binding.definition for binding in bindings):
+        return False
+    if name in PERHAPS_MUTATING:
+        return any(is_container(binding.value, body) for binding in bindings)
+    return name in MUTATING
+
+
+def is_container(node: ast.expr | None, body: Body) -> bool:
+    """Whether an expression makes a list, a dict or another value that can be changed."""
+    if isinstance(node, ast.List | ast.Dict | ast.Set | ast.ListComp | ast.DictComp | ast.SetComp):
+        return True
+    return isinstance(node, ast.Call) and body.names.resolve(node.func) in CONTAINERS
+
+
+class SetOrder(Rule):
+    """A set is iterated over
+
+    The order of a set of texts is another one in each process.  ``sorted(…)`` gives it an order; a
+    list, or ``dict.fromkeys(…)``, keeps the one in which things came.
+
+    Bad::
+
+        @workflow
+        def tell(names: list[str]) -> Workflow[None]:
+            for name in set(names):
+                yield mail.call(name)
+
+    Instead::
+
+        @workflow
+        def tell(names: list[str]) -> Workflow[None]:
+            for name in sorted(set(names)):
+                yield mail.call(name)
+    """
+
+    code = "DUR110"
+
+    def find(self, body: Body) -> Iterator[Found]:
+        sets = _Sets(body)
+        for node in body.nodes:
+            for iterated in _iterated(node, body):
+                if sets.has(iterated) and not _has_no_order(node, body):
+                    text = ast.unparse(iterated)
+                    text = text if len(text) <= 40 else "this set"
+                    yield iterated, f"the order of {text} differs between processes: use sorted(…)"
+
+
+# What takes a set and gives what has no order, or an order of its own.
+_UNORDERED = frozenset(
+    f"builtins.{name}"
+    for name in ("all", "any", "frozenset", "len", "max", "min", "set", "sorted", "sum")
+)
+_ORDERED = frozenset(
+    f"builtins.{name}" for name in ("enumerate", "filter", "iter", "list", "map", "tuple", "zip")
+) | {"builtins.dict.fromkeys", "collections.deque", "collections.OrderedDict.fromkeys"}
+
+
+def _iterated(node: ast.AST, body: Body) -> list[ast.expr]:
+    """What a node goes through in order."""
+    match node:
+        case ast.For() | ast.YieldFrom(value=ast.Set()):
+            return [node.iter] if isinstance(node, ast.For) else [node.value]
+        case ast.ListComp() | ast.DictComp() | ast.GeneratorExp():
+            return [generator.iter for generator in node.generators]
+        case ast.Starred(ctx=ast.Load()):
+            return [] if isinstance(body.names.parents[node], ast.Set) else [node.value]
+        case ast.Assign(targets=[ast.Tuple() | ast.List()]):
+            return [node.value]
+        case ast.Call(func=ast.Attribute(attr="pop", value=value), args=[]):
+            return [value]
+        case ast.Call(func=ast.Attribute(attr="join"), args=[value]):
+            return [value]
+        case ast.Call() if body.names.resolve(node.func) in _ORDERED:
+            return [each for each in node.args if not isinstance(each, ast.Starred)]
+    return []
+
+
+def _has_no_order(node: ast.AST, body: Body) -> bool:
+    """``sorted(f(x) for x in names)``: what is made of the order is lost at once."""
+    parent = body.names.parents[node]
+    is_argument = isinstance(parent, ast.Call) and node is not parent.func
+    return is_argument and body.names.resolve(parent.func) in _UNORDERED  # type: ignore[attr-defined]
+
+
+def _is_view(node: ast.expr) -> bool:
+    """``prices.keys() & names`` is a set, though the keys themselves are in order."""
+    function = node.func if isinstance(node, ast.Call) else None
+    return isinstance(function, ast.Attribute) and function.attr in ("keys", "items")
+
+
+_SET_METHODS = frozenset(
+    {"copy", "difference", "intersection", "symmetric_difference", "union"},
+)
+_SET_TYPES = (
+    frozenset({"builtins.set", "builtins.frozenset"})
+    | {f"typing.{name}" for name in ("AbstractSet", "FrozenSet", "MutableSet", "Set")}
+    | {f"collections.abc.{name}" for name in ("MutableSet", "Set")}
+)
+
+
+class _Sets:
+    """Which expressions are sets, as far as one can see."""
+
+    def __init__(self, body: Body) -> None:
+        self.body = body
+        self.names = body.names
+        self._known: dict[tuple[Scope, str], bool] = {}
+
+    def has(self, node: ast.expr) -> bool:
+        match node:
+            case ast.Set() | ast.SetComp():
+                return True
+            case ast.BinOp(op=ast.BitOr() | ast.BitAnd() | ast.BitXor() | ast.Sub()):
+                sides = (node.left, node.right)
+                return any(self.has(side) or _is_view(side) for side in sides)
+            case ast.IfExp():
+                return self.has(node.body) or self.has(node.orelse)
+            case ast.NamedExpr() | ast.Await():
+                return self.has(node.value)
+            case ast.Name():
+                return self._is_variable(node)
+            case ast.Yield(value=ast.Call(func=ast.Attribute(attr="call"))) | ast.YieldFrom():
+                return isinstance(node.value, ast.Call) and self._returns_set(node.value.func)
+            case ast.Call(func=ast.Attribute(attr=method)) if method in _SET_METHODS:
+                return self.has(node.func.value)  # type: ignore[attr-defined]
+            case ast.Call():
+                return self.names.resolve(node.func) in _SET_TYPES or self._returns_set(node.func)
+        return False
+
+    def _is_variable(self, node: ast.Name) -> bool:
+        owner = self.names.owner(node)
+        if owner is None:
+            return False
+        key = (owner, node.id)
+        if key not in self._known:
+            self._known[key] = True  # meanwhile: x = x | y
+            found = self.names.bindings(node)
+            self._known[key] = bool(found) and all(map(self._binds_set, found))
+        return self._known[key]
+
+    def _binds_set(self, binding: Binding) -> bool:
+        if binding.annotation is not None and self._is_type(binding.annotation):
+            return True
+        return binding.value is not None and self.has(binding.value)
+
+    def _returns_set(self, function: ast.expr) -> bool:
+        """``collect(…)``, or ``yield collect.call(…)``, of a function in this file."""
+        if isinstance(function, ast.Attribute) and function.attr == "call":
+            function = function.value
+        found = self.names.definition(function)
+        if not isinstance(found, FunctionNode) or found.returns is None:
+            return False
+        return self._is_type(found.returns)
+
+    def _is_type(self, annotation: ast.expr) -> bool:
+        if isinstance(annotation, ast.Subscript):
+            if self.names.resolve(annotation.value) == "durable.Workflow":
+                return self._is_type(annotation.slice)
+            annotation = annotation.value
+        return self.names.resolve(annotation) in _SET_TYPES

@@ -1,0 +1,34 @@
+from itertools import count
+
+from durable import Workflow, activity, sleep, workflow
+
+
+@activity
+def poll() -> bool:
+    return True
+
+
+@workflow
+def flow() -> Workflow[None]:
+    while True:  # expect: DUR143 this loop never ends
+        yield poll.call()
+        for _ in range(3):
+            if (yield poll.call()):
+                break
+        yield sleep(60)
+
+
+@workflow
+def other() -> Workflow[None]:
+    for n in count():  # expect: DUR143 use continue_as_new
+        yield sleep(n)
+
+
+def beat() -> Workflow[None]:
+    while 1:  # expect: DUR143 this loop never ends
+        yield sleep(60)
+
+
+@workflow
+def delegates() -> Workflow[None]:
+    yield from beat()
