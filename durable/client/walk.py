@@ -32,7 +32,7 @@ from durable.events import (
     decoded,
 )
 from durable.interpreter import Interpreter, StepAborted
-from durable.model import Instance
+from durable.model import Instance, Status
 from durable.propagation import Propagators
 from durable.reprs import bounded, call_text
 from durable.starting import Flow
@@ -163,8 +163,9 @@ class Walk:
         self._interpreter = Interpreter(
             self._flow, codec, instance.id, self._run, propagators=self._propagators
         )
-        # A fork that no worker has claimed yet: all that it has was copied.
-        self._steps = self._interpreter.steps(self._events, copied=instance.epoch == 0)
+        # What no worker has begun yet, and has a history, was forked or retried just now.
+        copied = self._run == instance.run and instance.status is Status.PENDING
+        self._steps = self._interpreter.steps(self._events, copied)
 
     def _stop(self, error: BaseException) -> None:
         """The code does not follow the history: keep where it is, or if the error has thrown

@@ -192,8 +192,9 @@ class Interpreter:
 
     @property
     def from_elsewhere(self) -> bool:
-        """Whether what is replayed was issued by another instance (before a fork)."""
-        return self._recorded is not None and self.seq < self._same_until
+        """Whether the event that was just matched was issued by another instance (before a
+        fork)."""
+        return self._recorded is not None and self.seq <= self._same_until
 
     def take(self) -> Decision:
         """What was decided since the last call."""
