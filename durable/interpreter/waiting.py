@@ -105,7 +105,7 @@ DESCRIPTIONS: dict[type[Wait], tuple[str, Callable[[Any], str]]] = {
     ActivityWait: ("activity", _called),
     ChildWait: ("child", _child),
     TimerWait: ("timer", lambda wait: str(wait.command)),
-    UntilWait: ("timer", lambda wait: str(wait.command)),
+    UntilWait: ("timer", lambda wait: "sleep_until"),
     signals.SignalWait: ("signal", lambda wait: wait.command.name),
     signals.SendWait: (
         "send_signal",

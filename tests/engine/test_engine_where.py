@@ -10,7 +10,18 @@ import pytest
 import where_flows as flows
 from engine_kit import Engine, StoreProxy, kinds, proxy, until
 
-from durable import Client, Codec, Handle, Orchestrator, Status, Workflow, wait_signal, workflow
+from durable import (
+    Client,
+    Codec,
+    Handle,
+    Orchestrator,
+    Status,
+    Workflow,
+    external,
+    side_effect,
+    wait_signal,
+    workflow,
+)
 from durable.client import CoroutinePlace, Where
 from durable.errors import NonDeterminismError, UsageError
 from durable.interpreter import WAITS
@@ -68,7 +79,7 @@ def test_every_coroutine_and_every_branch(engine: Engine) -> None:
     assert main.waits_for is not None
     assert [(p.name, p.kind, p.what) for p in main.waits_for.parts] == [
         ("yes", "signal", "yes"),
-        ("no", "timer", "sleep_until(2100-01-01T00:00:00+00:00)"),
+        ("no", "timer", "sleep_until"),
     ]
     assert main.waits_for.parts[1].due_at == flows.DUE
     assert branch.waits_for is not None
@@ -88,7 +99,7 @@ EACH = [
     ("activity", "activity", "by_hand()"),
     ("retried", "activity", "later(7)"),
     ("child", "child", "child(3), the instance i-child"),
-    ("timer", "timer", "sleep_until(2100-01-01T00:00:00+00:00)"),
+    ("timer", "timer", "sleep_until"),
     ("signal", "signal", "go"),
     ("promise", "promise", "approval"),
     ("task", "task", "sleeper"),
@@ -156,7 +167,7 @@ def test_every_moment_of_the_past(engine: Engine) -> None:
     with handle.walk() as walk:
         assert [walk.where(seq) for seq in range(length)] == anew
         assert [walk.where(seq) for seq in reversed(range(length))] == anew[::-1]
-        assert walk.moments == sorted({where.seq for where in anew})
+        assert walk.moments == list(dict.fromkeys(where.seq for where in anew))
     assert all(where.problem is None for where in anew)
     assert [root(where).frames[0].locals for where in anew[:3]] == [
         {"first": "'side'"}, {"first": "'side'"}, {"first": "'side'"},
@@ -177,7 +188,8 @@ def test_nothing_happens(engine: Engine, caplog: pytest.LogCaptureFixture) -> No
     caplog.clear()
     asked: set[str] = set()
     with caplog.at_level(logging.DEBUG, "durable"):
-        client = Client(_Watched(engine.store, asked), workflows=flows.FLOWS)
+        watched: Any = _Watched
+        client = Client(watched(engine.store, asked), workflows=flows.FLOWS)
         for seq in range(len(before)):
             client.get("i").where(seq)
             client.get("i").vars(seq)
@@ -422,7 +434,7 @@ def test_code_that_differs_later_is_followed_up_to_there(engine: Engine) -> None
     handle.result(timeout=20)
 
     def ends_early() -> Workflow[Any]:
-        yield flows.side_effect(flows.effect, "side")
+        yield side_effect(flows.effect, "side")
         yield flows.double.call(1)
         return "early"
 
@@ -444,9 +456,9 @@ def test_code_that_differs_in_a_verb(engine: Engine) -> None:
     happens(handle, "ActivityCompleted")
 
     def promises() -> Workflow[Any]:
-        yield flows.side_effect(flows.effect, "side")
+        yield side_effect(flows.effect, "side")
         yield flows.double.call(1)
-        flows.external("new")
+        external("new")
         yield wait_signal("go")
 
     handle.signal("go", "!")

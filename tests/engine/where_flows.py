@@ -10,7 +10,6 @@ from typing import Any
 
 from durable import (
     Cancelled,
-    CancelScope,
     Channel,
     Retry,
     RetryLater,
@@ -94,7 +93,7 @@ def helper(order: str) -> Generator[Any, Any, str]:
 
 def inner(order: str) -> Generator[Any, Any, str]:
     name = order.upper()
-    return (yield wait_signal(name))  # waits: inner
+    return (yield from wait_signal(name, str))  # waits: inner
 
 
 @workflow
@@ -227,8 +226,7 @@ def says_its_id() -> Workflow[None]:
 
 @workflow
 def at_once() -> Workflow[int]:
-    with CancelScope():
-        return 7
+    return 7
     yield
 
 
