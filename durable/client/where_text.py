@@ -76,6 +76,8 @@ def coroutine_lines(place: CoroutinePlace, moment: ShowMoment = utc) -> Iterator
         yield f"{name} has failed, and nobody has waited for it: {place.failed}"
     else:
         yield f"{name} has not reached its first yield"
+    if place.deadline is not None:
+        yield f"    at the latest until {moment(place.deadline)}: its block has a timeout"
     for frame in place.frames:
         yield from _frame_lines(frame)
 

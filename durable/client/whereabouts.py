@@ -17,8 +17,9 @@ from types import FrameType
 from durable.client.where_text import coroutine_lines, where_lines
 from durable.failure import PACKAGE
 from durable.interpreter import Coroutine, Interpreter, Waiting
+from durable.interpreter.scopes import ScopeTimer
 from durable.interpreter.waiting import describe
-from durable.model import Status
+from durable.model import Status, moment
 from durable.reprs import bounded
 
 AROUND = 2
@@ -49,13 +50,15 @@ class CoroutinePlace:
 
     name: "root", or that of the task. waits_for: None only if it has failed. frames: its
     generators, outermost first; none for a task that is a mere command. failed: for a task
-    that has ended so, and whose failure nobody has waited for yet; else "".
+    that has ended so, and whose failure nobody has waited for yet; else "". deadline: when the
+    time of a ``with timeout`` block is up in which it is.
     """
 
     name: str
     waits_for: Waiting | None
     frames: tuple[Frame, ...]
     failed: str = ""
+    deadline: datetime | None = None
 
     def __str__(self) -> str:
         return "\n".join(coroutine_lines(self))
@@ -93,7 +96,8 @@ class Where:
 
 def places(interpreter: Interpreter, notes: Notes) -> tuple[CoroutinePlace, ...]:
     """Where the coroutines of a live interpreter are."""
-    live = [_place(coroutine, notes) for coroutine in interpreter.coroutines]
+    blocks = [one for one in interpreter.pending.values() if isinstance(one, ScopeTimer)]
+    live = [_place(coroutine, notes, blocks) for coroutine in interpreter.coroutines]
     lost = [c for c in interpreter.failures if not c.joined]
     return (*live, *(CoroutinePlace(c.name, None, (), _failure(c)) for c in lost))
 
@@ -104,11 +108,15 @@ def is_whole(interpreter: Interpreter) -> bool:
     return bool(gens) and None not in gens
 
 
-def _place(coroutine: Coroutine, notes: Notes) -> CoroutinePlace:
+def _place(coroutine: Coroutine, notes: Notes, blocks: list[ScopeTimer]) -> CoroutinePlace:
     waiting = None if coroutine.waiting is None else describe(coroutine.waiting)
     if waiting is not None and notes:
         waiting = _noted(waiting, notes)
-    return CoroutinePlace(coroutine.name, waiting, tuple(map(_frame, coroutine.frames())))
+    frames = tuple(map(_frame, coroutine.frames()))
+    timers = coroutine.interpreter.timers
+    around = [timers[b.number] for b in blocks if coroutine.scope.sees(b.scope)]
+    deadline = moment(min(around)) if around else None
+    return CoroutinePlace(coroutine.name, waiting, frames, deadline=deadline)
 
 
 def _noted(waiting: Waiting, notes: Notes) -> Waiting:

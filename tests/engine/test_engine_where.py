@@ -24,6 +24,7 @@ from durable import (
 )
 from durable.client import CoroutinePlace, Where
 from durable.errors import NonDeterminismError, UsageError
+from durable.events import TimerStarted
 from durable.interpreter import WAITS
 from durable.interpreter.waiting import DESCRIPTIONS
 
@@ -138,6 +139,17 @@ def test_the_attempt_of_an_activity(engine: Engine) -> None:
     assert waits.note == "attempt 1 awaits completion"
     assert waits.due_at is not None  # its schedule_timeout
     assert "attempt 1 awaits completion" in str(by_hand.where())
+
+
+def test_the_deadline_of_a_block(engine: Engine) -> None:
+    handle = begin(engine, flows.hurries)
+    first = handle.history()[1]
+    assert isinstance(first, TimerStarted)
+    where = handle.where()
+    assert [(place.name, place.deadline) for place in where.coroutines] == [
+        ("root", first.due_at), ("inside", first.due_at), ("shielded", None),
+    ]  # fmt: skip
+    assert str(where).count("its block has a timeout") == 2
 
 
 def test_on_signal_and_what_nobody_has_read(engine: Engine) -> None:

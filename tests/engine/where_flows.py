@@ -30,6 +30,7 @@ from durable import (
     sleep,
     sleep_until,
     spawn,
+    timeout,
     wait_signal,
     wait_until,
     with_timeout,
@@ -212,6 +213,15 @@ def rents() -> Workflow[None]:
 
 
 @workflow
+def hurries() -> Workflow[None]:
+    with timeout(10**8), timeout(10**9):
+        spawn(wait_signal("a"), name="inside")
+        with shield():
+            spawn(wait_signal("a"), name="shielded")
+        yield wait_signal("a")
+
+
+@workflow
 def wide(n: int) -> Workflow[None]:
     for _ in range(n):
         spawn(sleep_until(DUE))
@@ -232,6 +242,6 @@ def at_once() -> Workflow[int]:
 
 FLOWS = [
     child, nested, many, each, effects, talks, fails, cleans, counts, sends, leaves_a_failure,
-    deadlocked, at_once, rents, wide, says_its_id,
+    deadlocked, at_once, rents, hurries, wide, says_its_id,
 ]  # fmt: skip
 ACTIVITIES = [double, later, by_hand]
