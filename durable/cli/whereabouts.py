@@ -78,7 +78,10 @@ def _step(
         found = walk.where(at)
         _print(found, utc) if output == "table" else print_rows([_row(found)], (), output, utc)
         return 0
-    first = 0 if at is None else bisect_left(moments, walk.where(at).seq or 0)
+    first = 0
+    if at is not None:
+        walk.where(at)  # there is such an event
+        first = bisect_left(moments, at)
     if output != "table":
         wheres = [walk.where(seq) for seq in moments[first:]]
         print_rows(map(_row, wheres), (), output, utc)

@@ -75,7 +75,7 @@ def coroutine_lines(place: CoroutinePlace, moment: ShowMoment = utc) -> Iterator
     elif place.failed:
         yield f"{name} has failed, and nobody has waited for it: {place.failed}"
     else:
-        yield f"{name} has not reached its first yield"
+        yield f"{name} was about to go on"
     if place.deadline is not None:
         yield f"    at the latest until {moment(place.deadline)}: its block has a timeout"
     for frame in place.frames:

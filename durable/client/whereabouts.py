@@ -48,10 +48,11 @@ class Frame:
 class CoroutinePlace:
     """Where one coroutine is.
 
-    name: "root", or that of the task. waits_for: None only if it has failed. frames: its
-    generators, outermost first; none for a task that is a mere command. failed: for a task
-    that has ended so, and whose failure nobody has waited for yet; else "". deadline: when the
-    time of a ``with timeout`` block is up in which it is.
+    name: "root", or that of the task. waits_for: None if it has failed, or was about to go on
+    when a `Where.problem` was seen. frames: its generators, outermost first; none for a task
+    that is a mere command. failed: for a task that has ended so, and whose failure nobody has
+    waited for yet; else "". deadline: when the time of a ``with timeout`` block is up in which
+    it is.
     """
 
     name: str
@@ -114,8 +115,10 @@ def _place(coroutine: Coroutine, notes: Notes, blocks: list[ScopeTimer]) -> Coro
         waiting = _noted(waiting, notes)
     frames = tuple(map(_frame, coroutine.frames()))
     timers = coroutine.interpreter.timers
-    around = [timers[b.number] for b in blocks if coroutine.scope.sees(b.scope)]
-    deadline = moment(min(around)) if around else None
+    # One that did not fit the history has no moment.
+    around = [timers.get(b.number) for b in blocks if coroutine.scope.sees(b.scope)]
+    dues = [due for due in around if due is not None]
+    deadline = moment(min(dues)) if dues else None
     return CoroutinePlace(coroutine.name, waiting, frames, deadline=deadline)
 
 

@@ -9,42 +9,19 @@ from typing import Any
 import pytest
 import where_flows as flows
 from engine_kit import Engine, StoreProxy, kinds, proxy, until
+from where_kit import begin, happens, root
 
 from durable import (
     Client,
     Codec,
-    Handle,
     Orchestrator,
     Status,
-    Workflow,
-    external,
-    side_effect,
-    wait_signal,
-    workflow,
 )
-from durable.client import CoroutinePlace, Where
-from durable.errors import NonDeterminismError, UsageError
+from durable.client import Where
+from durable.errors import UsageError
 from durable.events import TimerStarted
 from durable.interpreter import WAITS
 from durable.interpreter.waiting import DESCRIPTIONS
-
-
-def begin(engine: Engine, flow: Any, *args: Any, id: str = "i") -> Handle[Any]:
-    """Start it with a worker, and wait until it has begun."""
-    if not engine.workers:
-        engine.work(flows.FLOWS, flows.ACTIVITIES)
-    handle = engine.start(flow.options(id=id), *args)
-    until(lambda: handle.history() or handle.status().finished, f"{handle} has begun")
-    return handle
-
-
-def happens(handle: Handle[Any], kind: str, times: int = 1) -> None:
-    until(lambda: kinds(handle).count(kind) >= times, f"{handle}: {kind}")
-
-
-def root(where: Where) -> CoroutinePlace:
-    assert where.coroutines[0].name == "root"
-    return where.coroutines[0]
 
 
 def test_the_stack_with_lines_and_variables(engine: Engine) -> None:
@@ -391,92 +368,3 @@ def test_values_are_read_by_the_codec_of_the_client(store_url: str) -> None:
         until(lambda: kinds(handle).count("ActivityCompleted"))
         assert root(handle.where()).frames[0].locals == {"first": "'side'"}
         assert handle.vars(0) == {"stage": 2}
-
-
-# -- the code ---------------------------------------------------------------------------
-
-
-def test_the_code_must_be_here(engine: Engine) -> None:
-    begin(engine, flows.nested, "x")
-    stranger = Client(engine.store)
-    with pytest.raises(UsageError, match=r"workflow nested version 1 is not here; give the module"):
-        stranger.get("i").where()
-    newer = workflow(name="nested", version=2)(flows.nested.fn)
-    with pytest.raises(UsageError, match=r"version 1 is not here: there is version 2;"):
-        Client(engine.store, workflows=[newer]).get("i").where()
-    assert Client(engine.store, modules=[flows]).get("i").where().problem is None
-
-
-def test_an_orchestrator_knows_its_code(store_url: str) -> None:
-    with Orchestrator(store_url, workflows=iter([flows.nested])) as here:
-        handle = here.client.start_named("nested", ["x"], id="i")
-        until(lambda: handle.history())
-        assert root(handle.where()).frames[0].function == "nested"
-
-
-def changed(engine: Engine, flow: Any) -> Handle[Any]:
-    """The handle of a client that has other code of it."""
-    return Client(engine.store, workflows=[workflow(name="effects")(flow)]).get("i")
-
-
-def test_code_that_asks_for_something_else(engine: Engine) -> None:
-    handle = begin(engine, flows.effects)
-    happens(handle, "ActivityCompleted")
-
-    def other() -> Workflow[Any]:
-        order = "o-1"
-        return (yield wait_signal(order))
-
-    where = changed(engine, other).where()
-    assert where.problem is not None
-    assert "event 1" in where.problem
-    assert "SideEffectRecorded" in where.problem
-    assert f"{__file__}:" in where.problem
-    assert where.seq is None  # not even the first step fits
-    assert root(where).frames[0].locals == {"order": "'o-1'"}
-    assert "does not follow this history" in str(where)
-    with pytest.raises(NonDeterminismError, match="event 1"):
-        changed(engine, other).vars(2)
-
-
-def test_code_that_differs_later_is_followed_up_to_there(engine: Engine) -> None:
-    handle = begin(engine, flows.effects)
-    happens(handle, "ActivityCompleted")
-    handle.signal("go", "!")
-    handle.result(timeout=20)
-
-    def ends_early() -> Workflow[Any]:
-        yield side_effect(flows.effect, "side")
-        yield flows.double.call(1)
-        return "early"
-
-    new = changed(engine, ends_early)
-    good = new.where(0)
-    assert (good.problem, root(good).frames[0].function) == (None, "ends_early")
-    with new.walk() as walk:
-        bad = walk.where()
-        assert bad.problem is not None
-        assert "the code ended (WorkflowCompleted)" in bad.problem
-        assert (bad.seq, bad.coroutines) == (good.seq, good.coroutines)
-        assert walk.where(5) == bad
-        assert walk.where(0) == good
-
-
-def test_code_that_differs_in_a_verb(engine: Engine) -> None:
-    """The error goes through the generator, which is gone then: it is shown as it was before."""
-    handle = begin(engine, flows.effects)
-    happens(handle, "ActivityCompleted")
-
-    def promises() -> Workflow[Any]:
-        yield side_effect(flows.effect, "side")
-        yield flows.double.call(1)
-        external("new")
-        yield wait_signal("go")
-
-    handle.signal("go", "!")
-    handle.result(timeout=20)
-    where = changed(engine, promises).where()
-    assert where.problem is not None
-    assert "external('new')" in where.problem
-    assert where.seq == 2
-    assert root(where).frames[0].line == promises.__code__.co_firstlineno + 2
