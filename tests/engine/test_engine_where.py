@@ -11,12 +11,7 @@ import where_flows as flows
 from engine_kit import Engine, StoreProxy, kinds, proxy, until
 from where_kit import begin, happens, root
 
-from durable import (
-    Client,
-    Codec,
-    Orchestrator,
-    Status,
-)
+from durable import Client, Codec, Orchestrator, Status
 from durable.client import Where
 from durable.errors import UsageError
 from durable.events import TimerStarted
