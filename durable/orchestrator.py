@@ -36,9 +36,17 @@ class Orchestrator:
         **options: Any,
     ) -> None:
         carried = tuple(propagators)
-        self.client = Client(store, codec=codec, propagators=carried)
+        modules, workflows = tuple(modules), tuple(options.pop("workflows", ()))
+        self.client = Client(
+            store, codec=codec, propagators=carried, modules=modules, workflows=workflows
+        )
         self.worker = Worker(
-            self.client.store, modules, codec=self.client.codec, propagators=carried, **options
+            self.client.store,
+            modules,
+            workflows=workflows,
+            codec=self.client.codec,
+            propagators=carried,
+            **options,
         )
 
     def __enter__(self) -> Orchestrator:

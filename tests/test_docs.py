@@ -29,6 +29,7 @@ EXPECTED = [
     "changing.rst",
     "children.rst",
     "cli.rst",
+    "debugging.rst",
     "errors.rst",
     "glossary.rst",
     "index.rst",
@@ -100,9 +101,21 @@ def test_links_lead_to_files(page: Path) -> None:
     assert [link for link in inside if not (DOCS / link).exists()] == []
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
-def test_python_blocks(page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.fixture
+def directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """An empty current directory; what is imported from it is forgotten afterwards."""
     monkeypatch.chdir(tmp_path)
+    path, modules = list(sys.path), set(sys.modules)
+    yield tmp_path
+    sys.path[:] = path
+    for name in set(sys.modules) - modules:
+        if str(tmp_path) in str(getattr(sys.modules[name], "__file__", "")):
+            del sys.modules[name]
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+@pytest.mark.usefixtures("directory")
+def test_python_blocks(page: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     name = f"docs_{page.stem}"
     module = ModuleType(name)
     module.__file__ = str(page)

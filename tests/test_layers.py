@@ -45,7 +45,7 @@ class Row:
 ROWS = (
     Row(
         "values without dependencies",
-        ("moments", "errors", "retry", "model", "message_ids", "failure"),
+        ("moments", "reprs", "errors", "retry", "model", "message_ids", "failure"),
     ),
     Row(
         "what a workflow may ask, what has happened",
@@ -56,6 +56,7 @@ ROWS = (
     Row(
         "the contract",
         (
+            "collector",
             "tokens",
             "header",
             "records",

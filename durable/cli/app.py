@@ -38,6 +38,7 @@ SECTIONS: dict[str, dict[str, tuple[str, str]]] = {
         "history": ("durable.cli.look", "Show the events of an instance."),
         "result": ("durable.cli.look", "Print the result of an instance as JSON."),
         "tree": ("durable.cli.tree", "Show an instance and its children."),
+        "where": ("durable.cli.whereabouts", "Show the line, stack and variables of a workflow."),
         "vars": ("durable.cli.look", "Print what a workflow has set by set_var."),
         "stats": ("durable.cli.look", "Count instances, tasks, messages and workers."),
         "workers": ("durable.cli.look", "List the registered workers."),

@@ -6,8 +6,9 @@ Commands that only look never make a store: a file that is not there stays so.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from types import ModuleType
 from typing import TYPE_CHECKING
 from urllib.parse import unquote
 
@@ -41,9 +42,12 @@ def store_at(url: str) -> Iterator[Store]:
 
 
 @contextmanager
-def client_at(url: str, *, create: bool = False, alone: bool = False) -> Iterator[Client]:
+def client_at(
+    url: str, *, create: bool = False, alone: bool = False, modules: Sequence[str] = ()
+) -> Iterator[Client]:
     """A client; with ``create``, a store that is not there is made. ``alone``: the command
-    needs no other process, so that a store in memory will do."""
+    needs no other process, so that a store in memory will do. modules: names of those whose
+    workflows it knows."""
     from durable.client import Client
 
     if url.startswith("memory:") and not alone:
@@ -57,7 +61,15 @@ def client_at(url: str, *, create: bool = False, alone: bool = False) -> Iterato
             raise missing(url)
         check_schema(store, create=create)
         store.open()
-        yield Client(store)
+        yield Client(store, modules=_loaded(modules))
+
+
+def _loaded(modules: Sequence[str]) -> list[ModuleType]:
+    if not modules:
+        return []
+    from durable.loading import load_module
+
+    return [load_module(name) for name in modules]
 
 
 def check_schema(store: Store, *, create: bool) -> None:

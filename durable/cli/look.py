@@ -12,12 +12,14 @@ from durable.cli.options import (
     AGO,
     DURATION,
     STATUSES,
+    moment_options,
     output_option,
     store_option,
     utc_option,
 )
 from durable.cli.output import print_fields, print_rows, print_table, print_value
 from durable.cli.text import escape, moment_text
+from durable.cli.walking import walking
 from durable.errors import ResultTimeout, UsageError
 
 PAGE = 1000
@@ -145,12 +147,23 @@ def result_command(id: str, wait: bool, timeout: float | None, url: str, output:
 
 @click.command("vars")
 @click.argument("id")
+@moment_options
 @store_option
 @output_option
-def vars_command(id: str, url: str, output: str) -> None:
-    """Print what the workflow has set by set_var."""
-    with client_at(url) as client:
-        found = client.get(id).vars()
+def vars_command(
+    id: str, modules: tuple[str, ...], at: int | None, run: int | None, url: str, output: str
+) -> None:
+    """Print what the workflow has set by set_var.
+
+    With --at or --run as it was then, for which the code is replayed: --module names it.
+    """
+    with client_at(url, modules=modules) as client:
+        handle = client.get(id)
+        if at is None and run is None:
+            found = handle.vars()
+        else:
+            with walking(handle, run) as walk:
+                found = walk.vars(at)
     if output == "table":
         from durable.cli.text import value_text
 

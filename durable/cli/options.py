@@ -136,6 +136,24 @@ def utc_option(command: F) -> F:
     )(command)
 
 
+def moment_options(command: F) -> F:
+    """Which moment of which run is meant, and where the code is: ``--at``, ``--run``, ``-m``."""
+    for option in (
+        click.option("--run", type=click.IntRange(1), help="An earlier run.  [default: the last]"),
+        click.option(
+            "--at", type=click.IntRange(0), metavar="SEQ",
+            help="How it was after this event of its history.  [default: the last]",
+        ),
+        click.option(
+            "-m", "--module", "modules", multiple=True, metavar="MODULE",
+            envvar="DURABLE_MODULES", show_envvar=True,
+            help="The module, or file, that defines the workflow; may be repeated.",
+        ),
+    ):  # fmt: skip
+        command = option(command)
+    return command
+
+
 def yes_option(command: F) -> F:
     """``-y``."""
     return click.option("-y", "--yes", is_flag=True, help="Do not ask.")(command)

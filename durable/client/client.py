@@ -6,7 +6,8 @@ Rules
 * Every call that changes something carries a token.  When its outcome is unknown, the same
   call is repeated with the same token; only when the deadline has passed does the caller
   get `OutcomeUnknown`.
-* A client needs no worker and no workflow code: names may be strings.
+* A client needs no worker and no workflow code: names may be strings.  Only to see where a
+  workflow is takes its code.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterable, Sequence
 from datetime import datetime
+from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 from durable.client.caller import Caller, check_sent
@@ -48,6 +50,7 @@ from durable.model import (
 from durable.moments import checked_moment
 from durable.propagation import Propagators
 from durable.purging import DEFAULT_BATCH, count, purge
+from durable.registry import Registry
 from durable.starting import Flow
 from durable.store import Created, End, Filter, Sent, Store
 
@@ -65,6 +68,8 @@ class Client(Requests):
     codec: how values become bytes. deadline: seconds for which a call is repeated when the
     store cannot be reached; defaults to 30. propagators: what is carried from here into the
     workflows that are started (see `durable.propagation`).
+    modules, workflows: whose code `Handle.where` needs, beside that of the workflows which
+    this client starts.
 
     >>> client = Client("sqlite:///orders.db")
     >>> handle = client.start(process_order.options(id="order-1"), "o-1", 500)
@@ -78,7 +83,10 @@ class Client(Requests):
         codec: Codec | None = None,
         deadline: float = DEFAULT_DEADLINE,
         propagators: Iterable[Any] = (),
+        modules: Iterable[ModuleType] = (),
+        workflows: Iterable[Any] = (),
     ) -> None:
+        self.known = Registry(modules, workflows)
         carried = Propagators(propagators)
         if not isinstance(store, Store):
             from durable.stores import open_store
@@ -111,9 +119,11 @@ class Client(Requests):
         ...     client.using(db).start(process_order.options(id="order-1"), "o-1", 500)
         """
         intake = self.store.using(connection)
-        return TransactionClient(intake, self.codec, self._propagators, self._handle)
+        return TransactionClient(intake, self.codec, self.propagators, self._handle)
 
     def _handle(self, id: str, created: Created, definition: Flow | None = None) -> Handle[Any]:
+        if definition is not None:
+            self.known.workflows.setdefault(definition.name, {})[definition.version] = definition
         return Handle(self, self._caller, id, created, definition)
 
     # -- acting -------------------------------------------------------------------------

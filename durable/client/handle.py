@@ -5,10 +5,12 @@ from __future__ import annotations
 import time
 from dataclasses import replace
 from functools import partial
-from typing import TYPE_CHECKING, Any, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast
 
 from durable.client.caller import Caller
-from durable.client.views import InstanceRow, describe, failure_of, variables
+from durable.client.views import InstanceRow, describe, failure_of, task_note, variables
+from durable.client.walk import Walk
+from durable.client.whereabouts import Where
 from durable.definitions import WorkflowDefinition
 from durable.errors import (
     InstanceNotFound,
@@ -18,8 +20,9 @@ from durable.errors import (
     WorkflowError,
     WorkflowTerminatedError,
 )
-from durable.events import Event, decoded
+from durable.events import Event, WorkflowStarted, decoded
 from durable.model import Instance, Status
+from durable.registry import Registry
 from durable.store import Created, Filter
 
 if TYPE_CHECKING:
@@ -144,21 +147,62 @@ class Handle(Generic[T]):
         self._instance()
         self.client.delete(self.id)
 
-    def vars(self) -> dict[str, Any]:
-        """What the workflow has set by ``set_var``."""
-        return variables(self._instance(), self._caller.codec)
+    def vars(self, at: int | None = None, *, run: int | None = None) -> dict[str, Any]:
+        """What the workflow has set by ``set_var``; or had, after an event or in another run:
+        that is found as by `where`, and raises `NonDeterminismError` if the code does not
+        follow the history up to there."""
+        if at is None and run is None:
+            return variables(self._instance(), self._caller.codec)
+        with self.walk(run) as walk:
+            return walk.vars(at)
 
     def history(self, run: int | None = None) -> list[Event]:
         """The events of a run (the present one, if None), decoded.
 
         Raises `UsageError` if there is no such run.
         """
+        _, _, events = self._events(run)
+        return [decoded(event, self._caller.codec.decode) for event in events]
+
+    def _events(self, run: int | None) -> tuple[Instance, int, list[Event]]:
+        """The instance, the number of a run, and its events."""
         instance = self._instance()
         run = instance.run if run is None else run
         if not 1 <= run <= instance.run:
             raise UsageError(f"instance {self.id!r} has runs 1 to {instance.run}, and no run {run}")
-        _, events = self._caller.events(instance.uid, run)
-        return [decoded(event, self._caller.codec.decode) for event in events]
+        return instance, run, self._caller.events(instance.uid, run)[1]
+
+    def where(self, at: int | None = None, *, run: int | None = None) -> Where:
+        """Where the workflow is: its stack of generators with lines and local variables, every
+        coroutine, and what each waits for.
+
+        Its history is replayed here: nothing is called or stored, whatever its status.  The
+        code must be here: that of a workflow which this client has started, or that it was
+        given (``Client(modules=[…])``).
+
+        at: the seq of an event, to see what was after the step of it. run: an earlier one.
+        Raises `UsageError` if there is no such run or event, or the code is not here.  What
+        does not fit the history is told in ``Where.problem``.
+
+        >>> print(client.get("order-1").where())
+        """
+        with self.walk(run) as walk:
+            return walk.where(at)
+
+    def walk(self, run: int | None = None) -> Walk:
+        """To look at many moments of a run: a context manager. Raises as `where`."""
+        instance, run, events = self._events(run)
+        flow, notes = None, {}
+        if events:
+            started = cast(WorkflowStarted, events[0])
+            flow = self.client.known.workflow(started.workflow, started.version)
+            if flow is None:
+                raise _unknown(started, self.client.known)
+        if run == instance.run and not instance.status.finished:
+            tasks = self._caller.repeat(partial(self._caller.store.tasks, instance.uid))
+            notes = {task.command: task_note(task) for task in tasks}
+        propagators = self.client.propagators
+        return Walk(instance, run, events, flow, self._caller.codec, propagators, notes)
 
     def children(self) -> list[Handle[Any]]:
         """The instances that it has started, in all of its runs, in the order of their start."""
@@ -187,3 +231,12 @@ class Handle(Generic[T]):
         unread = store.unread(instance.uid) if instance.status.finished else ()
         tasks = store.tasks(instance.uid)
         return describe(instance, tasks, unread, known, self._caller.codec)
+
+
+def _unknown(started: WorkflowStarted, known: Registry) -> UsageError:
+    versions = sorted(known.workflows.get(started.workflow, ()))
+    there = f": there is version {', '.join(map(str, versions))}" if versions else ""
+    return UsageError(
+        f"the code of workflow {started.workflow} version {started.version} is not here{there}; "
+        "give the module that defines it: Client(modules=[…]), or -m MODULE on the command line"
+    )

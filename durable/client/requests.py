@@ -37,7 +37,7 @@ class Requests(ABC):
     def __init__(self, sender: Sender, propagators: Propagators) -> None:
         self.codec = sender.codec
         self._sender = sender
-        self._propagators = propagators
+        self.propagators = propagators
         self._starter = Starter(sender, propagators)
 
     @abstractmethod

@@ -161,6 +161,11 @@ def _task(task: Task, known: set[str], codec: Codec) -> dict[str, Any]:
     }
 
 
+def task_note(task: Task) -> str:
+    """Where an activity is just now, in a few words."""
+    return f"attempt {task.attempt} {_state(task)}"
+
+
 def _state(task: Task) -> str:
     if task.owner:
         return "running"

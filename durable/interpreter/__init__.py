@@ -10,6 +10,7 @@
   of them a cancel reaches.
 * `decision` is what it answers, `ending` the last of it; `mismatch` is what it says of code
   that changed, `patches` how code may change.
+* `waiting` says what is waited for, to whoever looks.
 * `derive` makes what must be the same in replay: uuids, random numbers, ids of children.
 
 No I/O, no clocks, no threads: times, ids and values come in, a decision goes out.
@@ -17,6 +18,7 @@ No I/O, no clocks, no threads: times, ids and values come in, a decision goes ou
 
 from durable.interpreter.aborted import StepAborted
 from durable.interpreter.core import Interpreter
+from durable.interpreter.coroutine import Coroutine
 from durable.interpreter.decision import (
     ChildCancel,
     Decision,
@@ -33,6 +35,7 @@ from durable.interpreter.limits import (
     Limits,
 )
 from durable.interpreter.table import WAITS
+from durable.interpreter.waiting import Waiting
 
 __all__ = [
     "DEFAULT_LIMITS",
@@ -41,6 +44,7 @@ __all__ = [
     "MAX_STEP_BYTES",
     "WAITS",
     "ChildCancel",
+    "Coroutine",
     "Decision",
     "Ending",
     "Interpreter",
@@ -49,4 +53,5 @@ __all__ = [
     "SentSignal",
     "StartedChild",
     "StepAborted",
+    "Waiting",
 ]

@@ -32,7 +32,7 @@ from durable.codec import Codec
 from durable.commands import COMBINATORS, Command, mistake
 from durable.current import acting, running
 from durable.definitions import WorkflowDefinition
-from durable.errors import NonDeterminismError, PayloadError, PropagatorError, UsageError
+from durable.errors import NonDeterminismError, PayloadError, UsageError
 from durable.events import (
     Event,
     PatchMarked,
@@ -156,6 +156,11 @@ class Interpreter:
         copied: all of it is a copy. Raises `NonDeterminismError` where the code issues
         anything else than the history has, with both sides and the line.
         """
+        for _ in self.steps(events, copied):
+            pass
+
+    def steps(self, events: Sequence[Event], copied: bool = False) -> Iterator[int]:
+        """As `replay`, step by step: gives the seq of the last event of each."""
         self._recorded = events
         self._cursor = 0
         self._same_until = foreign(events, self.run, copied)
@@ -172,6 +177,7 @@ class Interpreter:
                 left = self._next_recorded()  # after markers that nobody asked for
                 if left is not None and left.issued:
                     raise self.mismatch(left, None)
+            yield self._cursor - 1
         self._recorded = None
         self.decision, self.run = Decision(), run
 
@@ -186,8 +192,9 @@ class Interpreter:
 
     @property
     def from_elsewhere(self) -> bool:
-        """Whether what is replayed was issued by another instance (before a fork)."""
-        return self._recorded is not None and self.seq < self._same_until
+        """Whether the event that was just matched was issued by another instance (before a
+        fork)."""
+        return self._recorded is not None and self.seq <= self._same_until
 
     def take(self) -> Decision:
         """What was decided since the last call."""
@@ -417,19 +424,6 @@ class Interpreter:
     def stop_timer(self, number: int) -> None:
         self.timers.pop(number, None)
         self.pending.pop(number, None)
-
-    def capture(self, coroutine: Coroutine) -> bytes | None:
-        """What the propagators carry on from a coroutine that issues a command."""
-        if self.propagators is None:
-            return None
-        if self.replaying:
-            coroutine.context.run(self.propagators.check, self.codec)
-            return None
-        try:
-            carried: bytes | None = coroutine.context.run(self.propagators.capture, self.codec)
-        except PropagatorError as error:  # nothing that a replay would meet: not for the workflow
-            raise StepAborted(str(error)) from error
-        return carried
 
     @property
     def issuing(self) -> Coroutine:

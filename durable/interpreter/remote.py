@@ -25,6 +25,7 @@ from durable.errors import (
     ChildWorkflowError,
     DurableError,
     InstanceAlreadyExists,
+    PropagatorError,
     TimeoutExpired,
     WorkflowCancelledError,
 )
@@ -37,11 +38,13 @@ from durable.events import (
     Event,
 )
 from durable.failure import Failure
+from durable.interpreter.aborted import StepAborted
 from durable.interpreter.decision import ChildCancel, ScheduledTask, StartedChild
 from durable.interpreter.derive import child_id
 from durable.interpreter.scopes import cancelled
 from durable.interpreter.waits import DRAINED, Wait
 from durable.model import ParentClose, micros
+from durable.propagation import Propagators
 from durable.retry import microseconds, type_name
 
 if TYPE_CHECKING:
@@ -72,8 +75,20 @@ class RemoteWait(Wait):
         pack, kwargs = interpreter.codec.pack, command.kwargs
         self.args = pack([*command.args], "args")
         self.kwargs: bytes | None = pack(dict(kwargs), "kwargs") if kwargs else None
-        propagated = interpreter.propagators is not None
-        self.context = interpreter.capture(self.coroutine) if propagated else None
+        propagators = interpreter.propagators
+        self.context = None if propagators is None else self.carried(propagators)
+
+    def carried(self, propagators: Propagators) -> bytes | None:
+        """What is carried on from the coroutine that issues this."""
+        interpreter, context = self.interpreter, self.coroutine.context
+        if interpreter.replaying:
+            context.run(propagators.check, interpreter.codec)
+            return None
+        try:
+            carried: bytes | None = context.run(propagators.capture, interpreter.codec)
+        except PropagatorError as error:  # nothing that a replay would meet: not for the workflow
+            raise StepAborted(str(error)) from error
+        return carried
 
     def forget(self) -> None:
         """It may wait long: keep nothing that is stored."""

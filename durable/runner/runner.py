@@ -25,6 +25,7 @@ import logging
 from collections.abc import Callable, Iterable
 
 from durable.codec import Codec
+from durable.collector import paused
 from durable.errors import DurableError, OutcomeUnknown
 from durable.interpreter import DEFAULT_LIMITS, Limits, StepAborted
 from durable.model import Instance, Task, WorkerInfo
@@ -32,7 +33,6 @@ from durable.propagation import Propagators
 from durable.registry import Registry
 from durable.runner.attempt import Attempt, Outcome
 from durable.runner.cache import Cache
-from durable.runner.collector import paused
 from durable.runner.committer import Committer
 from durable.runner.decide import Decider, Proposal, UnseenMessages, aborted
 from durable.runner.held import Held, revive

@@ -24,7 +24,10 @@ def done(cli: Cli) -> Cli:
     return cli
 
 
-LOOKS = ["list", "stats", "workers", "show x", "history x", "result x", "vars x", "signal x y"]
+LOOKS = [
+    "list", "stats", "workers", "show x", "history x", "result x", "vars x", "where x",
+    "signal x y",
+]  # fmt: skip
 
 
 @pytest.mark.parametrize("command", [*LOOKS, "cancel x", "delete x -y", "store status"])

@@ -24,6 +24,7 @@ from durable import (
     Client,
     Status,
     Workflow,
+    info,
     sleep,
     uuid4,
     wait_signal,
@@ -64,6 +65,20 @@ def test_a_fork_of_one_that_runs(engine: Engine) -> None:
     shown = fork.describe()
     assert (shown["tags"], shown["memo"], shown["run"]) == (["t"], {"k": 1}, 1)
     assert (fork.id, fork.new, shown["parent"]) == ("fork", True, None)
+
+
+@workflow
+def names_itself() -> Workflow[str]:
+    return str((yield act.call(info().instance_id)))
+
+
+def test_the_last_command_before_the_cut_may_have_the_id_in_its_arguments(engine: Engine) -> None:
+    """What was copied was issued by another instance, the last of it as well."""
+    broken.clear()
+    engine.work([names_itself], [act])
+    source = engine.start(names_itself.options(id="source"))
+    assert source.result(timeout=20) == "source"
+    assert source.fork(1, "fork").result(timeout=20) == "fork"
 
 
 def test_a_fork_of_one_that_has_ended(engine: Engine) -> None:

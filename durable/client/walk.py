@@ -1,0 +1,229 @@
+"""A walk through the history of one run, with the workflow's code: what it was doing, when.
+
+Rules
+-----
+* It is the replay that workers do, one step at a time: what was recorded is used, nothing is
+  decided, called or stored, loggers and spans are silent.  User code between the yields runs,
+  as in every replay.
+* A moment is the end of a step: only there all coroutines wait.  An event within a step is
+  asked for by that step, and belongs to its end.
+* Forwards each step is made once; to go back, the replay begins again.
+* Where the code does not follow the history, the walk ends: all that comes after is answered
+  with what was seen there.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from durable.client.rewind import ENDS
+from durable.client.whereabouts import CoroutinePlace, Notes, Where, is_whole, places
+from durable.codec import Codec
+from durable.collector import paused
+from durable.errors import DurableError, NonDeterminismError, UsageError
+from durable.events import (
+    ContinuedAsNew,
+    Event,
+    WorkflowCancelled,
+    WorkflowCompleted,
+    WorkflowFailed,
+    decoded,
+)
+from durable.interpreter import Interpreter, StepAborted
+from durable.model import Instance, Status
+from durable.propagation import Propagators
+from durable.reprs import bounded, call_text
+from durable.starting import Flow
+
+
+class Walk:
+    """The moments of one run; a context manager, which drops what it holds of the workflow.
+
+    instance: as the store has it. run: of it. events: of the run, not decoded. flow: its code;
+    None for a run without events. notes: on what is under way now.
+    """
+
+    def __init__(
+        self,
+        instance: Instance,
+        run: int,
+        events: Sequence[Event],
+        flow: Flow | None,
+        codec: Codec,
+        propagators: Propagators,
+        notes: Notes,
+    ) -> None:
+        self._instance, self._run = instance, run
+        self._events = events
+        self._flow = flow
+        self._codec = codec
+        self._propagators = propagators
+        self._notes = notes
+        self.moments: list[int] = [
+            event.seq
+            for event in events
+            if event.seq + 1 == len(events) or not events[event.seq + 1].issued
+        ]
+        """The seqs at which one can look, in order: of the last event of each step."""
+        self._interpreter: Interpreter | None = None
+        self._steps: Iterator[int] = iter(())
+        self._reached = -1
+        self._stopped: tuple[int, str, tuple[CoroutinePlace, ...]] | None = None
+
+    def __enter__(self) -> Walk:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Drop the generators; it can be used again."""
+        interpreter, self._interpreter = self._interpreter, None
+        self._reached, self._steps = -1, iter(())
+        if interpreter is not None:
+            with paused():
+                interpreter.close()
+
+    def where(self, at: int | None = None) -> Where:
+        """Where the workflow was after the step of the event ``at``, or is after the last.
+
+        Raises `UsageError` if there is no such event.
+        """
+        place = self._place(at)
+        if place is None:
+            return self._made(None)
+        seq = self.moments[place]
+        if not isinstance(self._events[seq], ENDS):
+            return self._look(seq, seq)
+        ended = self._ended(self._events[seq])
+        if not place:
+            return self._made(seq, ended=ended)
+        return self._look(self.moments[place - 1], seq, ended)
+
+    def vars(self, at: int | None = None) -> dict[str, Any]:
+        """What the workflow had set by ``set_var`` after the step of the event ``at``.
+
+        Raises `UsageError` if there is no such event, and `NonDeterminismError` if the code
+        does not follow the history up to there.
+        """
+        place = self._place(at)
+        if place is None:
+            return {}
+        interpreter = self._go(self.moments[place])
+        if interpreter is None:
+            raise NonDeterminismError(self._why_stopped[1])
+        decode = self._codec.decode
+        return {name: decode(value) for name, value in interpreter.variables.items()}
+
+    def _place(self, at: int | None) -> int | None:
+        """Which of the moments is meant; None if there is none at all."""
+        last = len(self._events) - 1
+        if at is None:
+            return len(self.moments) - 1 if self.moments else None
+        if isinstance(at, bool) or not isinstance(at, int):
+            raise TypeError(f"at= takes the seq of an event, not {at!r}")
+        if not 0 <= at <= last:
+            has = f"has events 0 to {last}" if self._events else "has no events yet"
+            raise UsageError(f"run {self._run} of {self._instance.id!r} {has}, and no event {at}")
+        return bisect_left(self.moments, at)
+
+    # -- replaying ----------------------------------------------------------------------
+
+    def _look(self, moment: int, seq: int, ended: str | None = None) -> Where:
+        """Where it was at a moment, shown as that of ``seq``."""
+        interpreter = self._go(moment)
+        if interpreter is None:
+            reached, problem, found = self._why_stopped
+            return self._made(reached if reached >= 0 else None, found, problem=problem)
+        now = seq == len(self._events) - 1 and ended is None
+        found = places(interpreter, self._notes if now else {})
+        return self._made(seq, found, interpreter.signals.unread(), ended)
+
+    def _go(self, moment: int) -> Interpreter | None:
+        """The interpreter, brought to a moment; None if the code does not get there."""
+        if self._stopped is not None and moment > self._stopped[0]:
+            return None
+        if self._interpreter is None or self._reached > moment:
+            self._begin()
+        try:
+            with paused():
+                while self._reached < moment:
+                    self._reached = next(self._steps)
+        except (Exception, StepAborted) as error:
+            self._stop(error)
+            return None
+        return self._interpreter
+
+    def _begin(self) -> None:
+        self.close()
+        assert self._flow is not None
+        instance, codec = self._instance, self._codec
+        self._interpreter = Interpreter(
+            self._flow, codec, instance.id, self._run, propagators=self._propagators
+        )
+        # What no worker has begun yet, and has a history, was forked or retried just now.
+        copied = self._run == instance.run and instance.status is Status.PENDING
+        self._steps = self._interpreter.steps(self._events, copied)
+
+    def _stop(self, error: BaseException) -> None:
+        """The code does not follow the history: keep where it is, or if the error has thrown
+        that away, where it was before."""
+        interpreter, reached = self._interpreter, self._reached
+        assert interpreter is not None
+        fits = isinstance(error, NonDeterminismError | StepAborted)
+        problem = str(error) if fits else f"{type(error).__name__}: {error}"
+        found = places(interpreter, {}) if is_whole(interpreter) else ()
+        self.close()
+        self._stopped = reached, problem, found
+        if not found and reached >= 0 and (before := self._go(reached)) is not None:
+            self._stopped = reached, problem, places(before, {})
+
+    @property
+    def _why_stopped(self) -> tuple[int, str, tuple[CoroutinePlace, ...]]:
+        assert self._stopped is not None
+        return self._stopped
+
+    # -- answering ----------------------------------------------------------------------
+
+    def _made(
+        self,
+        seq: int | None,
+        found: tuple[CoroutinePlace, ...] = (),
+        unread: tuple[str, ...] = (),
+        ended: str | None = None,
+        problem: str | None = None,
+    ) -> Where:
+        instance = self._instance
+        return Where(
+            instance.id,
+            instance.workflow,
+            instance.version if self._flow is None else self._flow.version,
+            self._run,
+            instance.status,
+            instance.reason,
+            len(self._events),
+            seq,
+            None if seq is None else self._events[seq].at,
+            found,
+            unread,
+            ended,
+            problem,
+        )
+
+    def _ended(self, event: Event) -> str:
+        """How the run ended, in words."""
+        try:
+            event = decoded(event, self._codec.decode)
+        except DurableError as error:
+            return f"{type(event).__name__} ({error})"
+        if isinstance(event, WorkflowCompleted):
+            return f"completed → {bounded(event.value)}"
+        if isinstance(event, WorkflowFailed):
+            return f"failed: {event.error}"
+        if isinstance(event, ContinuedAsNew):
+            return f"went on as run {self._run + 1}, with {call_text('', event.args, event.kwargs)}"
+        how = "cancelled" if isinstance(event, WorkflowCancelled) else "terminated"
+        reason = getattr(event, "reason", "")
+        return f"{how}: {reason}" if reason else how
