@@ -45,7 +45,7 @@ class Row:
 ROWS = (
     Row(
         "values without dependencies",
-        ("moments", "errors", "retry", "model", "message_ids", "failure"),
+        ("moments", "errors", "retry", "model", "message_ids", "failure", "plain"),
     ),
     Row(
         "what a workflow may ask, what has happened",
@@ -63,6 +63,7 @@ ROWS = (
             "store",
             "purging",
             "starting",
+            "exports",
         ),
     ),
     Row(
@@ -78,6 +79,7 @@ ROWS = (
             "lease",
             "watchdog",
             "retention",
+            "replay",
             "worker_options",
             "worker",
             "orchestrator",

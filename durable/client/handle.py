@@ -8,6 +8,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from durable.client.caller import Caller
+from durable.client.transfer import export_of
 from durable.client.views import InstanceRow, describe, failure_of, variables
 from durable.definitions import WorkflowDefinition
 from durable.errors import (
@@ -19,6 +20,7 @@ from durable.errors import (
     WorkflowTerminatedError,
 )
 from durable.events import Event, decoded
+from durable.exports import Export
 from durable.model import Instance, Status
 from durable.store import Created, Filter
 
@@ -159,6 +161,12 @@ class Handle(Generic[T]):
             raise UsageError(f"instance {self.id!r} has runs 1 to {instance.run}, and no run {run}")
         _, events = self._caller.events(instance.uid, run)
         return [decoded(event, self._caller.codec.decode) for event in events]
+
+    def export(self) -> Export:
+        """The instance with the histories of all its runs, as they are stored: to be replayed
+        by `durable.testing.replay`, and taken into another store by `Client.take_in`."""
+        self._instance()
+        return export_of(self._caller, self.id)
 
     def children(self) -> list[Handle[Any]]:
         """The instances that it has started, in all of its runs, in the order of their start."""

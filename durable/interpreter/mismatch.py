@@ -38,7 +38,11 @@ def mismatch(
     seq = interpreter.seq if event is None else event.seq
     return NonDeterminismError(
         f"{definition.name} does not match its history at event {seq}: the history has "
-        f"{recorded}; the code {issued}, at {line}"
+        f"{recorded}; the code {issued}, at {line}",
+        seq=seq,
+        recorded=recorded,
+        issued=issued,
+        line=line,
     )
 
 
