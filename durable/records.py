@@ -22,7 +22,8 @@ DEFAULT_MAX_INBOX = 100_000
 # In ``blocked_by`` if no worker knew the workflow: no fingerprint, so whoever knows it wakes it.
 UNKNOWN = "unknown"
 
-# The owner of paused instances: no worker has this id, so nobody claims them.
+# The owner of paused instances: no worker has this id, so nobody claims them.  A client that
+# takes in what was recorded elsewhere commits it by this name.
 PARKED = "(paused)"
 
 

@@ -13,7 +13,7 @@ from typing import Any
 
 from durable.codec import Codec
 from durable.definitions import WorkflowDefinition
-from durable.errors import DurableError, NonDeterminismError, UsageError
+from durable.errors import DurableError, NonDeterminismError, PayloadError, UsageError
 from durable.events import Event, WorkflowCompleted, WorkflowStarted, decoded, load
 from durable.exports import Export
 from durable.interpreter import Interpreter, StepAborted
@@ -122,6 +122,10 @@ def _revived(
         )  # fmt: skip
     except StepAborted as error:  # a BaseException, for the code of workflows
         raise NonDeterminismError(str(error)) from error
+    except DurableError:
+        raise
+    except Exception as error:  # fields that were changed by hand, say
+        raise PayloadError(f"the history cannot be replayed: {error!r}") from error
 
 
 def _definition(registry: Registry, name: str, version: int | None) -> Flow:
