@@ -74,7 +74,8 @@ def lines_of(export: Export, codec: Codec) -> Iterator[str]:
         for seq, data in enumerate(events):
             yield _line({"run": run, "seq": seq} | _event(load(data, seq), codec))
     for message_id, arrived_at, data in export.messages:
-        yield _line({"message": message_id} | _event(load(data, 0, moment(arrived_at)), codec))
+        place = {"message": message_id, "arrived_at": _iso(arrived_at)}
+        yield _line(place | _event(load(data, 0), codec))
 
 
 def _line(row: dict[str, Any]) -> str:
@@ -271,11 +272,15 @@ def _parent_from(row: dict[str, Any]) -> Parent:
 
 
 def _message(place: str, row: dict[str, Any]) -> tuple[str, int, bytes]:
-    message_id = row.get("message")
-    if not isinstance(message_id, str):
+    message_id, arrived_at = row.get("message"), row.get("arrived_at")
+    try:
+        arrived = micros(datetime.fromisoformat(arrived_at or ""))
+    except (TypeError, ValueError):
+        arrived = None
+    if not isinstance(message_id, str) or arrived is None:
         raise UsageError(f"{place}: a message must be here, and not {_shown(row)}")
-    data = _stored(place, row, {"message": message_id})
-    return message_id, micros(load(data, 0).at), data
+    expected = {"message": message_id, "arrived_at": arrived_at}
+    return message_id, arrived, _stored(place, row, expected)
 
 
 def _stored(place: str, row: dict[str, Any], expected: dict[str, Any]) -> bytes:
@@ -301,7 +306,7 @@ def _stored(place: str, row: dict[str, Any], expected: dict[str, Any]) -> bytes:
 
 
 def _shown(row: dict[str, Any]) -> str:
-    told = ("durable", "id", "run", "seq", "message", "event")
+    told = ("durable", "id", "run", "seq", "message", "arrived_at", "event")
     return json.dumps({name: row[name] for name in told if name in row}, ensure_ascii=False)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import linecache
 import os
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
@@ -169,4 +170,14 @@ def _show(result: _Result) -> None:
     click.echo(f"  at event {error.seq}")
     click.echo(f"  the history has {escape(error.recorded)}")
     click.echo(f"  the code {escape(error.issued)}")
-    click.echo(f"  at {escape(error.line)}")
+    for line in error.line.split("; "):
+        click.echo(f"  at {escape(line)}")
+        if source := _source_of(line):
+            click.echo(f"      {escape(source)}")
+
+
+def _source_of(line: str) -> str:
+    """What stands at ``file:line, in function``; nothing if it cannot be read."""
+    place, _, _ = line.rpartition(", in ")
+    file, _, number = place.rpartition(":")
+    return linecache.getline(file, int(number)).strip() if number.isdecimal() else ""
