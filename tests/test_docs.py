@@ -33,6 +33,7 @@ EXPECTED = [
     "glossary.rst",
     "index.rst",
     "reliability.rst",
+    "replay.rst",
     "stores.rst",
     "transactions.rst",
     "workers.rst",

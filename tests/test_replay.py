@@ -266,6 +266,19 @@ def test_both_sides_and_the_line(path: Path) -> None:
     assert error.__notes__ == [note]
 
 
+def test_code_that_waits_where_the_history_goes_on(handle: Handle[str]) -> None:
+    @workflow(name="order")
+    def patient(name: str) -> Workflow[str]:
+        yield from side_effect(effect)
+        answer: str = yield wait_signal("approve")
+        return answer
+
+    with pytest.raises(NonDeterminismError) as raised:
+        replay(patient, handle)
+    assert raised.value.issued == "issued nothing more and waits for wait_signal('approve')"
+    assert raised.value.line.endswith("in patient")
+
+
 def test_a_change_by_patched_matches(handle: Handle[str]) -> None:
     @workflow(name="order")
     def newer(name: str) -> Workflow[str]:
