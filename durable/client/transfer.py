@@ -177,11 +177,21 @@ def _commit(caller: Caller, instance: Instance, run: int, step: Step) -> None:
     check_sent(caller.repeat(pause), instance.id)
     step.epoch = caller.instance(instance.id).epoch
     (verdict,) = caller.repeat(partial(caller.store.commit, PARKED, [step]))
-    if verdict is not Verdict.COMMITTED:
+    if verdict is not Verdict.COMMITTED and not _is_stored(caller, instance.id, step):
         raise StoreError(
             f"instance {instance.id!r} was changed while it was taken in (run {run}): "
             "terminate and delete it, and try again"
         )
+
+
+def _is_stored(caller: Caller, id: str, step: Step) -> bool:
+    """Whether a step that is lost was stored by an earlier call, whose outcome was unknown."""
+    found = caller.instance(id)
+    if step.next is not None:
+        return found.run == step.run + 1
+    assert step.end is not None
+    stands = (found.run, found.status, found.history_length)
+    return stands == (step.run, step.end.status, len(step.events)) and bool(step.events)
 
 
 def _deliver(caller: Caller, export: Export, token: str, run: int) -> None:

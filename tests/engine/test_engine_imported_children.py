@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
-from engine_kit import TIMEOUT, Engine, kinds
+from engine_kit import TIMEOUT, Engine, StoreProxy, kinds, proxy
 
 from durable import (
     Client,
@@ -25,8 +26,9 @@ from durable import (
     wait_signal,
     workflow,
 )
-from durable.errors import WorkflowError
+from durable.errors import OutcomeUnknown, WorkflowError
 from durable.exports import Export, lines_of, read_exports
+from durable.stores import open_store
 from durable.testing import replay
 
 
@@ -210,3 +212,71 @@ def test_a_fork_of_what_was_taken_in(engine: Engine, origin: Client) -> None:
     fork = taken.fork(at=1)
     engine.work(FLOWS, [add])
     assert fork.result(TIMEOUT) == 2
+
+
+def test_an_export_while_it_goes_on(engine: Engine) -> None:
+    """Each is as it was at some moment, between two steps."""
+    engine.work([busy], [add])
+    handle = engine.start(busy, 20)
+    lengths = set()
+    while not handle.status().finished:
+        export = handle.export()
+        lengths.add(sum(map(len, export.runs)))
+        replay(busy, carried(export))
+    assert handle.result(TIMEOUT) == 20
+    assert len(lengths) > 1
+
+
+@workflow
+def busy(number: int) -> Workflow[int]:
+    done = 0
+    while done < number:
+        done = yield from add.call(done)
+    return done
+
+
+@pytest.mark.parametrize("verb", ["create", "pause", "commit", "send"])
+def test_answers_that_are_lost(verb: str, origin: Client) -> None:
+    """What was stored by a call whose outcome is unknown is not stored twice."""
+    exports = waiting_family(origin)
+    store = Forgetful(open_store("memory://"))  # type: ignore[abstract]
+    store.forgets = verb
+    client = Client(store)
+    taken = client.take_in(exports)
+    assert store.forgotten > 0
+    assert [len(h.history()) for h in taken] == [len(e.runs[-1]) for e in exports]
+    with Orchestrator(store.inner, workflows=FLOWS, activities=[add]):
+        for handle in taken:
+            handle.resume()
+        taken[1].signal("go")
+        assert taken[0].result(TIMEOUT) == 43
+
+
+@proxy
+class Forgetful(StoreProxy):
+    """Every call of a verb is answered only when it is repeated."""
+
+    forgets = ""
+    forgotten = 0
+    repeated = True
+
+    def _lose(self, verb: str, answer: Any) -> Any:
+        if verb != self.forgets:
+            return answer
+        self.repeated = not self.repeated
+        if self.repeated:
+            return answer
+        self.forgotten += 1
+        raise OutcomeUnknown("the connection was lost")
+
+    def create(self, *args: Any) -> Any:
+        return self._lose("create", self.inner.create(*args))
+
+    def pause(self, *args: Any) -> Any:
+        return self._lose("pause", self.inner.pause(*args))
+
+    def commit(self, *args: Any) -> Any:
+        return self._lose("commit", self.inner.commit(*args))
+
+    def send(self, *args: Any) -> Any:
+        return self._lose("send", self.inner.send(*args))
