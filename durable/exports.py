@@ -19,11 +19,10 @@ from __future__ import annotations
 
 import json
 from base64 import b64decode, b64encode
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, fields
 from datetime import datetime
-from itertools import islice
 from typing import Any
 
 import msgpack
@@ -34,7 +33,7 @@ from durable.events import BEGIN_AGAIN, KINDS, Event, dump, kind_of, load
 from durable.model import Instance, Parent, ParentClose, Status, micros, moment
 from durable.plain import plain
 
-__all__ = ["FORMAT", "Export", "lines_of", "read_exports"]
+__all__ = ["FORMAT", "Export", "each_export", "lines_of", "read_exports"]
 
 FORMAT = 1
 
@@ -171,36 +170,92 @@ def read_exports(lines: Iterable[bytes], name: str) -> Iterator[Export]:
     Raises `UsageError`, which begins with ``name:line``, for the first line that cannot be
     read; and if there is no instance at all.
     """
-    rows = _rows(lines, name)
+    for found in each_export(lines, name):
+        if isinstance(found, UsageError):
+            raise found
+        yield found
+
+
+def each_export(lines: Iterable[bytes], name: str) -> Iterator[Export | UsageError]:
+    """As `read_exports`, but an instance that cannot be read does not hide those after it."""
     empty = True
-    for place, head in rows:
+    for rows in _groups(lines, name):
         empty = False
-        yield _instance(place, head, rows)
+        try:
+            export, more = _export(rows)
+        except UsageError as error:
+            yield error
+            continue
+        yield export
+        if more:
+            place, row = more[0]
+            yield UsageError(f"{place}: {row.get('wrong') or 'this is of no instance'}")
     if empty:
-        raise UsageError(f"{name}:1: there is no exported instance in it")
+        yield UsageError(f"{name}:1: there is no exported instance in it")
 
 
 _Row = tuple[str, dict[str, Any]]
 
 
-def _rows(lines: Iterable[bytes], name: str) -> Iterator[_Row]:
-    """(``name:line``, the object on it) for each line that is not blank."""
+def _groups(lines: Iterable[bytes], name: str) -> Iterator[list[_Row]]:
+    """The lines of each instance, as (``name:line``, the object on it). In place of a line
+    that holds none there is what is wrong with it."""
+    rows: list[_Row] = []
     for number, line in enumerate(lines, 1):
         if not line.strip():
             continue
-        place = f"{name}:{number}"
-        try:
-            row = json.loads(line)
-        except (ValueError, RecursionError) as error:
-            why = "the line was cut" if not line.endswith(b"\n") else str(error)
-            raise UsageError(f"{place}: this is no JSON: {why}") from None
-        if not isinstance(row, dict):
-            raise UsageError(f"{place}: this is no line of an exported instance")
-        yield place, row
+        row = _parsed(line)
+        if rows and "durable" in row:
+            yield rows
+            rows = []
+        rows.append((f"{name}:{number}", row))
+    if rows:
+        yield rows
 
 
-def _instance(place: str, head: dict[str, Any], rows: Iterator[_Row]) -> Export:
-    """One instance; takes the rows that are its own."""
+def _parsed(line: bytes) -> dict[str, Any]:
+    try:
+        row = json.loads(line)
+    except (ValueError, RecursionError) as error:
+        why = "the line was cut" if not line.endswith(b"\n") else str(error)
+        return {"wrong": f"this is no JSON: {why}"}
+    if not isinstance(row, dict):
+        return {"wrong": "this is no line of an exported instance"}
+    return row
+
+
+def _export(rows: Sequence[_Row]) -> tuple[Export, Sequence[_Row]]:
+    """An instance, and the lines after it that are not its own."""
+    place, head = rows[0]
+    _check_format(place, head)
+    try:
+        lengths, waiting = [int(count) for count in head["runs"]], int(head["messages"])
+        instance = _row_of(head, len(lengths))
+        unread = tuple(head["unread"])
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise UsageError(f"{place}: the instance cannot be read: {error!r}") from None
+    total = sum(lengths) + waiting
+    own, more = rows[1 : total + 1], rows[total + 1 :]
+    for at, row in own:
+        if "wrong" in row:
+            raise UsageError(f"{at}: {row['wrong']}")
+    if len(own) < total:
+        raise UsageError(
+            f"{rows[-1][0]}: here ends instance {instance.id!r}, with {len(own)} of its {total} "
+            "events: it was cut"
+        )
+    left = iter(own)
+    runs = tuple(
+        tuple(_stored(*next(left), {"run": run, "seq": seq}) for seq in range(length))
+        for run, length in enumerate(lengths, 1)
+    )
+    messages = tuple(_message(*row) for row in left)
+    return Export(instance, runs, messages, unread, place), more
+
+
+def _check_format(place: str, head: dict[str, Any]) -> None:
+    if "wrong" in head:
+        raise UsageError(f"{place}: {head['wrong']}")
     if head.get("durable") != "instance":
         raise UsageError(
             f"{place}: an exported instance begins with a line that says "
@@ -211,26 +266,6 @@ def _instance(place: str, head: dict[str, Any], rows: Iterator[_Row]) -> Export:
         newer = isinstance(format, int) and format > FORMAT
         hint = ": a newer version of durable has written it" if newer else ""
         raise UsageError(f"{place}: it has format {format!r}; this version reads {FORMAT}{hint}")
-    try:
-        lengths, waiting = [int(count) for count in head["runs"]], int(head["messages"])
-        instance = _row_of(head, len(lengths))
-        unread = tuple(head["unread"])
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
-        raise UsageError(f"{place}: the instance cannot be read: {error!r}") from None
-    own = list(islice(rows, sum(lengths) + waiting))
-    if len(own) < sum(lengths) + waiting:
-        last = own[-1][0] if own else place
-        raise UsageError(
-            f"{last}: the file ends here, and instance {instance.id!r} has {len(own)} of its "
-            f"{sum(lengths) + waiting} events: it was cut"
-        )
-    left = iter(own)
-    runs = tuple(
-        tuple(_stored(*next(left), {"run": run, "seq": seq}) for seq in range(length))
-        for run, length in enumerate(lengths, 1)
-    )
-    messages = tuple(_message(*row) for row in left)
-    return Export(instance, runs, messages, unread, place)
 
 
 def _row_of(head: dict[str, Any], runs: int) -> Instance:

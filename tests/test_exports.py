@@ -12,7 +12,7 @@ import pytest
 from durable import Client, Codec, Orchestrator, Workflow, activity, wait_signal, workflow
 from durable.errors import UsageError
 from durable.events import KINDS
-from durable.exports import Export, lines_of, read_exports
+from durable.exports import Export, each_export, lines_of, read_exports
 
 Row = dict[str, Any]
 
@@ -117,7 +117,10 @@ def test_a_line_that_was_cut(rows: list[Row]) -> None:
 
 
 def test_a_file_that_was_cut_between_lines(rows: list[Row]) -> None:
-    with pytest.raises(UsageError, match=r"^f\.jsonl:4: .* 'ü' has 3 of its 5 events: it was cut"):
+    with pytest.raises(
+        UsageError,
+        match=r"^f\.jsonl:4: here ends instance 'ü', with 3 of its 5 events: it was cut",
+    ):
         read(as_lines(rows)[:4])
 
 
@@ -176,8 +179,19 @@ def test_refusals(spoil: Callable[[list[Row]], object], message: str, rows: list
         read(as_lines(rows))
 
 
-def test_instances_before_a_bad_one_are_read(rows: list[Row]) -> None:
-    lines = read_exports([*as_lines(rows), b"no\n"], "f.jsonl")
+def test_instances_around_a_bad_one_are_read(rows: list[Row]) -> None:
+    good, bad = as_lines(rows), as_lines(rows)
+    bad[2] = b"no\n"
+    found = list(each_export([*good, *bad[:4], *good, *good, b"{}\n"], "f.jsonl"))
+    assert [getattr(one, "source", str(one).split(": ")[0]) for one in found] == [
+        "f.jsonl:1",
+        "f.jsonl:9",
+        "f.jsonl:11",
+        "f.jsonl:17",
+        "f.jsonl:23",
+    ]
+    assert str(found[-1]).endswith(":23: this is of no instance")
+    lines = read_exports([*good, *bad], "f.jsonl")
     assert next(lines).instance.id == "ü"
-    with pytest.raises(UsageError, match=r"^f\.jsonl:7: "):
+    with pytest.raises(UsageError, match=r"^f\.jsonl:9: this is no JSON"):
         next(lines)

@@ -16,10 +16,10 @@ from durable.cli.errors import exit_code_of, say
 from durable.cli.options import STATUSES, output_option, store_option
 from durable.cli.output import print_rows
 from durable.cli.text import counted, escape
-from durable.cli.transfer import STDIN, exports_of, read_file
+from durable.cli.transfer import STDIN, exports_of, lines_in
 from durable.cli.where import chosen
 from durable.errors import DurableError, InstanceNotFound, NonDeterminismError, UsageError
-from durable.exports import Export
+from durable.exports import Export, each_export
 
 if TYPE_CHECKING:
     from durable.registry import Registry
@@ -89,7 +89,7 @@ def _histories(
     ids = [name for name in names if not is_file(name)]
     for name in files:
         try:
-            yield from read_file(name)
+            yield from each_export(lines_in(name), name)
         except UsageError as error:
             yield error
     if ids or where is not None:

@@ -47,7 +47,7 @@ def export_command(ids: tuple[str, ...], where: str | None, tree: bool, url: str
                     code = exit_code_of(export)
                 continue
             for line in lines_of(export, Codec()):
-                click.echo(line)
+                click.echo(f"{line}\n".encode(), nl=False)  # UTF-8, wherever it goes
             count += 1
     say(f"{counted(count, 'instance')} exported")
     return code
@@ -88,7 +88,7 @@ def import_command(files: tuple[str, ...], resume: bool, url: str) -> int:
     \b
     durable export order-1 --store $PRODUCTION | durable import - --store sqlite:///mine.db
     """
-    exports = [export for file in files for export in read_file(file)]
+    exports = [export for file in files for export in read_exports(lines_in(file), file)]
     _check_ids(exports)
     with client_at(url, create=True) as client:
         try:
@@ -125,11 +125,11 @@ def _tell(count: int, paused: int, resume: bool) -> None:
         say("hint: `durable resume ID` lets one go on here")
 
 
-def read_file(name: str) -> Iterator[Export]:
-    """The instances of a file, or of stdin. Raises `UsageError`, with the line."""
+def lines_in(name: str) -> Iterable[bytes]:
+    """The lines of a file, or of stdin. Raises `UsageError`."""
     if name == STDIN:
-        return read_exports(sys.stdin.buffer, "stdin")
+        return sys.stdin.buffer
     try:
-        return read_exports(Path(name).read_bytes().splitlines(keepends=True), name)
+        return Path(name).read_bytes().splitlines(keepends=True)
     except OSError as error:
         raise UsageError(f"{name}: {error.strerror}") from None

@@ -236,5 +236,5 @@ def test_what_is_not_there(cli: Cli, history: Path) -> None:
 def test_a_replay_of_stdin(cli: Cli, history: Path) -> None:
     result = cli("replay", "-m", "orders", "-", input=history.read_text() + "{\n")
     assert result.exit_code == 2
-    assert result.stdout.startswith("unreadable: stdin:10: this is no JSON")
+    assert result.stdout.startswith("unreadable: -:10: this is no JSON")
     assert result.stderr == "1 history replayed, 0 failed, 1 could not be replayed\n"

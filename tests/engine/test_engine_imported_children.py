@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from engine_kit import TIMEOUT, Engine, StoreProxy, kinds, proxy
+from engine_kit import TIMEOUT, Engine, StoreProxy, kinds, proxy, until
 
 from durable import (
     Client,
@@ -168,6 +168,25 @@ def test_a_child_that_has_ended_is_heard(engine: Engine, origin: Client) -> None
     taken[0].resume()
     engine.work(FLOWS, [add])
     assert taken[0].result(TIMEOUT) == 43
+
+
+def test_a_child_without_its_parent_and_a_parent_without_its_child(
+    engine: Engine, origin: Client
+) -> None:
+    first, second = waiting_family(origin)
+    (orphan,) = engine.client.take_in([second])
+    orphan.resume()
+    orphan.signal("go")
+    engine.work(FLOWS, [add])
+    assert orphan.result(TIMEOUT) == 40
+    orphan.delete()
+    (alone,) = engine.client.take_in([first])
+    alone.resume()
+    engine.becomes(alone, Status.RUNNING)
+    until(alone.children, "the child is started anew")
+    (anew,) = alone.children()
+    anew.signal("go")
+    assert alone.result(TIMEOUT) == 43
 
 
 def test_what_was_under_way_is_asked_for_again(engine: Engine, origin: Client) -> None:
