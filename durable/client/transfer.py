@@ -25,7 +25,17 @@ from durable.events import Paused, Retried, WorkflowStarted, dump, load
 from durable.exports import Export
 from durable.header import Header
 from durable.model import EPOCH, Instance, Parent, Status, checked_id, checked_text
-from durable.records import PARKED, Created, End, NewInstance, NextRun, Outgoing, Step, Verdict
+from durable.records import (
+    PARKED,
+    Created,
+    End,
+    NewInstance,
+    NextRun,
+    Outgoing,
+    Step,
+    Unavailable,
+    Verdict,
+)
 from durable.starting import child_token
 
 __all__ = ["export_of", "take_in_all"]
@@ -110,7 +120,7 @@ def _take_in(caller: Caller, export: Export, parent: Parent | None) -> Created:
     if _goes_on(export):
         runs.append(runs[-1])
     for run in range(1, len(runs)):
-        following = NextRun(*_begins(export, min(run, len(export.runs) - 1)))
+        following = _begun(export, min(run, len(export.runs) - 1))
         _commit(caller, instance, run, Step(made.uid, run, 0, 0, [*runs[run - 1]], next=following))
     _commit(caller, instance, len(runs), _last(export, len(runs), runs[-1]))
     if not instance.status.finished:
@@ -119,35 +129,32 @@ def _take_in(caller: Caller, export: Export, parent: Parent | None) -> Created:
 
 
 def _new(export: Export, token: bytes, parent: Parent | None) -> NewInstance:
-    instance = export.instance
-    args, kwargs, start_at, version, header = _begins(export, 0)
+    instance, first = export.instance, _begun(export, 0)
     return NewInstance(
         instance.uid,
         checked_id(instance.id),
         token if parent is None else child_token(instance.uid),
         checked_text(instance.workflow, "a workflow has a name"),
-        version,
+        first.version,
         checked_text(instance.queue, "queue= takes a name"),
-        args,
-        kwargs,
-        start_at,
+        first.args,
+        first.kwargs,
+        first.start_at,
         instance.memo,
         instance.tags,
         parent,
-        header,
+        first.header,
     )
 
 
-def _begins(
-    export: Export, place: int
-) -> tuple[bytes, bytes | None, int, int | None, bytes | None]:
-    """(args, kwargs, start, version, header) of a run: the row has those of the last."""
+def _begun(export: Export, place: int) -> NextRun:
+    """What a run has begun with: the row has that of the last, the histories the others'."""
     instance, events = export.instance, export.runs[place]
     started = load(events[0], 0) if events else None
     if place + 1 == len(export.runs) or not isinstance(started, WorkflowStarted):
-        return instance.args, instance.kwargs, NEVER, instance.version, instance.header
+        return NextRun(instance.args, instance.kwargs, NEVER, instance.version, instance.header)
     header = Header(context=started.context, attempt=started.attempt).dump()
-    return started.args, started.kwargs, NEVER, started.version, header
+    return NextRun(started.args, started.kwargs, NEVER, started.version, header)
 
 
 def _last(export: Export, run: int, events: tuple[bytes, ...]) -> Step:
@@ -176,12 +183,19 @@ def _commit(caller: Caller, instance: Instance, run: int, step: Step) -> None:
     pause = partial(caller.store.pause, instance.id, os.urandom(16).hex(), event)
     check_sent(caller.repeat(pause), instance.id)
     step.epoch = caller.instance(instance.id).epoch
-    (verdict,) = caller.repeat(partial(caller.store.commit, PARKED, [step]))
+    verdict = caller.repeat(partial(_once, caller, step))
     if verdict is not Verdict.COMMITTED and not _is_stored(caller, instance.id, step):
         raise StoreError(
             f"instance {instance.id!r} was changed while it was taken in (run {run}): "
             "terminate and delete it, and try again"
         )
+
+
+def _once(caller: Caller, step: Step) -> Verdict:
+    (verdict,) = caller.store.commit(PARKED, [step])
+    if verdict is Verdict.BUSY:
+        raise Unavailable("the row of the instance is locked by somebody else")
+    return verdict
 
 
 def _is_stored(caller: Caller, id: str, step: Step) -> bool:

@@ -28,6 +28,7 @@ from durable import (
 )
 from durable.errors import OutcomeUnknown, WorkflowError
 from durable.exports import Export, lines_of, read_exports
+from durable.store import Verdict
 from durable.stores import open_store
 from durable.testing import replay
 
@@ -269,6 +270,24 @@ def test_answers_that_are_lost(verb: str, origin: Client) -> None:
             handle.resume()
         taken[1].signal("go")
         assert taken[0].result(TIMEOUT) == 43
+
+
+def test_a_row_that_is_locked_is_tried_again(origin: Client) -> None:
+    origin.start(once.options(id="o"), 1).result(TIMEOUT)
+    store = Locked(open_store("memory://"))  # type: ignore[abstract]  # see proxy
+    (taken,) = Client(store).take_in([origin.get("o").export()])
+    assert (taken.result(timeout=0), store.tries) == (2, 2)
+
+
+@proxy
+class Locked(StoreProxy):
+    """The first commit meets a row that somebody else has locked."""
+
+    tries = 0
+
+    def commit(self, worker: str, steps: Any) -> Any:
+        self.tries += 1
+        return [Verdict.BUSY] if self.tries == 1 else self.inner.commit(worker, steps)
 
 
 @proxy
