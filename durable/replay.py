@@ -21,7 +21,7 @@ from durable.propagation import Propagators
 from durable.registry import Registry
 from durable.runner.held import revive
 
-__all__ = ["Replayed", "replay_export", "replay_runs"]
+__all__ = ["Replayed", "replay_runs"]
 
 Flow = WorkflowDefinition[..., Any]
 
@@ -51,21 +51,14 @@ class Replayed:
         return self.ending.value if isinstance(self.ending, WorkflowCompleted) else None
 
 
-def replay_export(
+def replay_runs(
     export: Export, registry: Registry, codec: Codec, propagators: Iterable[Any] = ()
-) -> list[Replayed]:
-    """Replay every run of an instance.
+) -> Iterator[Replayed]:
+    """Replay every run of an instance, one after the other.
 
     Raises `NonDeterminismError` where the code does not match, `UsageError` if it is of
     another workflow, `PayloadError` for a history that is damaged.
     """
-    return list(replay_runs(export, registry, codec, propagators))
-
-
-def replay_runs(
-    export: Export, registry: Registry, codec: Codec, propagators: Iterable[Any] = ()
-) -> Iterator[Replayed]:
-    """As `replay_export`, one run after the other."""
     carried = Propagators(propagators)
     for run in range(1, len(export.runs) + 1):
         try:

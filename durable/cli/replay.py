@@ -109,10 +109,13 @@ def is_file(name: str) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class _Result:
-    """How one history did. runs: those that match. error: why the rest does not."""
+    """How one history did. runs: those that match. error: why the rest does not. What could
+    not be found or read has no id."""
 
-    export: Export | None
-    runs: Sequence[Any]
+    id: str | None = None
+    workflow: str | None = None
+    source: str = ""
+    runs: Sequence[Any] = ()
     error: DurableError | None = None
 
     @property
@@ -124,11 +127,11 @@ class _Result:
 
     def row(self) -> dict[str, Any]:
         """For JSON."""
-        instance, error = self.export and self.export.instance, self.error
+        error = self.error
         row = {
-            "id": instance and instance.id,
-            "workflow": instance and instance.workflow,
-            "source": self.export.source if self.export else "",
+            "id": self.id,
+            "workflow": self.workflow,
+            "source": self.source,
             "ok": error is None,
             "runs": self.runs,
             "error": None if error is None else str(error),
@@ -144,26 +147,26 @@ def _replayed(found: Found, registry: Registry) -> _Result:
     from durable.replay import replay_runs
 
     if isinstance(found, DurableError):
-        return _Result(None, (), found)
+        return _Result(error=found)
+    named = (found.instance.id, found.instance.workflow, found.source)
     runs = []
     try:
         for replayed in replay_runs(found, registry, Codec()):
             runs.append(replayed)
     except DurableError as error:
-        return _Result(found, runs, error)
-    return _Result(found, runs)
+        return _Result(*named, runs, error)
+    return _Result(*named, runs)
 
 
 def _show(result: _Result) -> None:
     """Why a history failed, for people."""
     error = result.error
-    if result.export is None:
+    if result.id is None:
         kind = "not found" if isinstance(error, InstanceNotFound) else "unreadable"
         click.echo(f"{kind}: {escape(str(error))}")
         return
-    source = f" ({result.export.source})" if result.export.source else ""
-    id, run = escape(result.export.instance.id), len(result.runs) + 1
-    click.echo(f"failed: instance {id}, run {run}{escape(source)}")
+    source = f" ({escape(result.source)})" if result.source else ""
+    click.echo(f"failed: instance {escape(result.id)}, run {len(result.runs) + 1}{source}")
     if not isinstance(error, NonDeterminismError) or error.seq is None:
         click.echo(f"  {escape(str(error))}")
         return

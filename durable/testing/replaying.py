@@ -16,7 +16,7 @@ from durable.events import Event, WorkflowStarted, dump, encoded
 from durable.exports import Export, read_exports
 from durable.model import DEFAULT_QUEUE, Instance, Status, micros
 from durable.registry import Registry
-from durable.replay import Replayed, replay_export
+from durable.replay import Replayed, replay_runs
 
 __all__ = ["replay"]
 
@@ -56,7 +56,7 @@ def replay(
     return [
         replayed
         for export in _exports(history, id, codec)
-        for replayed in replay_export(export, registry, codec, propagators)
+        for replayed in replay_runs(export, registry, codec, propagators)
     ]
 
 
