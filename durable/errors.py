@@ -142,7 +142,26 @@ class ActivityCrashed(DurableError):
 
 
 class NonDeterminismError(DurableError):
-    """The code of a workflow does not issue the commands that its history has."""
+    """The code of a workflow does not issue the commands that its history has.
+
+    seq: of the event where they part; None if it is not known. recorded, issued: what the
+    history has there, and what the code did instead. line: of the code, as ``file:line``.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        seq: int | None = None,
+        recorded: str = "",
+        issued: str = "",
+        line: str = "",
+    ) -> None:
+        super().__init__(message)
+        self.seq = seq
+        self.recorded = recorded
+        self.issued = issued
+        self.line = line
 
 
 class PropagatorError(DurableError):

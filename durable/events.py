@@ -469,3 +469,22 @@ def decoded(event: Event, decode: Callable[[bytes], Any]) -> Event:
     if isinstance(error, list):
         changes["error"] = Failure.from_data(error, decode)
     return replace(event, **changes) if changes else event
+
+
+def encoded(event: Event, encode: Callable[[Any], bytes]) -> Event:
+    """The inverse of `decoded`: the event as it is stored."""
+    changes: dict[str, Any] = {}
+    for name in event.payloads:
+        value = getattr(event, name)
+        if name == "args":
+            changes[name] = encode(list(value))
+        elif (name == "kwargs" and not value) or (name == "memo" and value is None):
+            changes[name] = None
+        elif not (isinstance(event, SideEffectRecorded) and event.error is not None):
+            changes[name] = encode(value)
+    if isinstance(event, WorkflowStarted):
+        changes["vars"] = {name: encode(value) for name, value in event.vars.items()} or None
+    error = getattr(event, "error", None)
+    if isinstance(error, Failure):
+        changes["error"] = error.to_data(encode)
+    return replace(event, **changes) if changes else event

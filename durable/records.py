@@ -25,7 +25,8 @@ UNKNOWN = "unknown"
 MAX_REFUSED_BYTES = 1500
 """The longest ``blocked_by``: it is part of an indexed name (see `durable.stores.refusals`)."""
 
-# The owner of paused instances: no worker has this id, so nobody claims them.
+# The owner of paused instances: no worker has this id, so nobody claims them.  A client that
+# takes in what was recorded elsewhere commits it by this name.
 PARKED = "(paused)"
 
 

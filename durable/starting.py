@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from hashlib import blake2b
 from typing import Any
 
 from durable.codec import Codec
@@ -92,3 +93,9 @@ def new_uid(now: int, entropy: bytes) -> bytes:
     """16 bytes: milliseconds, then 10 random bytes, so that neighbours in time are
     neighbours in every index (as in a UUID of version 7, RFC 9562)."""
     return (now // 1000).to_bytes(6, "big") + entropy
+
+
+def child_token(uid: bytes) -> bytes:
+    """The token of the request that creates a child. It derives from the uid, so that a parent
+    which asks again for one that is there finds its own."""
+    return blake2b(uid, digest_size=16).digest()

@@ -33,6 +33,9 @@ Who is woken: one whose start is later only by a cancel.  A paused one belongs t
 so whatever falls due waits for `resume`; without a history it is as pending as it was, so
 its start may still be later.
 
+Recorded elsewhere: a step of `PARKED` is committed like that of any owner, and may leave the
+instance paused (``end``), finished, or in a next run, which is to be paused again.
+
 Refused by code: an instance with status blocked and a ``blocked_by`` is not woken by messages
 (its code must change first), and never claimed by a worker whose build is in it.  After the
 block, and after `resume`, it is due if some live worker serves its queue, knows what it needs

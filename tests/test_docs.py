@@ -35,6 +35,7 @@ EXPECTED = [
     "index.rst",
     "lint.rst",
     "reliability.rst",
+    "replay.rst",
     "stores.rst",
     "transactions.rst",
     "workers.rst",

@@ -45,7 +45,7 @@ class Row:
 ROWS = (
     Row(
         "values without dependencies",
-        ("moments", "reprs", "errors", "retry", "model", "message_ids", "failure"),
+        ("moments", "reprs", "errors", "retry", "model", "message_ids", "failure", "plain"),
     ),
     Row(
         "what a workflow may ask, what has happened",
@@ -64,6 +64,7 @@ ROWS = (
             "store",
             "purging",
             "starting",
+            "exports",
         ),
     ),
     Row(
@@ -79,6 +80,7 @@ ROWS = (
             "lease",
             "watchdog",
             "retention",
+            "replay",
             "worker_options",
             "worker",
             "orchestrator",

@@ -173,6 +173,10 @@ PUBLIC = {
         "Unavailable",
         "Verdict",
     ],
+    "durable.testing": [
+        "StoreContract",
+        "replay",
+    ],
 }
 
 

@@ -45,9 +45,12 @@ SECTIONS: dict[str, dict[str, tuple[str, str]]] = {
     },
     "Check": {
         "lint": ("durable.cli.lint", "Find mistakes in workflow code, without running it."),
+        "replay": ("durable.cli.replay", "Check code against recorded histories."),
     },
     "Keep": {
         "store": ("durable.cli.store", "Make, check and migrate the store."),
+        "export": ("durable.cli.transfer", "Print instances with their histories."),
+        "import": ("durable.cli.transfer", "Put exported instances into a store."),
         "delete": ("durable.cli.control", "Delete finished instances."),
         "purge": ("durable.cli.control", "Delete instances that finished long ago."),
         "bench": ("durable.bench.cli:bench", "Measure what this machine and store can do."),

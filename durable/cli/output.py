@@ -9,8 +9,8 @@ from typing import Any
 
 import click
 
-from durable.cli.plain import plain
 from durable.cli.text import escape, moment_text, shorten
+from durable.plain import plain
 
 MAX_CELL = 60
 Row = dict[str, Any]

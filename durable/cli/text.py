@@ -6,7 +6,7 @@ import json
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from durable.cli.plain import plain
+from durable.plain import plain
 
 
 def escape(text: str, keep: str = "") -> str:

@@ -24,6 +24,7 @@ from durable.client.handle import Handle
 from durable.client.requests import Requests, new_token, reason_text
 from durable.client.rerun import fork_of, retry_instance
 from durable.client.transactions import TransactionClient
+from durable.client.transfer import take_in_all
 from durable.client.views import InstancePage, InstanceRow
 from durable.closing import close_children, reply
 from durable.codec import Codec
@@ -38,6 +39,7 @@ from durable.events import (
     WorkflowTerminated,
     dump,
 )
+from durable.exports import Export
 from durable.model import (
     EPOCH,
     FINISHED,
@@ -204,6 +206,16 @@ class Client(Requests):
         row = fork_of(self._caller, source, at, id, run)
         (made,) = self._starter.create([row], "raise")
         return self._handle(row.id, made)
+
+    def take_in(self, exports: Iterable[Export]) -> list[Handle[Any]]:
+        """Create instances as they were in another store, with their histories.
+
+        exports: what ``Handle.export()`` gave, parents before their children.  What had ended
+        has ended here, too.  Anything else is paused, and runs only when it is resumed: what
+        was under way is then asked for again.  Raises `InstanceAlreadyExists`, before anything
+        is created if its id was in use from the first.
+        """
+        return [self._handle(*one) for one in take_in_all(self._caller, list(exports))]
 
     def complete(self, token: str, value: Any = None) -> None:
         """Give a promise (``external()``), or an activity that is to be completed later, its

@@ -8,6 +8,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast
 
 from durable.client.caller import Caller
+from durable.client.transfer import export_of
 from durable.client.views import InstanceRow, describe, failure_of, task_note, variables
 from durable.client.walk import Walk
 from durable.client.whereabouts import Where
@@ -21,6 +22,7 @@ from durable.errors import (
     WorkflowTerminatedError,
 )
 from durable.events import Event, WorkflowStarted, decoded
+from durable.exports import Export
 from durable.model import Instance, Status
 from durable.registry import Registry
 from durable.store import Created, Filter
@@ -203,6 +205,12 @@ class Handle(Generic[T]):
             notes = {task.command: task_note(task) for task in tasks}
         propagators = self.client.propagators
         return Walk(instance, run, events, flow, self._caller.codec, propagators, notes)
+
+    def export(self) -> Export:
+        """The instance with the histories of all its runs, as they are stored: to be replayed
+        by `durable.testing.replay`, and taken into another store by `Client.take_in`."""
+        self._instance()
+        return export_of(self._caller, self.id)
 
     def children(self) -> list[Handle[Any]]:
         """The instances that it has started, in all of its runs, in the order of their start."""

@@ -13,6 +13,8 @@ if TYPE_CHECKING:
     from durable.interpreter.core import Interpreter
     from durable.interpreter.coroutine import Coroutine
 
+SHOWN = 3
+
 
 def mismatch(
     interpreter: Interpreter, issuing: Coroutine | None, event: Event | None, command: Any
@@ -33,13 +35,23 @@ def mismatch(
     elif interpreter.ending is not None:
         issued = "has ended"
     else:
-        issued = "issued nothing more and waits"
+        issued = f"issued nothing more and waits{_for_what(interpreter)}"
         line = "; ".join(c.line() for c in interpreter.coroutines)
     seq = interpreter.seq if event is None else event.seq
     return NonDeterminismError(
         f"{definition.name} does not match its history at event {seq}: the history has "
-        f"{recorded}; the code {issued}, at {line}"
+        f"{recorded}; the code {issued}, at {line}",
+        seq=seq,
+        recorded=recorded,
+        issued=issued,
+        line=line,
     )
+
+
+def _for_what(interpreter: Interpreter) -> str:
+    commands = [repr(c.waiting.command) for c in interpreter.coroutines if c.waiting is not None]
+    more = ", …" if len(commands) > SHOWN else ""
+    return f" for {', '.join(commands[:SHOWN])}{more}" if commands else ""
 
 
 def shown(event: Event, codec: Codec) -> str:

@@ -41,7 +41,7 @@ from durable.header import Header
 from durable.interpreter import ChildCancel, Ending, ScheduledTask, SentSignal, StartedChild
 from durable.model import EPOCH, Instance, Parent, ParentClose, Status
 from durable.retry import microseconds, type_name
-from durable.starting import header, start_at
+from durable.starting import child_token, header, start_at
 from durable.store import Cancel, End, NewInstance, NewTask, NextRun, Outgoing, Sent, Start
 
 
@@ -113,7 +113,7 @@ def start_child(instance: Instance, child: StartedChild, now: int, codec: Codec)
     row = NewInstance(
         uid,
         id,
-        blake2b(uid, digest_size=16).digest(),
+        child_token(uid),
         child.call.name,
         options.version,
         child.queue,

@@ -8,8 +8,9 @@ from dataclasses import replace
 import pytest
 
 from durable.model import Instance, Status
-from durable.store import PARKED, Cancel, Filter, Sent, Store
+from durable.store import PARKED, Cancel, End, Filter, Sent, Store
 from durable.testing.store_contract.base import (
+    COMMITTED,
     COMPLETED,
     DEADLOCK,
     HOUR,
@@ -426,3 +427,34 @@ class Pauses(Base):
         assert [id for id, _ in inbox(store, uid)] == ["m-1", "m-2"]
         resume(store)
         assert len(worker.take().messages) == 2
+
+    # -- what is recorded elsewhere -----------------------------------------------------
+
+    def test_a_history_is_committed_while_it_is_paused(self, store: Store, other: Store) -> None:
+        """By the owner of what is paused: so it is not due in between, and ends paused."""
+        start(store, start_at=store.now() + HOUR)
+        pause(store)
+        step = a_step(look(store), events=[b"a", b"b"], end=End(Status.PAUSED, "recorded"))
+        assert store.commit(PARKED, [step]) == [COMMITTED]
+        found = look(other)
+        assert (found.status, found.owner, found.history_length) == (Status.PAUSED, PARKED, 2)
+        assert found.reason == "recorded"
+        worker = FakeWorker(store)
+        assert worker.ids() == []
+        send(store)
+        assert worker.ids() == []
+        resume(store)
+        assert [claimed.instance.history_length for claimed in worker.claim().instances] == [3]
+
+    def test_runs_are_committed_while_it_is_paused(self, store: Store, other: Store) -> None:
+        uid = start(store, start_at=store.now() + HOUR)
+        for _ in range(2):
+            pause(store, message_id=f"p-{look(store).run}")
+            later = a_next(store, start_at=store.now() + HOUR)
+            step = a_step(look(store), events=[b"a", b"b"], next=later)
+            assert store.commit(PARKED, [step]) == [COMMITTED]
+        pause(store, message_id="p-3")
+        assert store.commit(PARKED, [a_step(look(store), end=COMPLETED)]) == [COMMITTED]
+        found = look(other)
+        assert (found.status, found.run, found.owner) == (Status.COMPLETED, 3, "")
+        assert [events(store, uid, run) for run in (1, 2)] == [[b"a", b"b"]] * 2

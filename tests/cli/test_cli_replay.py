@@ -1,0 +1,240 @@
+"""``durable export``, ``import`` and ``replay``."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+
+import pytest
+from cli_kit import Cli
+
+FILE = "order.jsonl"
+
+
+@pytest.fixture
+def history(cli: Cli) -> Path:
+    """A file with an instance ``order-1`` that has ended; it is in the store, too."""
+    cli.ok("run", "orders:order", '"o-1"', "--id", "order-1")
+    path = cli.directory / FILE
+    path.write_text(cli.ok("export", "order-1"), "utf-8")
+    return path
+
+
+def deploy(cli: Cli, old: str, new: str) -> None:
+    """Change the code of the module."""
+    path = cli.directory / "orders.py"
+    text = path.read_text()
+    assert old in text
+    path.write_text(text.replace(old, new))
+    sys.modules.pop("orders", None)
+
+
+def test_an_export_is_lines_of_json(cli: Cli, history: Path) -> None:
+    rows = [json.loads(line) for line in history.read_text().splitlines()]
+    assert [row.get("event") for row in rows] == [
+        None,
+        "WorkflowStarted",
+        "ActivityScheduled",
+        "ActivityCompleted",
+        "TimerStarted",
+        "TimerFired",
+        "ActivityScheduled",
+        "ActivityCompleted",
+        "WorkflowCompleted",
+    ]
+    assert (rows[0]["id"], rows[0]["status"]) == ("order-1", "completed")
+
+
+def test_exports_by_filters(cli: Cli, history: Path) -> None:
+    cli.ok("start", "approval", "--id", "a-1")
+    cli.ok("start", "approval", "--id", "a-2")
+    result = cli("export", "--where", "status=pending")
+    assert result.stderr == "2 instances exported\n"
+    assert [json.loads(line)["id"] for line in result.stdout.splitlines()] == ["a-2", "a-1"]
+    assert cli("export", "--where", "workflow=nothing").stderr == "0 instances exported\n"
+    assert "give IDs, or --where" in cli.fails(2, "export")
+
+
+def test_an_export_goes_on_after_an_id_that_is_not_there(cli: Cli, history: Path) -> None:
+    result = cli("export", "gone", "order-1")
+    assert result.exit_code == 4
+    assert result.stdout == history.read_text()
+    assert result.stderr == "error: there is no instance 'gone'\n1 instance exported\n"
+
+
+def test_a_tree(cli: Cli) -> None:
+    (cli.directory / "family.py").write_text(
+        "from durable import Workflow, workflow\n"
+        "@workflow\n"
+        "def child(n: int) -> Workflow[int]:\n"
+        "    if n:\n"
+        "        yield child.call(n - 1)\n"
+        "    return n\n"
+    )
+    cli.ok("run", "family:child", "2", "--id", "c")
+    alone, tree = cli("export", "c"), cli("export", "c", "c/1.1", "--tree")
+    assert alone.stderr == "1 instance exported\n"
+    assert tree.stderr == "3 instances exported\n"
+    (cli.directory / FILE).write_text(tree.stdout)
+    assert cli("replay", "-m", "family", FILE).stderr == "3 histories replayed, 0 failed\n"
+    store = ("--store", "sqlite:///other.db")
+    assert cli.ok("import", FILE, *store).split() == ["c", "c/1.1", "c/1.1/1.1"]
+    assert [row["id"] for row in cli.json("tree", "c", *store)] == ["c", "c/1.1", "c/1.1/1.1"]
+
+
+# -- import -----------------------------------------------------------------------------
+
+
+def test_an_import(cli: Cli, history: Path) -> None:
+    store = ("--store", "sqlite:///other.db")
+    result = cli("import", FILE, *store)
+    assert (result.stdout, result.stderr) == ("order-1\n", "1 instance imported\n")
+    assert cli.json("result", "order-1", *store) == cli.json("result", "order-1")
+    assert cli.json("history", "order-1", *store) == cli.json("history", "order-1")
+    assert (
+        cli.ok("export", "order-1", *store).splitlines()[1:]
+        == (history.read_text().splitlines()[1:])
+    )
+
+
+def test_an_import_changes_nothing_that_is_there(cli: Cli, history: Path) -> None:
+    message = cli.fails(1, "import", FILE)
+    assert "an instance with the id 'order-1' exists" in message
+    assert "delete it, or take another --store" in message
+    cli.ok("delete", "order-1", "-y")
+    cli.ok("import", FILE)
+    twice = cli.fails(2, "import", FILE, FILE, "--store", "sqlite:///other.db")
+    assert twice == "error: order.jsonl:1: instance 'order-1' is at order.jsonl:1, too\n"
+
+
+def test_an_import_that_goes_on_only_when_it_is_told_to(cli: Cli) -> None:
+    cli.ok("store", "init")
+    cli.ok("start", "approval", "--id", "a-1")
+    cli.ok("signal", "a-1", "approve", '"bob"')
+    (cli.directory / FILE).write_text(cli.ok("export", "a-1"))
+    for number, options, status in ((1, (), "paused"), (2, ("--resume",), "pending")):
+        store = ("--store", f"sqlite:///other{number}.db")
+        result = cli("import", "-", *options, *store, input=(cli.directory / FILE).read_text())
+        told = "1 of them " + ("resumed" if options else "paused")
+        assert result.stderr.startswith(f"1 instance imported, {told}\n")
+        assert ("`durable resume ID`" in result.stderr) == (not options)
+        assert cli.json("show", "a-1", *store)["status"] == status
+    cli.ok("worker", "orders", "--burst", *store)
+    assert cli.json("result", "a-1", *store) == "bob"
+
+
+@pytest.mark.parametrize("lines", [slice(3), slice(0)])
+def test_an_import_of_what_was_cut_creates_nothing(cli: Cli, history: Path, lines: slice) -> None:
+    text = history.read_text().splitlines(keepends=True)
+    history.write_text("".join(text[lines]))
+    assert f"{FILE}:{max(lines.stop, 1)}: " in cli.fails(
+        2, "import", FILE, "--store", "sqlite:///other.db"
+    )
+    assert not (cli.directory / "other.db").exists()
+
+
+# -- replay -----------------------------------------------------------------------------
+
+
+def test_a_replay_of_a_file_needs_no_store(cli: Cli, history: Path) -> None:
+    effects = cli.effects
+    for name in cli.directory.glob("durable.db*"):
+        name.unlink()
+    result = cli("replay", "--module", "orders", FILE)
+    assert (result.exit_code, result.stdout) == (0, "")
+    assert result.stderr == "1 history replayed, 0 failed\n"
+    assert cli.effects == effects
+    assert list(cli.directory.glob("durable.db*")) == []
+
+
+def test_a_replay_of_the_store_writes_nothing(cli: Cli, history: Path) -> None:
+    cli.ok("start", "approval", "--id", "a-1")
+    before = cli.json("show", "order-1"), cli.json("show", "a-1")
+    result = cli("replay", "-m", "orders", "order-1", "a-1", "order-1")
+    assert (result.exit_code, result.stderr) == (0, "2 histories replayed, 0 failed\n")
+    result = cli("replay", "-m", "orders", "--where", "workflow=order")
+    assert (result.exit_code, result.stderr) == (0, "1 history replayed, 0 failed\n")
+    assert (cli.json("show", "order-1"), cli.json("show", "a-1")) == before
+
+
+def test_code_that_does_not_match(cli: Cli, history: Path) -> None:
+    """Both sides, the event and the line are shown, and the others are replayed, too."""
+    cli.ok("start", "approval", "--id", "a-1")
+    deploy(cli, "yield sleep(pause)", "yield ship.call(order_id)")
+    result = cli("replay", "-m", "orders", FILE, "a-1", "order-1")
+    assert result.exit_code == 1
+    assert result.stderr == "3 histories replayed, 2 failed\n"
+    first, second = result.stdout.split("failed: ")[1:]
+    head, at, recorded, issued, line, source = first.splitlines()
+    assert head == "instance order-1, run 1 (order.jsonl:1)"
+    assert at == "  at event 3"
+    assert recorded.startswith("  the history has TimerStarted(command=1, due_at=")
+    assert issued == "  the code issued ship.call('o-1')"
+    assert line == f"  at {cli.directory}/orders.py:28, in order"
+    assert source == "      yield ship.call(order_id)"
+    assert second.splitlines() == ["instance order-1, run 1", *first.splitlines()[1:]]
+
+
+def test_a_replay_as_json(cli: Cli, history: Path) -> None:
+    (good,) = cli.json("replay", "-m", "orders", FILE)
+    assert (good["id"], good["ok"], good["error"]) == ("order-1", True, None)
+    assert good["runs"][0]["ending"]["value"] == {"receipt": "receipt-o-1", "parcel": "parcel-o-1"}
+    deploy(cli, "yield sleep(pause)", "")
+    result = cli("replay", "-m", "orders", FILE, "-o", "jsonl")
+    assert result.exit_code == 1
+    row = json.loads(result.stdout)
+    assert (row["ok"], row["run"], row["seq"], row["source"]) == (False, 1, 3, "order.jsonl:1")
+    assert row["recorded"].startswith("TimerStarted(")
+    assert row["issued"] == "issued ship.call('o-1')"
+    assert row["line"].endswith("orders.py:30, in order")
+
+
+def test_what_cannot_be_read_is_said_and_the_rest_replayed(cli: Cli, history: Path) -> None:
+    lines = history.read_text().splitlines(keepends=True)
+    head = json.loads(lines[0])
+    bad = {
+        "cut.jsonl": "".join(lines)[:-20],
+        "newer.jsonl": json.dumps(head | {"format": 99}) + "\n",
+        "unknown.jsonl": "".join(lines).replace("TimerFired", "TimerJuggled"),
+        "no.jsonl": "no\n",
+    }
+    for name, text in bad.items():
+        (cli.directory / name).write_text(text)
+    result = cli("replay", "-m", "orders", *bad, "gone.jsonl", FILE)
+    assert result.exit_code == 2
+    assert [line.split(": ")[1] for line in result.stdout.splitlines()] == [
+        f"cut.jsonl:{len(lines)}",
+        "newer.jsonl:1",
+        "unknown.jsonl:6",
+        "no.jsonl:1",
+        "gone.jsonl",
+    ]
+    assert result.stderr == "1 history replayed, 0 failed, 5 could not be replayed\n"
+
+
+def test_a_history_of_another_workflow(cli: Cli, history: Path) -> None:
+    (cli.directory / "others.py").write_text("from orders import approval\n")
+    result = cli("replay", "-m", "others", FILE)
+    assert result.exit_code == 2
+    assert "failed: instance order-1, run 1 (order.jsonl:1)\n" in result.stdout
+    assert "of workflow order (version 1); the code given has approval" in result.stdout
+    both = cli("replay", "-m", "others", "-m", "orders", FILE)
+    assert both.exit_code == 0
+
+
+def test_what_is_not_there(cli: Cli, history: Path) -> None:
+    result = cli("replay", "-m", "orders", "gone")
+    assert (result.exit_code, result.stdout) == (4, "not found: there is no instance 'gone'\n")
+    assert "there is no module 'nomodule'" in cli.fails(2, "replay", "-m", "nomodule", FILE)
+    assert "give FILEs, IDs, or --where" in cli.fails(2, "replay", "-m", "orders")
+    assert "--module" in cli.fails(2, "replay", FILE)
+    missing = ("--store", "sqlite:///nothing.db")
+    assert "there is no store" in cli.fails(3, "replay", "-m", "orders", "order-1", *missing)
+
+
+def test_a_replay_of_stdin(cli: Cli, history: Path) -> None:
+    result = cli("replay", "-m", "orders", "-", input=history.read_text() + "{\n")
+    assert result.exit_code == 2
+    assert result.stdout.startswith("unreadable: -:10: this is no JSON")
+    assert result.stderr == "1 history replayed, 0 failed, 1 could not be replayed\n"
