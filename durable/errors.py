@@ -28,6 +28,8 @@ __all__ = [
     "InstanceFinished",
     "InstanceNotFinished",
     "InstanceNotFound",
+    "KitError",
+    "MockError",
     "NonDeterminismError",
     "OutcomeUnknown",
     "PayloadError",
@@ -38,6 +40,7 @@ __all__ = [
     "RetryLater",
     "SideEffectError",
     "StoreError",
+    "StuckError",
     "TaskCancelled",
     "TimeoutExpired",
     "UsageError",
@@ -258,6 +261,18 @@ class Cancelled(BaseException):
 
     A `BaseException`, so that ``except Exception`` does not swallow it.
     """
+
+
+class KitError(DurableError, AssertionError):
+    """A test under `durable.testing` cannot go on, or is not as it says."""
+
+
+class StuckError(KitError):
+    """A workflow waits for what will never come; the text says for what."""
+
+
+class MockError(KitError):
+    """A mock was not called as it should be, or something was called that has none."""
 
 
 class ForgottenYield(UserWarning):

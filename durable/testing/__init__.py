@@ -1,22 +1,31 @@
 """What tests of durable programs, and of stores, are made of.
 
-`StoreContract` is the conformance suite of the store interface.  It is loaded when it is
-first asked for: it needs pytest, and nothing else here does.
+`WorkflowEnv` runs a workflow with virtual time and mocks.  `StoreContract` is the conformance
+suite of the store interface; it needs pytest, and nothing else here does.  Each is loaded when
+it is first asked for.
 """
 
 from __future__ import annotations
 
+import importlib
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from durable.testing.env import WorkflowEnv
+    from durable.testing.mocks import Call, Mock
     from durable.testing.store_contract import StoreContract
 
-__all__ = ["StoreContract"]
+__all__ = ["Call", "Mock", "StoreContract", "WorkflowEnv"]
+
+_PLACES = {
+    "Call": "durable.testing.mocks",
+    "Mock": "durable.testing.mocks",
+    "StoreContract": "durable.testing.store_contract",
+    "WorkflowEnv": "durable.testing.env",
+}
 
 
 def __getattr__(name: str) -> object:
-    if name == "StoreContract":
-        from durable.testing.store_contract import StoreContract
-
-        return StoreContract
+    if name in _PLACES:
+        return getattr(importlib.import_module(_PLACES[name]), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

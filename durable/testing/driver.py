@@ -1,0 +1,215 @@
+"""What drives workflows in a test: the runner of production, on a store in memory, in virtual
+time.
+
+Rules
+-----
+* Nothing happens by itself.  `settle` does all that is due; `advance` moves the clock to the
+  next moment at which something is, and only when everything waits.
+* Attempts run here, one after the other, when their time has passed.
+* After each commit the history is replayed: code that decides otherwise the second time fails
+  the test at once (see `replaying`).
+* An `AssertionError` of a workflow or an activity is the test's own: it is raised as it is.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+from functools import partial
+from typing import Any
+
+from durable.codec import Codec
+from durable.errors import DurableError, ForgottenYield, KitError, StuckError
+from durable.model import Instance, Status, WorkerInfo
+from durable.propagation import Propagators
+from durable.registry import Registry
+from durable.runner import Attempt, Outcome, Runner
+from durable.runner.cache import Cache
+from durable.runner.decide import Proposal
+from durable.store import Created, NewInstance, Step, Verdict
+from durable.stores.memory import MemoryStore
+from durable.testing.agenda import Agenda
+from durable.testing.replaying import Replays
+
+__all__ = ["MAX_TURNS", "Driver"]
+
+FOREVER = 1 << 60
+MAX_TURNS = 100_000
+"""Of a test, after which it is taken for one that never ends."""
+
+
+class Driver:
+    """A worker without threads.
+
+    registry: what it can run. now: where the clock begins, in microseconds since 1970.
+    perform: runs an attempt. takes: how many microseconds an attempt will take.
+    began: called when an instance has made its first step.
+    """
+
+    def __init__(
+        self,
+        registry: Registry,
+        codec: Codec,
+        propagators: Propagators,
+        now: int,
+        *,
+        perform: Callable[[Attempt], Outcome],
+        takes: Callable[[Attempt], int],
+        began: Callable[[Instance], None],
+    ) -> None:
+        self.now = now
+        self.registry = registry
+        self.codec = codec
+        self.propagators = propagators
+        self.agenda = Agenda()
+        self.store = _Store(self)
+        self.failure: BaseException | None = None
+        self._perform = perform
+        self._takes = takes
+        self._began = began
+        self._turns = 0
+        self._next_wake_at: int | None = None
+        self._replays = Replays(self.store, registry, codec, propagators)
+        self.runner = self._make_runner()
+
+    def _make_runner(self) -> Runner:
+        registry = self.registry
+        info = WorkerInfo(
+            "kit", "here", "here", 1, "kit", (), 1, registry.needs(), tuple(registry.activities),
+            self.now, FOREVER,
+        )  # fmt: skip
+        self.store.register(info)
+        made = _Runner(
+            self.store, self.registry, self.codec, info, slots=1_000_000, max_held=1_000_000,
+            cache=Cache(1_000_000), propagators=self.propagators,
+        )  # fmt: skip
+        made.driver = self
+        return made
+
+    def close(self) -> None:
+        """Drop all generators."""
+        self.runner.drop_all()
+        self.runner.cache.clear()
+
+    # -- time ---------------------------------------------------------------------------
+
+    def settle(self) -> None:
+        """Do all that is due now. Raises what went wrong."""
+        with _strict(self):
+            while self._act():
+                self._turns += 1
+                if self._turns > MAX_TURNS:
+                    raise StuckError(f"after {MAX_TURNS} turns there is still something to do")
+
+    def advance(self, limit: int | None = None) -> bool:
+        """Move the clock to the next moment at which something is due, at most to the limit;
+        False if there is none (before it)."""
+        moments = [at for at in (self.agenda.next, self._next_wake_at) if at is not None]
+        moment = min(moments, default=None)
+        if moment is None or (limit is not None and moment > limit):
+            if limit is not None:
+                self.now = max(self.now, limit)
+            return False
+        self.now = max(self.now, moment)
+        return True
+
+    def _act(self) -> bool:
+        """Do one thing, if one is due."""
+        self.check()
+        due = self.agenda.due(self.now)
+        if due:
+            self.agenda.put_back(self.now, due[1:])
+            due[0]()
+            return True
+        self._next_wake_at = self.runner.claim().next_wake_at
+        if not self.runner.busy:
+            return False
+        for attempt in self.runner.turn():
+            self.agenda.add(self.now + self._takes(attempt), partial(self._run, attempt))
+        return True
+
+    def _run(self, attempt: Attempt) -> None:
+        self.runner.finish(self._perform(attempt))
+
+    def check(self) -> None:
+        """Raise what went wrong, once."""
+        failure, self.failure = self.failure, None
+        if failure is not None:
+            raise failure
+
+    # -- what the runner and the store tell ---------------------------------------------
+
+    def serve(self, queue: str) -> None:
+        """Take what is in this queue, too."""
+        info = self.runner.worker
+        if queue not in info.queues:
+            self.runner.worker = replace(info, queues=(*info.queues, queue))
+
+    def known(self) -> None:
+        """The registry has changed."""
+        names = tuple(self.registry.activities)
+        needs = self.registry.needs()
+        self.runner.worker = replace(self.runner.worker, workflows=needs, activities=names)
+        self.store.register(self.runner.worker)
+
+    def committed(self, instance: Instance, step: Step, outcome: tuple[Any, Any] | None) -> None:
+        """A step was stored. outcome: (value, error) of a run that has ended with it."""
+        if step.history_length == 0 and step.events and step.run == 1:
+            self._began(instance)
+        if outcome is not None and isinstance(outcome[1], AssertionError):
+            self.failure = outcome[1]
+        elif step.end is not None and step.end.status is Status.BLOCKED:
+            self.failure = KitError(f"{instance.id} is blocked: {step.end.reason}")
+        else:
+            try:
+                self._replays.check(instance, step)
+            except DurableError as error:
+                self.failure = error
+
+
+class _Store(MemoryStore):
+    """It tells which queues are used."""
+
+    def __init__(self, driver: Driver) -> None:
+        super().__init__(lambda: driver.now)
+        self._driver = driver
+
+    def create(self, rows: Sequence[NewInstance], if_exists: str) -> list[Created]:
+        for row in rows:
+            self._driver.serve(row.queue)
+        return super().create(rows, if_exists)
+
+    def commit(self, worker: str, steps: Sequence[Step]) -> list[Verdict]:
+        for step in steps:
+            for task in step.tasks:
+                self._driver.serve(task.queue)
+            for start in step.starts:
+                self._driver.serve(start.new.queue)
+        return super().commit(worker, steps)
+
+
+class _Runner(Runner):
+    """It tells of what was stored."""
+
+    driver: Driver
+
+    def answered(self, proposal: Proposal, verdict: Verdict) -> None:
+        interpreter = proposal.held.interpreter
+        outcome = None if interpreter is None else interpreter.outcome
+        super().answered(proposal, verdict)
+        if verdict is Verdict.COMMITTED:
+            self.driver.committed(proposal.held.instance, proposal.step, outcome)
+
+
+@contextmanager
+def _strict(driver: Driver) -> Iterator[None]:
+    """A command that is forgotten is an error here."""
+    with warnings.catch_warnings(record=True) as told:
+        warnings.simplefilter("always", ForgottenYield)
+        yield
+    for one in told:
+        if issubclass(one.category, ForgottenYield):
+            raise KitError(f"{one.filename}:{one.lineno}: {one.message}")
+        warnings.warn_explicit(one.message, one.category, one.filename, one.lineno)
