@@ -22,7 +22,9 @@ __all__ = [
     "ChannelClosed",
     "ChildWorkflowError",
     "DurableError",
+    "ExploreError",
     "ForgottenYield",
+    "GuardError",
     "HistoryTooLong",
     "InstanceAlreadyExists",
     "InstanceFinished",
@@ -273,6 +275,14 @@ class StuckError(KitError):
 
 class MockError(KitError):
     """A mock was not called as it should be, or something was called that has none."""
+
+
+class GuardError(KitError):
+    """Workflow code has called what it must not; the text says where, and what to use."""
+
+
+class ExploreError(KitError):
+    """`durable.testing.explore` has found a schedule that breaks a workflow."""
 
 
 class ForgottenYield(UserWarning):

@@ -1,6 +1,7 @@
 """What tests of durable programs, and of stores, are made of.
 
-`WorkflowEnv` runs a workflow with virtual time and mocks.  `StoreContract` is the conformance
+`WorkflowEnv` runs a workflow with virtual time and mocks; `explore` runs it under many orders,
+crashes and failures.  `StoreContract` is the conformance
 suite of the store interface; it needs pytest, and nothing else here does.  Each is loaded when
 it is first asked for.
 """
@@ -12,16 +13,28 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from durable.testing.env import WorkflowEnv
+    from durable.testing.exploring import Explored, crash_everywhere, explore
     from durable.testing.mocks import Call, Mock
     from durable.testing.store_contract import StoreContract
 
-__all__ = ["Call", "Mock", "StoreContract", "WorkflowEnv"]
+__all__ = [
+    "Call",
+    "Explored",
+    "Mock",
+    "StoreContract",
+    "WorkflowEnv",
+    "crash_everywhere",
+    "explore",
+]
 
 _PLACES = {
     "Call": "durable.testing.mocks",
     "Mock": "durable.testing.mocks",
+    "Explored": "durable.testing.exploring",
     "StoreContract": "durable.testing.store_contract",
     "WorkflowEnv": "durable.testing.env",
+    "crash_everywhere": "durable.testing.exploring",
+    "explore": "durable.testing.exploring",
 }
 
 

@@ -8,6 +8,9 @@ Rules
 * Attempts run here, one after the other, when their time has passed.
 * After each commit the history is replayed: code that decides otherwise the second time fails
   the test at once (see `replaying`).
+* Whatever could happen in another order, or go wrong, is asked of a `Chooser`: by default
+  nothing does.  A worker that dies leaves its attempts behind: they may have been done.
+* The same test gives the same run: uids and what workflows derive from chance follow from ids.
 * An `AssertionError` of a workflow or an activity is the test's own: it is raised as it is.
 """
 
@@ -15,27 +18,40 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import replace
 from functools import partial
+from hashlib import blake2b
 from typing import Any
 
 from durable.codec import Codec
-from durable.errors import DurableError, ForgottenYield, KitError, StuckError
+from durable.errors import (
+    DurableError,
+    ForgottenYield,
+    KitError,
+    StuckError,
+    TimeoutExpired,
+)
 from durable.model import Instance, Status, WorkerInfo
 from durable.propagation import Propagators
 from durable.registry import Registry
 from durable.runner import Attempt, Outcome, Runner
+from durable.runner.attempt import failed
 from durable.runner.cache import Cache
 from durable.runner.decide import Proposal
 from durable.store import Created, NewInstance, Step, Verdict
 from durable.stores.memory import MemoryStore
 from durable.testing.agenda import Agenda
+from durable.testing.chooser import Chooser
+from durable.testing.guards import guarded
 from durable.testing.replaying import Replays
 
 __all__ = ["MAX_TURNS", "Driver"]
 
 FOREVER = 1 << 60
+SEED = b"the chance of tests"
+WHAT = "| fails | is done, and its answer is lost | is done, and the worker dies"
+
 MAX_TURNS = 100_000
 """Of a test, after which it is taken for one that never ends."""
 
@@ -45,7 +61,8 @@ class Driver:
 
     registry: what it can run. now: where the clock begins, in microseconds since 1970.
     perform: runs an attempt. takes: how many microseconds an attempt will take.
-    began: called when an instance has made its first step.
+    began: called when an instance has made its first step. guards: whether calls that a
+    workflow must not make are errors (see `guards`). chooser: decides on what may happen.
     """
 
     def __init__(
@@ -58,6 +75,8 @@ class Driver:
         perform: Callable[[Attempt], Outcome],
         takes: Callable[[Attempt], int],
         began: Callable[[Instance], None],
+        guards: bool,
+        chooser: Chooser,
     ) -> None:
         self.now = now
         self.registry = registry
@@ -69,24 +88,36 @@ class Driver:
         self._perform = perform
         self._takes = takes
         self._began = began
+        self._guards = guards
+        self._chooser = chooser
+        self._workers = 0
+        self._queues: tuple[str, ...] = ()
         self._turns = 0
         self._next_wake_at: int | None = None
         self._replays = Replays(self.store, registry, codec, propagators)
         self.runner = self._make_runner()
 
-    def _make_runner(self) -> Runner:
+    def _make_runner(self) -> _Runner:
         registry = self.registry
+        self._workers += 1
         info = WorkerInfo(
-            "kit", "here", "here", 1, "kit", (), 1, registry.needs(), tuple(registry.activities),
-            self.now, FOREVER,
+            f"kit-{self._workers}", "here", "here", 1, "kit", self._queues, 1, registry.needs(),
+            tuple(registry.activities), self.now, FOREVER,
         )  # fmt: skip
         self.store.register(info)
         made = _Runner(
-            self.store, self.registry, self.codec, info, slots=1_000_000, max_held=1_000_000,
+            self.store, registry, self.codec, info, slots=1_000_000, max_held=1_000_000,
             cache=Cache(1_000_000), propagators=self.propagators,
         )  # fmt: skip
         made.driver = self
         return made
+
+    def _die(self) -> None:
+        """The worker is gone, and another one takes over."""
+        dead = self.runner
+        self.close()
+        self.runner = self._make_runner()
+        self.store.take_over([dead.worker.id])
 
     def close(self) -> None:
         """Drop all generators."""
@@ -97,7 +128,7 @@ class Driver:
 
     def settle(self) -> None:
         """Do all that is due now. Raises what went wrong."""
-        with _strict(self):
+        with _strict(), guarded(self.fail) if self._guards else nullcontext():
             while self._act():
                 self._turns += 1
                 if self._turns > MAX_TURNS:
@@ -120,18 +151,45 @@ class Driver:
         self.check()
         due = self.agenda.due(self.now)
         if due:
-            self.agenda.put_back(self.now, due[1:])
-            due[0]()
+            first = due.pop(self._chooser.order(len(due), "what is done first"))
+            self.agenda.put_back(self.now, due)
+            first()
             return True
-        self._next_wake_at = self.runner.claim().next_wake_at
-        if not self.runner.busy:
-            return False
-        for attempt in self.runner.turn():
-            self.agenda.add(self.now + self._takes(attempt), partial(self._run, attempt))
+        try:
+            self._next_wake_at = self.runner.claim().next_wake_at
+            if not self.runner.busy:
+                return False
+            starting = self.runner.turn()
+        except _Died:
+            self._die()
+            return True
+        for attempt in starting:
+            at = self.now + self._takes(attempt)
+            self.agenda.add(at, partial(self._run, self.runner, attempt))
         return True
 
-    def _run(self, attempt: Attempt) -> None:
-        self.runner.finish(self._perform(attempt))
+    def _run(self, runner: Runner, attempt: Attempt) -> None:
+        """An attempt ends: of a worker that has died, it may have been done."""
+        name = f"{attempt.name} of {attempt.instance_id}"
+        if runner is not self.runner:
+            if self._chooser.fault(2, f"{name} was done by the worker that has died"):
+                self._perform(attempt)
+            return
+        happens = self._chooser.fault(4, f"{name} {WHAT}")
+        error = (
+            ConnectionError("not done") if happens == 1 else TimeoutExpired("the answer is lost")
+        )
+        outcome = None if happens == 1 else self._perform(attempt)
+        if happens == 3:
+            self._die()
+        elif happens or outcome is None:
+            runner.finish(failed(attempt, error, self.codec))
+        else:
+            runner.finish(outcome)
+
+    def fail(self, error: BaseException) -> None:
+        """Remember what went wrong first: it is raised when the turn is over."""
+        self.failure = self.failure or error
 
     def check(self) -> None:
         """Raise what went wrong, once."""
@@ -143,9 +201,9 @@ class Driver:
 
     def serve(self, queue: str) -> None:
         """Take what is in this queue, too."""
-        info = self.runner.worker
-        if queue not in info.queues:
-            self.runner.worker = replace(info, queues=(*info.queues, queue))
+        if queue not in self._queues:
+            self._queues = (*self._queues, queue)
+            self.runner.worker = replace(self.runner.worker, queues=self._queues)
 
     def known(self) -> None:
         """The registry has changed."""
@@ -154,19 +212,25 @@ class Driver:
         self.runner.worker = replace(self.runner.worker, workflows=needs, activities=names)
         self.store.register(self.runner.worker)
 
+    def dies(self, steps: Sequence[Step]) -> int:
+        """Whether the worker dies with a commit: 1 before, 2 after it."""
+        if not steps:
+            return 0
+        return self._chooser.fault(3, "the worker dies | before | after | a commit")
+
     def committed(self, instance: Instance, step: Step, outcome: tuple[Any, Any] | None) -> None:
         """A step was stored. outcome: (value, error) of a run that has ended with it."""
         if step.history_length == 0 and step.events and step.run == 1:
             self._began(instance)
         if outcome is not None and isinstance(outcome[1], AssertionError):
-            self.failure = outcome[1]
+            self.fail(outcome[1])
         elif step.end is not None and step.end.status is Status.BLOCKED:
-            self.failure = KitError(f"{instance.id} is blocked: {step.end.reason}")
+            self.fail(KitError(f"{instance.id} is blocked: {step.end.reason}"))
         else:
             try:
                 self._replays.check(instance, step)
             except DurableError as error:
-                self.failure = error
+                self.fail(error)
 
 
 class _Store(MemoryStore):
@@ -179,7 +243,7 @@ class _Store(MemoryStore):
     def create(self, rows: Sequence[NewInstance], if_exists: str) -> list[Created]:
         for row in rows:
             self._driver.serve(row.queue)
-        return super().create(rows, if_exists)
+        return super().create([replace(row, uid=_uid(row.id)) for row in rows], if_exists)
 
     def commit(self, worker: str, steps: Sequence[Step]) -> list[Verdict]:
         for step in steps:
@@ -187,13 +251,27 @@ class _Store(MemoryStore):
                 self._driver.serve(task.queue)
             for start in step.starts:
                 self._driver.serve(start.new.queue)
-        return super().commit(worker, steps)
+        happens = self._driver.dies(steps)
+        if happens == 1:
+            raise _Died
+        verdicts = super().commit(worker, steps)
+        if happens == 2:
+            raise _Died
+        return verdicts
+
+
+class _Died(BaseException):
+    """The worker is gone."""
 
 
 class _Runner(Runner):
     """It tells of what was stored."""
 
     driver: Driver
+
+    def become(self, worker: WorkerInfo) -> None:
+        super().become(worker)
+        self._decider._secret = SEED
 
     def answered(self, proposal: Proposal, verdict: Verdict) -> None:
         interpreter = proposal.held.interpreter
@@ -203,8 +281,12 @@ class _Runner(Runner):
             self.driver.committed(proposal.held.instance, proposal.step, outcome)
 
 
+def _uid(id: str) -> bytes:
+    return blake2b(id.encode(), digest_size=16).digest()
+
+
 @contextmanager
-def _strict(driver: Driver) -> Iterator[None]:
+def _strict() -> Iterator[None]:
     """A command that is forgotten is an error here."""
     with warnings.catch_warnings(record=True) as told:
         warnings.simplefilter("always", ForgottenYield)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Callable, Iterable
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from types import ModuleType, TracebackType
@@ -11,7 +12,7 @@ from typing import Any
 
 from durable.client import Client, Handle
 from durable.codec import Codec
-from durable.definitions import WorkflowDefinition
+from durable.definitions import ConfiguredWorkflow, WorkflowDefinition
 from durable.errors import KitError, MockError, StuckError
 from durable.events import Event
 from durable.model import Instance, Status, micros, moment
@@ -21,6 +22,7 @@ from durable.registry import Registry
 from durable.retry import Duration, microseconds
 from durable.runner import Attempt, Outcome, run_attempt
 from durable.starting import flow_of
+from durable.testing.chooser import Chooser
 from durable.testing.doubles import Answers, mocked_activity, mocked_workflow, performed
 from durable.testing.driver import Driver
 from durable.testing.mocks import UNSET, Call, Mock, Mocks, name_of
@@ -43,7 +45,8 @@ class WorkflowEnv:
     flow: the workflow, or with options (``order.options(id="o-1")``). activities, workflows:
     what else may run: activities, objects that have some, children. modules: all that they
     have. start_at: when the clock begins, an aware datetime. strict: activities that are not
-    mocked are refused. codec, propagators: as of `Worker`.
+    mocked are refused. guards: clocks, chance and I/O in workflow code are errors. codec,
+    propagators: as of `Worker`. chooser: decides on what may happen (see `explore`).
 
     >>> env = WorkflowEnv(process_order, activities=[ship])
     >>> env.mock(charge, returns="r-1")
@@ -60,8 +63,10 @@ class WorkflowEnv:
         modules: Iterable[ModuleType] = (),
         start_at: datetime = DEFAULT_START,
         strict: bool = False,
+        guards: bool = True,
         codec: Codec | None = None,
         propagators: Iterable[Any] = (),
+        chooser: Chooser | None = None,
     ) -> None:
         self.strict = strict
         self._flow = flow
@@ -79,11 +84,13 @@ class WorkflowEnv:
         self._began = micros(checked_moment(start_at, "start_at"))
         self._driver = Driver(
             self._registry, self._codec, self._propagators, self._began,
-            perform=self._perform, takes=self._takes, began=self._note_child,
+            perform=self._perform, takes=self._takes, began=self._note_child, guards=guards,
+            chooser=chooser or Chooser(),
         )  # fmt: skip
         self.client = Client(self._driver.store, codec=self._codec, propagators=propagators)
         self._handle: Handle[Any] | None = None
         self._inside = False
+        self._started = 0
 
     def __enter__(self) -> WorkflowEnv:
         return self
@@ -179,9 +186,20 @@ class WorkflowEnv:
         """Start the workflow, and run it until it waits."""
         if self._flow is None:
             raise KitError("WorkflowEnv(flow): which workflow is to be run?")
-        self._handle = self.client.start(self._flow, *args, **kwargs)
+        self._handle = self.client.start(self._named(), *args, **kwargs)
         self.settle()
         return self._handle
+
+    def _named(self) -> Any:
+        """The workflow under an id that is the same in each run of the test."""
+        name, options, definition = flow_of(self._flow)
+        if options.id is not None:
+            return self._flow
+        self._started += 1
+        options = replace(options, id=f"{name}-{self._started}")
+        if definition is None:
+            raise KitError(f"WorkflowEnv takes the workflow {name} itself, not its name")
+        return ConfiguredWorkflow(definition, options)
 
     def result(self, handle: Handle[Any] | None = None) -> Any:
         """Run to the end of the workflow (or of another instance), and give its result."""
@@ -286,22 +304,18 @@ class WorkflowEnv:
         return 0 if mock is None else microseconds(mock.takes, "takes")
 
     def _perform(self, attempt: Attempt) -> Outcome:
-        mock = self._chosen.pop(attempt)
+        mock = self._chosen.pop(attempt, None)
         definition = self._registry.activities[attempt.name]
         if mock is None and (self.strict or attempt.name in self._mocks):
-            self._driver.failure = MockError(
-                f"{attempt.name} was called by {attempt.instance_id}, and no mock answers"
-            )
+            text = f"{attempt.name} was called by {attempt.instance_id}, and no mock answers"
+            self._driver.fail(MockError(text))
 
         def record(args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
             call = Call(args, kwargs, self.now, attempt.number, attempt.instance_id)
             self._mocks.record(attempt.name, call)
 
-        made = performed(definition, mock, record, self._surface)
+        made = performed(definition, mock, record, self._driver.fail)
         return run_attempt(attempt, made, self._codec, self._propagators)
-
-    def _surface(self, error: AssertionError) -> None:
-        self._driver.failure = error
 
     def _note_child(self, instance: Instance) -> None:
         if instance.parent is None:
