@@ -8,6 +8,7 @@ from functools import wraps
 from types import CoroutineType
 from typing import Any
 
+from durable.calls import info
 from durable.definitions import ActivityDefinition, WorkflowDefinition
 from durable.errors import MockError
 from durable.testing.mocks import Mock, Mocks
@@ -16,6 +17,7 @@ from durable.verbs import side_effect, sleep
 __all__ = ["Answers", "mocked_activity", "mocked_workflow", "performed"]
 
 Activity = ActivityDefinition[..., Any]
+Flow = WorkflowDefinition[..., Any]
 
 
 def mocked_activity(target: Any) -> Activity:
@@ -33,10 +35,9 @@ def performed(
     definition: Activity,
     mock: Mock | None,
     record: Callable[[tuple[Any, ...], dict[str, Any]], None],
-    surface: Callable[[AssertionError], None],
+    surface: Callable[[BaseException], None],
 ) -> Activity:
-    """The activity, or what answers instead; calls are recorded, and assertions that fail are
-    told."""
+    """The activity, or what answers instead; calls are recorded, and what it raises is told."""
     real = definition.fn
 
     @wraps(real)
@@ -44,7 +45,7 @@ def performed(
         record(args, kwargs)
         try:
             value = real(*args, **kwargs) if mock is None else mock.answer(args, kwargs)
-        except AssertionError as error:
+        except BaseException as error:
             surface(error)
             raise
         return awaited(value) if type(value) is CoroutineType else value
@@ -52,7 +53,7 @@ def performed(
     async def awaited(value: Any) -> Any:
         try:
             return await value
-        except AssertionError as error:
+        except BaseException as error:
             surface(error)
             raise
 
@@ -62,32 +63,62 @@ def performed(
 
 
 class Answers:
-    """What mocks of children have answered: by number, as replays ask for it again."""
+    """What mocks of children have answered: by number, as replays ask for it again.
 
-    def __init__(self, mocks: Mocks) -> None:
+    A worker may die before a child's first step is stored: the child that asks again gets the
+    same answer.  fail: is told of a child that no mock answers.
+    """
+
+    def __init__(self, mocks: Mocks, fail: Callable[[BaseException], None]) -> None:
         self._mocks = mocks
+        self._fail = fail
         self._given: list[tuple[float, Any, BaseException | None]] = []
+        self._numbers: dict[tuple[str, int], int] = {}
 
     def __getitem__(self, number: int) -> tuple[float, Any, BaseException | None]:
         return self._given[number]
 
-    def ask(self, name: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> int:
-        """Let the mock answer; gives the number of the answer."""
+    def ask(
+        self, child: tuple[str, int], name: str, args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> int:
+        """Let the mock answer a child (id, run); gives the number of the answer, or -1 if no
+        mock answers any more."""
+        if child not in self._numbers:
+            self._numbers[child] = self._answered(name, args, kwargs)
+        return self._numbers[child]
+
+    def _answered(self, name: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> int:
         mock = self._mocks.next(name)
         if mock is None:
-            raise MockError(f"no mock answers the child {name} any more")
+            return -1
         try:
             self._given.append((mock.takes, mock.answer(args, kwargs), None))
         except Exception as error:
             self._given.append((mock.takes, None, error))
         return len(self._given) - 1
 
+    def missing(self, child: str, name: str) -> MockError:
+        """No mock answers, and there is no code either."""
+        error = MockError(f"{name} was started as {child}, and no mock answers")
+        self._fail(error)
+        return error
 
-def mocked_workflow(name: str, version: int, answers: Answers) -> WorkflowDefinition[..., Any]:
-    """A workflow that does what its mock says."""
+
+def mocked_workflow(
+    name: str, version: int, like: Flow | None, real: Flow | None, answers: Answers
+) -> WorkflowDefinition[..., Any]:
+    """A workflow that does what its mock says, and then what the real one does.
+
+    like: whose arguments it has, if that is known.
+    """
 
     def child(*args: Any, **kwargs: Any) -> Generator[Any, Any, Any]:
-        number = yield side_effect(answers.ask, name, args, kwargs)
+        me = info()
+        number = yield side_effect(answers.ask, (me.instance_id, me.run), name, args, kwargs)
+        if number < 0:
+            if real is None:
+                raise answers.missing(me.instance_id, name)
+            return (yield from real.fn(*args, **kwargs))
         takes, value, error = answers[number]
         if takes:
             yield sleep(takes)
@@ -95,4 +126,8 @@ def mocked_workflow(name: str, version: int, answers: Answers) -> WorkflowDefini
             raise error
         return value
 
-    return WorkflowDefinition(child, name=name, version=version)
+    if like is None:
+        return WorkflowDefinition(child, name=name, version=version)
+    made = copy(like)
+    made.fn = wraps(like.fn)(child)
+    return made

@@ -8,10 +8,11 @@ Rules
 * Attempts run here, one after the other, when their time has passed.
 * After each commit the history is replayed: code that decides otherwise the second time fails
   the test at once (see `replaying`).
-* Whatever could happen in another order, or go wrong, is asked of a `Chooser`: by default
-  nothing does.  A worker that dies leaves its attempts behind: they may have been done.
-* The same test gives the same run: uids and what workflows derive from chance follow from ids.
-* An `AssertionError` of a workflow or an activity is the test's own: it is raised as it is.
+* Whatever could happen in another order, take longer or go wrong, is asked of a `Chooser`: by
+  default nothing does.  A worker that dies leaves its attempts behind: they may have been done.
+* The same test gives the same run: uids, seeds and the delays of retries are not left to chance.
+* An `AssertionError` of a workflow or an activity is the test's own: it is raised as it is.  So
+  is what ends a test or a program (`KeyboardInterrupt`, pytest's own exceptions).
 """
 
 from __future__ import annotations
@@ -26,19 +27,22 @@ from typing import Any
 
 from durable.codec import Codec
 from durable.errors import (
+    Cancelled,
     DurableError,
     ForgottenYield,
     KitError,
     StuckError,
     TimeoutExpired,
 )
+from durable.interpreter import StepAborted
 from durable.model import Instance, Status, WorkerInfo
 from durable.propagation import Propagators
 from durable.registry import Registry
 from durable.runner import Attempt, Outcome, Runner
-from durable.runner.attempt import failed
+from durable.runner.attempt import CompleteLater, failed
 from durable.runner.cache import Cache
 from durable.runner.decide import Proposal
+from durable.starting import new_uid
 from durable.store import Created, NewInstance, Step, Verdict
 from durable.stores.memory import MemoryStore
 from durable.testing.agenda import Agenda
@@ -46,11 +50,12 @@ from durable.testing.chooser import Chooser
 from durable.testing.guards import guarded
 from durable.testing.replaying import Replays
 
-__all__ = ["MAX_TURNS", "Driver"]
+__all__ = ["MAX_TURNS", "Driver", "ends_the_test"]
 
 FOREVER = 1 << 60
-SEED = b"the chance of tests"
 WHAT = "| fails | is done, and its answer is lost | is done, and the worker dies"
+SLOWLY = "| takes a second | takes a minute | takes an hour | takes a day"
+LONGER = tuple(seconds * 1_000_000 for seconds in (0, 1, 60, 3600, 24 * 3600))
 
 MAX_TURNS = 100_000
 """Of a test, after which it is taken for one that never ends."""
@@ -60,7 +65,8 @@ class Driver:
     """A worker without threads.
 
     registry: what it can run. now: where the clock begins, in microseconds since 1970.
-    perform: runs an attempt. takes: how many microseconds an attempt will take.
+    perform: runs an attempt. takes: how many microseconds an attempt will take, given how many
+    longer than usual.
     began: called when an instance has made its first step. guards: whether calls that a
     workflow must not make are errors (see `guards`). chooser: decides on what may happen.
     """
@@ -73,12 +79,12 @@ class Driver:
         now: int,
         *,
         perform: Callable[[Attempt], Outcome],
-        takes: Callable[[Attempt], int],
+        takes: Callable[[Attempt, int], int],
         began: Callable[[Instance], None],
         guards: bool,
         chooser: Chooser,
     ) -> None:
-        self.now = now
+        self.now = self._start_at = now
         self.registry = registry
         self.codec = codec
         self.propagators = propagators
@@ -150,7 +156,9 @@ class Driver:
         """Do one thing, if one is due."""
         self.check()
         due = self.agenda.due(self.now)
-        if due:
+        if due and self._timers_first():
+            self.agenda.put_back(self.now, due)
+        elif due:
             first = due.pop(self._chooser.order(len(due), "what is done first"))
             self.agenda.put_back(self.now, due)
             first()
@@ -164,13 +172,25 @@ class Driver:
             self._die()
             return True
         for attempt in starting:
-            at = self.now + self._takes(attempt)
+            attempt.clock = self._seconds
+            attempt.begin()
+            longer = self._chooser.fault(len(LONGER), f"{_named(attempt)} {SLOWLY}")
+            at = self.now + self._takes(attempt, LONGER[longer])
             self.agenda.add(at, partial(self._run, self.runner, attempt))
         return True
 
+    def _seconds(self) -> float:
+        """The clock of attempts: since the test began, so that no digit is lost."""
+        return (self.now - self._start_at) / 1_000_000
+
+    def _timers_first(self) -> bool:
+        """Whether timers that are due go before what else is."""
+        is_due = self._next_wake_at is not None and self._next_wake_at <= self.now
+        return is_due and bool(self._chooser.order(2, "the timers first"))
+
     def _run(self, runner: Runner, attempt: Attempt) -> None:
         """An attempt ends: of a worker that has died, it may have been done."""
-        name = f"{attempt.name} of {attempt.instance_id}"
+        name = _named(attempt)
         if runner is not self.runner:
             if self._chooser.fault(2, f"{name} was done by the worker that has died"):
                 self._perform(attempt)
@@ -222,7 +242,9 @@ class Driver:
         """A step was stored. outcome: (value, error) of a run that has ended with it."""
         if step.history_length == 0 and step.events and step.run == 1:
             self._began(instance)
-        if outcome is not None and isinstance(outcome[1], AssertionError):
+        if self.failure is not None:
+            return
+        if outcome is not None and ends_the_test(outcome[1]):
             self.fail(outcome[1])
         elif step.end is not None and step.end.status is Status.BLOCKED:
             self.fail(KitError(f"{instance.id} is blocked: {step.end.reason}"))
@@ -239,11 +261,19 @@ class _Store(MemoryStore):
     def __init__(self, driver: Driver) -> None:
         super().__init__(lambda: driver.now)
         self._driver = driver
+        self._created = 0
 
     def create(self, rows: Sequence[NewInstance], if_exists: str) -> list[Created]:
         for row in rows:
             self._driver.serve(row.queue)
-        return super().create([replace(row, uid=_uid(row.id)) for row in rows], if_exists)
+        named = [replace(row, uid=self._uid(row.id)) for row in rows]
+        return super().create(named, if_exists)
+
+    def _uid(self, id: str) -> bytes:
+        """The same in each run of the test, and another one each time."""
+        self._created += 1
+        name = f"{self._created} {id}".encode()
+        return new_uid(self._driver.now, blake2b(name, digest_size=10).digest())
 
     def commit(self, worker: str, steps: Sequence[Step]) -> list[Verdict]:
         for step in steps:
@@ -271,7 +301,8 @@ class _Runner(Runner):
 
     def become(self, worker: WorkerInfo) -> None:
         super().become(worker)
-        self._decider._secret = SEED
+        self._decider.secret = worker.id.encode()
+        self._decider.chance = self._outbox.chance = lambda: 0.5  # neither early nor late
 
     def answered(self, proposal: Proposal, verdict: Verdict) -> None:
         interpreter = proposal.held.interpreter
@@ -281,8 +312,14 @@ class _Runner(Runner):
             self.driver.committed(proposal.held.instance, proposal.step, outcome)
 
 
-def _uid(id: str) -> bytes:
-    return blake2b(id.encode(), digest_size=16).digest()
+def ends_the_test(error: BaseException | None) -> bool:
+    """Whether it is no failure of a workflow or an activity, but of the test itself."""
+    ordinary = (Exception, Cancelled, CompleteLater, GeneratorExit, StepAborted, SystemExit)
+    return isinstance(error, AssertionError) or not (error is None or isinstance(error, ordinary))
+
+
+def _named(attempt: Attempt) -> str:
+    return f"{attempt.name} of {attempt.instance_id}"
 
 
 @contextmanager

@@ -12,7 +12,7 @@ from typing import Any
 
 from durable.client import Client, Handle
 from durable.codec import Codec
-from durable.definitions import ConfiguredWorkflow, WorkflowDefinition
+from durable.definitions import ActivityDefinition, ConfiguredWorkflow, WorkflowDefinition
 from durable.errors import KitError, MockError, StuckError
 from durable.events import Event
 from durable.model import Instance, Status, micros, moment
@@ -21,10 +21,11 @@ from durable.propagation import Propagators
 from durable.registry import Registry
 from durable.retry import Duration, microseconds
 from durable.runner import Attempt, Outcome, run_attempt
+from durable.runner.attempt import timed_out
 from durable.starting import flow_of
 from durable.testing.chooser import Chooser
 from durable.testing.doubles import Answers, mocked_activity, mocked_workflow, performed
-from durable.testing.driver import Driver
+from durable.testing.driver import Driver, ends_the_test
 from durable.testing.mocks import UNSET, Call, Mock, Mocks, name_of
 from durable.testing.stuck import explained
 
@@ -76,10 +77,11 @@ class WorkflowEnv:
             definition = flow_of(flow)[2]
             if definition is not None:
                 self._registry.add(definition)
+        self._real = frozenset(self._registry.activities)
         self._propagators = Propagators(propagators)
         self._mocks = Mocks()
-        self._answers = Answers(self._mocks)
-        self._chosen: dict[Attempt, Mock | None] = {}
+        self._mocked_flows: set[str] = set()
+        self._chosen: dict[Attempt, tuple[Mock | None, str]] = {}
         self._listeners: dict[str, list[Callable[[Handle[Any]], object]]] = {}
         self._began = micros(checked_moment(start_at, "start_at"))
         self._driver = Driver(
@@ -87,6 +89,7 @@ class WorkflowEnv:
             perform=self._perform, takes=self._takes, began=self._note_child, guards=guards,
             chooser=chooser or Chooser(),
         )  # fmt: skip
+        self._answers = Answers(self._mocks, self._driver.fail)
         self.client = Client(self._driver.store, codec=self._codec, propagators=propagators)
         self._handle: Handle[Any] | None = None
         self._inside = False
@@ -140,13 +143,20 @@ class WorkflowEnv:
         is_flow = isinstance(target, WorkflowDefinition) or made.name in self._registry.workflows
         if not is_flow and made.name not in self._registry.activities:
             self._registry.activities[made.name] = mocked_activity(target)
-        if is_flow or isinstance(target, str):
-            versions = list(self._registry.workflows.get(made.name, ())) or [1]
-            self._registry.workflows[made.name] = {
-                version: mocked_workflow(made.name, version, self._answers) for version in versions
-            }
+        if (is_flow or isinstance(target, str)) and made.name not in self._mocked_flows:
+            self._mock_workflow(made.name, target)
         self._driver.known()
         return made
+
+    def _mock_workflow(self, name: str, target: Any) -> None:
+        self._mocked_flows.add(name)
+        real = self._registry.workflows.get(name, {})
+        given = target if isinstance(target, WorkflowDefinition) else None
+        like: dict[int, Any] = dict(real) or {1 if given is None else given.version: given}
+        self._registry.workflows[name] = {
+            version: mocked_workflow(name, version, one, real.get(version), self._answers)
+            for version, one in like.items()
+        }
 
     def at(
         self, when: datetime | None = None, *, do: Callable[[], object], **duration: float
@@ -204,6 +214,7 @@ class WorkflowEnv:
     def result(self, handle: Handle[Any] | None = None) -> Any:
         """Run to the end of the workflow (or of another instance), and give its result."""
         handle = handle or self.handle
+        self._not_inside("env.result")
         while True:
             self.settle()
             if handle.status().finished:
@@ -214,6 +225,7 @@ class WorkflowEnv:
     def advance(self, **duration: float) -> None:
         """Let so much time pass: ``env.advance(hours=1)``; all that falls due is done."""
         end = self._driver.now + _microseconds(duration)
+        self._not_inside("env.advance")
         self.settle()
         while self._driver.advance(end):
             self.settle()
@@ -227,6 +239,11 @@ class WorkflowEnv:
             self._driver.settle()
         finally:
             self._inside = False
+
+    def _not_inside(self, verb: str) -> None:
+        """Time moves when everything waits: not while something is done."""
+        if self._inside:
+            raise KitError(f"{verb} in a callback, an activity or a mock: time cannot move there")
 
     # -- from outside -------------------------------------------------------------------
 
@@ -299,23 +316,43 @@ class WorkflowEnv:
 
     # -- for the driver -----------------------------------------------------------------
 
-    def _takes(self, attempt: Attempt) -> int:
-        mock = self._chosen[attempt] = self._mocks.next(attempt.name)
-        return 0 if mock is None else microseconds(mock.takes, "takes")
+    def _takes(self, attempt: Attempt, longer: int) -> int:
+        """How long an attempt takes, at most as long as it may."""
+        mock = self._mocks.next(attempt.name)
+        takes = longer + (0 if mock is None else microseconds(mock.takes, "takes"))
+        options = attempt.options
+        limits = {"attempt": options.timeout, "heartbeat": options.heartbeat_timeout}
+        limited = [(round(s * 1_000_000), kind) for kind, s in limits.items() if s is not None]
+        limit, kind = min(limited, default=(takes, ""))
+        self._chosen[attempt] = (mock, kind if takes > limit else "")
+        return min(takes, limit)
 
     def _perform(self, attempt: Attempt) -> Outcome:
-        mock = self._chosen.pop(attempt, None)
+        mock, exceeded = self._chosen.pop(attempt)
         definition = self._registry.activities[attempt.name]
-        if mock is None and (self.strict or attempt.name in self._mocks):
-            text = f"{attempt.name} was called by {attempt.instance_id}, and no mock answers"
-            self._driver.fail(MockError(text))
+        if mock is None:
+            self._check_real(attempt, definition)
 
         def record(args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
             call = Call(args, kwargs, self.now, attempt.number, attempt.instance_id)
             self._mocks.record(attempt.name, call)
 
-        made = performed(definition, mock, record, self._driver.fail)
-        return run_attempt(attempt, made, self._codec, self._propagators)
+        def surface(error: BaseException) -> None:
+            if ends_the_test(error):
+                self._driver.fail(error)
+
+        made = performed(definition, mock, record, surface)
+        outcome = run_attempt(attempt, made, self._codec, self._propagators)
+        return timed_out(attempt, exceeded, self._codec) if exceeded else outcome
+
+    def _check_real(self, attempt: Attempt, definition: ActivityDefinition[..., Any]) -> None:
+        """Whether the activity itself may be called."""
+        called = f"{attempt.name} was called by {attempt.instance_id}"
+        is_mocked_only = attempt.name in self._mocks and attempt.name not in self._real
+        if self.strict or is_mocked_only:
+            self._driver.fail(MockError(f"{called}, and no mock answers"))
+        elif definition.transactional:
+            self._driver.fail(MockError(f"{called}: it is transactional, which needs a mock here"))
 
     def _note_child(self, instance: Instance) -> None:
         if instance.parent is None:

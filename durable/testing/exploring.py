@@ -122,22 +122,30 @@ class _Trial:
 
     def _run(self, chooser: Chooser) -> tuple[str, BaseException | None]:
         before = random.getstate()
-        random.seed(0)  # retries wait for a time that chance decides on
+        random.seed(0)  # activities may ask for chance: the same schedule gives the same run
         env = WorkflowEnv(self.flow, chooser=chooser, **self.options)
         try:
             if self.setup is not None:
                 self.setup(env)
             self._to_its_end(env)
-            for invariant in self.invariants:
-                if invariant(env) is False:
-                    name = getattr(invariant, "__name__", repr(invariant))
-                    raise KitError(f"the invariant {name} is not kept")
-            return str(env.status), None
+            return str(env.status), self._unkept(env)
         except (AssertionError, NonDeterminismError) as error:
             return "", error
         finally:
             env.close()
             random.setstate(before)
+
+    def _unkept(self, env: WorkflowEnv) -> Exception | None:
+        """What the first invariant that is not kept says."""
+        for invariant in self.invariants:
+            try:
+                kept = invariant(env)
+            except Exception as error:
+                return error
+            if kept is False:
+                name = getattr(invariant, "__name__", repr(invariant))
+                return KitError(f"the invariant {name} is not kept")
+        return None
 
     def _to_its_end(self, env: WorkflowEnv) -> None:
         try:

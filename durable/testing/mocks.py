@@ -13,7 +13,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, TypeGuard
 
 from durable.decorated import Definition
 from durable.errors import MockError
@@ -59,6 +59,8 @@ class Mock:
             raise MockError(f"times={times} of the mock of {name}: at least 1")
         if sum((returns is not None, raises is not None, side_effect is not UNSET)) > 1:
             raise MockError(f"the mock of {name} takes one of returns=, raises=, side_effect=")
+        if raises is not None and not _is_error(raises):
+            raise MockError(f"raises={raises!r} of the mock of {name} is no exception")
         self.name = name
         self.times = times
         self.takes = seconds(takes, "takes")
@@ -67,15 +69,22 @@ class Mock:
         self._returns = returns
         self._function: Callable[..., Any] | None = None
         self._answers: Iterator[Any] | None = None
-        if callable(side_effect) and not isinstance(side_effect, type):
-            self._function = side_effect
-        elif isinstance(side_effect, Iterable):
-            answers = list(side_effect)
-            self._answers = iter(answers)
-            if self.times is None:
-                self.times = len(answers)
-        elif side_effect is not UNSET:
+        if side_effect is not UNSET:
+            self._take(side_effect)
+
+    def _take(self, side_effect: Any) -> None:
+        if _is_error(side_effect):
             self._raises = side_effect
+        elif callable(side_effect):
+            self._function = side_effect
+        elif isinstance(side_effect, Iterable) and (answers := list(side_effect)):
+            self._answers = iter(answers)
+            self.times = len(answers) if self.times is None else min(self.times, len(answers))
+        else:
+            raise MockError(
+                f"side_effect={side_effect!r} of the mock of {self.name}: it is a function, an"
+                " exception, or a list of answers"
+            )
 
     @property
     def exhausted(self) -> bool:
@@ -88,9 +97,7 @@ class Mock:
             return self._function(*args, **kwargs)
         value = self._returns if self._answers is None else next(self._answers)
         error = self._raises if self._answers is None else value
-        if isinstance(error, BaseException) or (
-            isinstance(error, type) and issubclass(error, BaseException)
-        ):
+        if _is_error(error):
             raise error
         return value
 
@@ -99,8 +106,18 @@ class Mock:
         if not self.calls:
             return f"the mock of {self.name} was never called"
         if self.times is not None and self.calls < self.times:
-            return f"the mock of {self.name} was called {self.calls} times, not {self.times}"
+            return f"the mock of {self.name} was called {_times(self.calls)}, not {self.times}"
         return None
+
+
+def _times(count: int) -> str:
+    return "once" if count == 1 else f"{count} times"
+
+
+def _is_error(value: Any) -> TypeGuard[BaseException | type[BaseException]]:
+    return isinstance(value, BaseException) or (
+        isinstance(value, type) and issubclass(value, BaseException)
+    )
 
 
 class Mocks:
