@@ -84,7 +84,7 @@ class Attempt:
     exposed: bool = False
     ended: bool = False
     connection: Any = None
-    clock: Callable[[], float] = monotonic
+    clock: Callable[[], float] = lambda: monotonic()  # looked up late, as tests replace it
 
     @property
     def limited(self) -> bool:

@@ -333,7 +333,12 @@ class WorkflowEnv:
         if mock is None:
             self._check_real(attempt, definition)
 
+        # It began when it was started, and is called at its end: a cancel in between has not met
+        # one that never began.
+        stopping, attempt.stopping = attempt.stopping, False
+
         def record(args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+            attempt.stopping = stopping
             call = Call(args, kwargs, self.now, attempt.number, attempt.instance_id)
             self._mocks.record(attempt.name, call)
 
@@ -343,6 +348,7 @@ class WorkflowEnv:
 
         made = performed(definition, mock, record, surface)
         outcome = run_attempt(attempt, made, self._codec, self._propagators)
+        attempt.stopping = stopping
         return timed_out(attempt, exceeded, self._codec) if exceeded else outcome
 
     def _check_real(self, attempt: Attempt, definition: ActivityDefinition[..., Any]) -> None:

@@ -21,7 +21,7 @@ from durable import (
     sleep,
     workflow,
 )
-from durable.errors import MockError, PayloadError, WorkflowError
+from durable.errors import MockError, PayloadError, WorkflowCancelledError, WorkflowError
 from durable.testing import Call, WorkflowEnv
 
 
@@ -186,6 +186,33 @@ def test_what_takes_longer_than_it_may_has_timed_out(option: str, kind: str) -> 
     env.mock(charge, returns=RECEIPT, takes=31)
     assert env.run() == {"kind": kind.removesuffix("_timeout")}
     assert env.now == datetime(2025, 1, 1, 0, 0, 30, tzinfo=UTC)
+
+
+@pytest.mark.parametrize(
+    ("on_cancel", "told", "seconds"),
+    [("wait", False, 60), ("request", True, 60), ("abandon", False, 30)],
+)
+def test_a_cancel_meets_what_runs(on_cancel: Any, told: bool, seconds: int) -> None:
+    @activity(on_cancel=on_cancel)
+    def working() -> None: ...
+
+    @workflow
+    def flow() -> Workflow[None]:
+        yield working.call()
+        yield sleep(3600)
+
+    def work() -> None:
+        seen.append(current_activity().cancelled)
+
+    seen: list[bool] = []
+    env = WorkflowEnv(flow)
+    env.mock(working, side_effect=work, takes=60)
+    env.at(seconds=30, do=env.cancel)
+    with pytest.raises(WorkflowCancelledError):
+        env.run()
+    assert env.now == datetime(2025, 1, 1, tzinfo=UTC) + timedelta(seconds=seconds)
+    env.advance(minutes=5)
+    assert seen == [told]
 
 
 def test_a_method() -> None:
