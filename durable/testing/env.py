@@ -105,7 +105,7 @@ class WorkflowEnv:
         traceback: TracebackType | None,
     ) -> None:
         if error is None:
-            self._mocks.check()
+            self.check_mocks()
         self.close()
 
     def close(self) -> None:
@@ -189,7 +189,7 @@ class WorkflowEnv:
         """
         self.start(*args, **kwargs)
         result = self.result()
-        self._mocks.check()
+        self.check_mocks()
         return result
 
     def start(self, *args: Any, **kwargs: Any) -> Handle[Any]:
@@ -297,6 +297,11 @@ class WorkflowEnv:
     def calls(self, target: Any) -> list[Call]:
         """The calls of an activity, or the children of a workflow, in their order."""
         return self._mocks.calls(name_of(target))
+
+    def check_mocks(self) -> None:
+        """Raise `MockError` for mocks that were not called, or not as often as they say; `run`
+        does it, and the end of a ``with`` block."""
+        self._mocks.check()
 
     def assert_called(self, target: Any, *args: Any, **kwargs: Any) -> None:
         """Fail unless it was called with these arguments, and say how it was called."""
