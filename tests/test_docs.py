@@ -34,6 +34,7 @@ EXPECTED = [
     "index.rst",
     "reliability.rst",
     "stores.rst",
+    "testing.rst",
     "transactions.rst",
     "workers.rst",
     "workflows.rst",
