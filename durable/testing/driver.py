@@ -7,7 +7,7 @@ Rules
   next moment at which something is, and only when everything waits.
 * Attempts run here, one after the other, when their time has passed.
 * After each commit the history is replayed: code that decides otherwise the second time fails
-  the test at once (see `replaying`).
+  the test at once (see `replays`).
 * Whatever could happen in another order, take longer or go wrong, is asked of a `Chooser`: by
   default nothing does.  A worker that dies leaves its attempts behind: they may have been done.
 * The same test gives the same run: uids, seeds and the delays of retries are not left to chance.
@@ -48,7 +48,7 @@ from durable.stores.memory import MemoryStore
 from durable.testing.agenda import Agenda
 from durable.testing.chooser import Chooser
 from durable.testing.guards import guarded
-from durable.testing.replaying import Replays
+from durable.testing.replays import Replays
 
 __all__ = ["MAX_TURNS", "Driver", "ends_the_test"]
 
