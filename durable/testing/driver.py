@@ -100,7 +100,7 @@ class Driver:
         self._queues: tuple[str, ...] = ()
         self._turns = 0
         self._next_wake_at: int | None = None
-        self._replays = Replays(self.store, registry, codec, propagators)
+        self.replays = Replays(self.store, registry, codec, propagators)
         self.runner = self._make_runner()
 
     def _make_runner(self) -> _Runner:
@@ -250,7 +250,7 @@ class Driver:
             self.fail(KitError(f"{instance.id} is blocked: {step.end.reason}"))
         else:
             try:
-                self._replays.check(instance, step)
+                self.replays.check(instance, step)
             except DurableError as error:
                 self.fail(error)
 

@@ -27,6 +27,7 @@ from durable.testing.chooser import Chooser
 from durable.testing.doubles import Answers, mocked_activity, mocked_workflow, performed
 from durable.testing.driver import Driver, ends_the_test
 from durable.testing.mocks import UNSET, Call, Mock, Mocks, name_of
+from durable.testing.replays import Recorded
 from durable.testing.stuck import explained
 
 __all__ = ["DEFAULT_START", "WorkflowEnv"]
@@ -318,6 +319,18 @@ class WorkflowEnv:
         if found != list(kinds):
             lines = difflib.ndiff(kinds, found)
             raise AssertionError("the history is another one:\n" + "\n".join(lines))
+
+    # -- for other replays ---------------------------------------------------------------
+
+    @property
+    def replayed(self) -> list[Recorded]:
+        """What has been replayed in the end: each run, with its instance and its code."""
+        return list(self._driver.replays.last.values())
+
+    @property
+    def carries(self) -> bool:
+        """Whether there are propagators."""
+        return bool(self._propagators)
 
     # -- for the driver -----------------------------------------------------------------
 

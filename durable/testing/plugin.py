@@ -34,6 +34,13 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         action="store_true",
         help="let workflow code under durable_env call clocks, chance and I/O",
     )
+    group.addoption(
+        "--durable-hash-seeds",
+        metavar="N",
+        type=int,
+        default=0,
+        help="replay what durable_env has run in N processes in which sets have another order",
+    )
     parser.addini("durable_store", store, default="memory://")
 
 
@@ -43,10 +50,16 @@ def pytest_configure(config: pytest.Config) -> None:
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_call(item: pytest.Item) -> Generator[None, Any, Any]:
-    """What a test has not used of its mocks is a failure of the test, if it has no other."""
+    """What a test has not used of its mocks is a failure of the test, if it has no other; and so
+    is a workflow that depends on the order of a set."""
     result = yield
-    for env in item.stash.get(ENVS, ()):
+    envs = item.stash.get(ENVS, [])
+    for env in envs:
         env.check_mocks()
+    if envs and (count := item.config.getoption("--durable-hash-seeds")):
+        from durable.testing.hash_seeds import check_hash_seeds
+
+        check_hash_seeds(envs, count)
     return result
 
 

@@ -9,7 +9,10 @@ Rules
 
 from __future__ import annotations
 
+from typing import Any
+
 from durable.codec import Codec
+from durable.definitions import WorkflowDefinition
 from durable.interpreter import DEFAULT_LIMITS
 from durable.model import Instance
 from durable.propagation import Propagators
@@ -17,14 +20,17 @@ from durable.registry import Registry
 from durable.runner.held import revive
 from durable.store import Step, Store
 
-__all__ = ["Replays"]
+__all__ = ["Recorded", "Replays"]
+
+Recorded = tuple[Instance, WorkflowDefinition[..., Any], list[tuple[int, bytes]]]
+"""An instance, its code, and the history of one of its runs."""
 
 SHORT = 200
 """Events of a history that is replayed after each step."""
 
 
 class Replays:
-    """Which histories have been replayed, and up to where."""
+    """Which histories have been replayed, and up to where. last: of each run the last replay."""
 
     def __init__(
         self, store: Store, registry: Registry, codec: Codec, propagators: Propagators
@@ -34,6 +40,7 @@ class Replays:
         self._codec = codec
         self._propagators = propagators
         self._done: dict[tuple[bytes, int], int] = {}
+        self.last: dict[tuple[bytes, int], Recorded] = {}
 
     def check(self, instance: Instance, step: Step) -> None:
         """Replay what is stored after this step, if it is time to.
@@ -53,6 +60,7 @@ class Replays:
         [history] = self._store.history([key])
         if len(history) < length:
             return  # the run that follows has taken its place
+        self.last[key] = (instance, definition, history[:length])
         interpreter = revive(
             instance, length, definition, history[:length], self._codec, self._store.secret,
             self._propagators, DEFAULT_LIMITS,

@@ -130,6 +130,58 @@ def test_careless(durable_env):
     run(session, test, "--durable-no-guards").assert_outcomes(passed=1)
 
 
+UNORDERED = """
+from durable import side_effect
+
+@workflow
+def over_a_set(names):
+    for name in set(names):
+        yield side_effect(str.upper, name)
+        if name < "n":
+            yield sleep(1)
+
+@workflow
+def in_order(names):
+    for name in sorted(set(names)):
+        yield side_effect(str.upper, name)
+        if name < "n":
+            yield sleep(1)
+
+@workflow
+def parent(names):
+    yield in_order.call(names)
+
+def test_set(durable_env):
+    durable_env(over_a_set).run([chr(97 + n) for n in range(26)])
+
+def test_sorted(durable_env):
+    durable_env(parent, workflows=[in_order]).run([chr(97 + n) for n in range(26)])
+
+def test_local(durable_env):
+    @workflow
+    def local():
+        yield sleep(1)
+
+    durable_env(local).run()
+"""
+
+
+def test_other_orders_of_sets(session: pytest.Pytester) -> None:
+    run(session, UNORDERED).assert_outcomes(passed=3)
+    result = run(session, UNORDERED, "--durable-hash-seeds", "2")
+    result.assert_outcomes(passed=2, failed=1)
+    result.stdout.fnmatch_lines(
+        ["*NonDeterminismError: with PYTHONHASHSEED=1: *test_flows.py:*in over_a_set*"]
+    )
+
+
+def test_a_module_that_another_process_cannot_import(session: pytest.Pytester) -> None:
+    once = "import os\nassert os.environ.get('PYTHONHASHSEED') != '1', 'not here'\n" + UNORDERED
+    result = run(session, once, "--durable-hash-seeds", "1", "-k", "sorted")
+    result.assert_outcomes(failed=1, deselected=2)
+    result.stdout.fnmatch_lines(["*KitError: no replay with PYTHONHASHSEED=1: *not here*"])
+
+
 # -- durable_store ------------------------------------------------------------------------------
 
 STORED = """
