@@ -113,6 +113,11 @@ class WorkflowEnv:
         """Drop what is left; no code of it runs."""
         self._driver.close()
 
+    def __del__(self) -> None:
+        """Nobody need close it: a generator that Python drops by itself would run its clean-up."""
+        if hasattr(self, "_driver"):
+            self.close()
+
     # -- before it runs -----------------------------------------------------------------
 
     def mock(
