@@ -8,6 +8,7 @@ from functools import partial
 from typing import Any
 
 import pytest
+from kit_flows import charge, order, ship, waiting
 
 from durable import (
     ActivityError,
@@ -22,11 +23,9 @@ from durable import (
     info,
     now,
     on_signal,
-    race,
     shield,
     sleep,
     sleep_until,
-    wait_signal,
     wait_until,
     workflow,
 )
@@ -38,31 +37,6 @@ from durable.errors import (
     WorkflowTerminatedError,
 )
 from durable.testing import WorkflowEnv
-
-
-@activity
-def charge(order_id: str, cents: int) -> str:
-    return f"r-{order_id}"
-
-
-@activity
-def ship(order_id: str) -> str:
-    return f"shipped {order_id}"
-
-
-@workflow
-def order(order_id: str, cents: int) -> Workflow[str]:
-    yield charge.call(order_id, cents)
-    answer = yield race(refund=wait_signal("refund"), kept=sleep(timedelta(hours=24)))
-    if answer.name == "refund":
-        return "refunded"
-    return (yield from ship.call(order_id))
-
-
-@workflow
-def waiting() -> Workflow[Any]:
-    return (yield wait_signal("go"))
-
 
 # -- level zero -------------------------------------------------------------------------
 

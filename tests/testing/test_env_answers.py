@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import gc
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
+from kit_flows import charge, order, ship, waiting
 
 from durable import (
     ActivityError,
@@ -14,11 +15,9 @@ from durable import (
     Workflow,
     activity,
     gather,
-    race,
     shield,
     sleep,
     uuid4,
-    wait_signal,
     wait_until,
     workflow,
 )
@@ -28,31 +27,6 @@ from durable.errors import (
     StuckError,
 )
 from durable.testing import Call, WorkflowEnv
-
-
-@activity
-def charge(order_id: str, cents: int) -> str:
-    return f"r-{order_id}"
-
-
-@activity
-def ship(order_id: str) -> str:
-    return f"shipped {order_id}"
-
-
-@workflow
-def order(order_id: str, cents: int) -> Workflow[str]:
-    yield charge.call(order_id, cents)
-    answer = yield race(refund=wait_signal("refund"), kept=sleep(timedelta(hours=24)))
-    if answer.name == "refund":
-        return "refunded"
-    return (yield from ship.call(order_id))
-
-
-@workflow
-def waiting() -> Workflow[Any]:
-    return (yield wait_signal("go"))
-
 
 # -- what is the test's own ---------------------------------------------------------------
 
@@ -107,9 +81,7 @@ def test_what_ends_a_test_is_not_swallowed() -> None:
 
 def test_a_stuck_workflow_says_what_it_awaits() -> None:
     env = WorkflowEnv(waiting)
-    with pytest.raises(
-        StuckError, match=r"wait_signal\('go'\).*test_env_answers\.py:\d+, in waiting"
-    ):
+    with pytest.raises(StuckError, match=r"wait_signal\('go'\).*kit_flows\.py:\d+, in waiting"):
         env.run()
 
 
