@@ -22,12 +22,16 @@ __all__ = [
     "ChannelClosed",
     "ChildWorkflowError",
     "DurableError",
+    "ExploreError",
     "ForgottenYield",
+    "GuardError",
     "HistoryTooLong",
     "InstanceAlreadyExists",
     "InstanceFinished",
     "InstanceNotFinished",
     "InstanceNotFound",
+    "KitError",
+    "MockError",
     "NonDeterminismError",
     "OutcomeUnknown",
     "PayloadError",
@@ -38,6 +42,7 @@ __all__ = [
     "RetryLater",
     "SideEffectError",
     "StoreError",
+    "StuckError",
     "TaskCancelled",
     "TimeoutExpired",
     "UsageError",
@@ -277,6 +282,26 @@ class Cancelled(BaseException):
 
     A `BaseException`, so that ``except Exception`` does not swallow it.
     """
+
+
+class KitError(DurableError, AssertionError):
+    """A test under `durable.testing` cannot go on, or is not as it says."""
+
+
+class StuckError(KitError):
+    """A workflow waits for what will never come; the text says for what."""
+
+
+class MockError(KitError):
+    """A mock was not called as it should be, or something was called that has none."""
+
+
+class GuardError(KitError):
+    """Workflow code has called what it must not; the text says where, and what to use."""
+
+
+class ExploreError(KitError):
+    """`durable.testing.explore` has found a schedule that breaks a workflow."""
 
 
 class ForgottenYield(UserWarning):

@@ -243,7 +243,6 @@ class Clock:
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.now = 100.0
         monkeypatch.setattr("durable.runner.attempt.monotonic", lambda: self.now)
-        monkeypatch.setattr("durable.runner.results.monotonic", lambda: self.now)
         monkeypatch.setattr("durable.beats.time.monotonic", lambda: self.now)
 
 

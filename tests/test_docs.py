@@ -37,6 +37,7 @@ EXPECTED = [
     "reliability.rst",
     "replay.rst",
     "stores.rst",
+    "testing.rst",
     "transactions.rst",
     "workers.rst",
     "workflows.rst",

@@ -87,6 +87,13 @@ def test_the_metadata() -> None:
     assert metadata["long_description"] == "file: README.rst"
 
 
+def test_the_plugin_of_pytest_exists() -> None:
+    line = setup()["options.entry_points"]["pytest11"].strip()
+    name, _, module = line.partition(" = ")
+    assert name == "durable"
+    assert callable(importlib.import_module(module).pytest_addoption)
+
+
 def test_the_entry_point_exists() -> None:
     line = setup()["options.entry_points"]["console_scripts"].strip()
     command, _, target = line.partition(" = ")

@@ -58,7 +58,8 @@ class Attempt:
     without limits. ends_at: the same, but for heartbeats. unsent: details that the store
     has not got yet. stopping: a cancel was requested. overdue: its time is up, and its
     outcome of no use. exposed: somebody may have its token. ended: nothing of it runs.
-    connection: has the transaction of one that is transactional.
+    connection: has the transaction of one that is transactional. clock: in seconds; a test sets
+    its own.
     """
 
     key: TaskKey
@@ -83,6 +84,7 @@ class Attempt:
     exposed: bool = False
     ended: bool = False
     connection: Any = None
+    clock: Callable[[], float] = lambda: monotonic()  # looked up late, as tests replace it
 
     @property
     def limited(self) -> bool:
@@ -96,7 +98,7 @@ class Attempt:
 
     def begin(self) -> None:
         """It starts now: its time counts from here."""
-        now = monotonic()
+        now = self.clock()
         if self.options.timeout is not None:
             self.ends_at = now + self.options.timeout
         self._expect_beat(now)
@@ -107,7 +109,7 @@ class Attempt:
             self.details = details
             self.unsent = True
         if self.options.heartbeat_timeout is not None:
-            self._expect_beat(monotonic())
+            self._expect_beat(self.clock())
         return self.cancelled
 
     def token(self) -> str:

@@ -119,6 +119,8 @@ class Decider:
     eager(name, queue) tells whether a new task of this kind can start here at once; it
     takes a slot if so. build: the fingerprint written with a block. limits: what a run may
     have.
+
+    secret, chance: of what seeds, and the delays of retries, are made; a test sets its own.
     """
 
     def __init__(
@@ -134,7 +136,8 @@ class Decider:
         self.codec = codec
         self.limits = limits
         self._eager = eager
-        self._secret = os.urandom(32)
+        self.secret = os.urandom(32)
+        self.chance: Callable[[], float] = random.random
         self._seeds = 0
 
     def decide(self, held: Held, now: int) -> Proposal:
@@ -252,7 +255,7 @@ class Decider:
             assert interpreter is not None
             assert interpreter.ending is not None
             definition, ending, now = interpreter.definition, interpreter.ending, interpreter.at_us
-            proposal.following = next_run(instance, definition, ending, now, random.random())
+            proposal.following = next_run(instance, definition, ending, now, self.chance())
             proposal.ended = True
         return proposal.following
 
@@ -265,7 +268,7 @@ class Decider:
     def _seed(self) -> bytes:
         """16 random bytes: a keyed hash of a counter, cheaper than asking the system."""
         self._seeds += 1
-        return blake2b(self._seeds.to_bytes(8, "big"), digest_size=16, key=self._secret).digest()
+        return blake2b(self._seeds.to_bytes(8, "big"), digest_size=16, key=self.secret).digest()
 
     def _propose(self, proposal: Proposal, interpreter: Interpreter, now: int) -> None:
         """Put what the interpreter has decided into the step."""

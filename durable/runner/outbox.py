@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Callable
 from itertools import compress
 
 from durable.runner.attempt import Outcome
@@ -11,9 +12,13 @@ from durable.store import Completion, Postponed, Store, TaskKey, Verdict
 
 
 class Outbox:
-    """Results and postponed tasks that have not been stored yet."""
+    """Results and postponed tasks that have not been stored yet.
+
+    chance: decides on the delays of retries; a test sets its own.
+    """
 
     def __init__(self) -> None:
+        self.chance: Callable[[], float] = random.random
         self._completions: list[Completion] = []
         self._postponed: list[Postponed] = []
 
@@ -26,7 +31,7 @@ class Outbox:
 
     def postpone(self, outcome: Outcome, now: int) -> bool:
         """Give the task back if this was not its end; tells whether it was given back."""
-        again = postponed(outcome, now, random.random())
+        again = postponed(outcome, now, self.chance())
         if again is not None:
             self._postponed.append(again)
         return again is not None

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from time import monotonic
 from typing import Any
 
 from durable import message_ids
@@ -113,7 +112,7 @@ def postponed(outcome: Outcome, now: int, unit: float) -> Postponed | None:
 
 def _left(attempt: Attempt) -> int:
     """Microseconds until the time of an attempt is up, which goes on counting."""
-    left = min(attempt.ends_at - monotonic(), MAX_SECONDS)
+    left = min(attempt.ends_at - attempt.clock(), MAX_SECONDS)
     return max(0, math.ceil(left * MICROSECOND))
 
 

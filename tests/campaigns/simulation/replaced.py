@@ -19,7 +19,6 @@ import durable.lease
 import durable.runner.attempt
 import durable.runner.decide
 import durable.runner.outbox
-import durable.runner.results
 import durable.starting
 import durable.stores.memory
 import durable.watchdog
@@ -34,7 +33,7 @@ TIME = (
     durable.beats, durable.client.caller, durable.client.handle, durable.lease,
     durable.watchdog, durable.worker,
 )  # fmt: skip
-MONOTONIC = (durable.runner.attempt, durable.runner.results)
+MONOTONIC = (durable.runner.attempt,)
 RANDOM = (
     durable.client.caller, durable.runner.decide, durable.runner.outbox, durable.worker,
 )  # fmt: skip

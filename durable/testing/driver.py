@@ -1,0 +1,334 @@
+"""What drives workflows in a test: the runner of production, on a store in memory, in virtual
+time.
+
+Rules
+-----
+* Nothing happens by itself.  `settle` does all that is due; `advance` moves the clock to the
+  next moment at which something is, and only when everything waits.
+* Attempts run here, one after the other, when their time has passed.
+* After each commit the history is replayed: code that decides otherwise the second time fails
+  the test at once (see `replays`).
+* Whatever could happen in another order, take longer or go wrong, is asked of a `Chooser`: by
+  default nothing does.  A worker that dies leaves its attempts behind: they may have been done.
+* The same test gives the same run: uids, seeds and the delays of retries are not left to chance.
+* An `AssertionError` of a workflow or an activity is the test's own: it is raised as it is.  So
+  is what ends a test or a program (`KeyboardInterrupt`, pytest's own exceptions).
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, nullcontext
+from dataclasses import replace
+from functools import partial
+from hashlib import blake2b
+from typing import Any
+
+from durable.codec import Codec
+from durable.errors import (
+    Cancelled,
+    DurableError,
+    ForgottenYield,
+    KitError,
+    StuckError,
+    TimeoutExpired,
+)
+from durable.interpreter import StepAborted
+from durable.model import Instance, Status, WorkerInfo
+from durable.propagation import Propagators
+from durable.registry import Registry
+from durable.runner import Attempt, Outcome, Runner
+from durable.runner.attempt import CompleteLater, failed
+from durable.runner.cache import Cache
+from durable.runner.decide import Proposal
+from durable.starting import new_uid
+from durable.store import Created, NewInstance, Step, Verdict
+from durable.stores.memory import MemoryStore
+from durable.testing.agenda import Agenda
+from durable.testing.chooser import Chooser
+from durable.testing.guards import guarded
+from durable.testing.replays import Replays
+
+__all__ = ["MAX_TURNS", "Driver", "ends_the_test"]
+
+FOREVER = 1 << 60
+WHAT = "| fails | is done, and its answer is lost | is done, and the worker dies"
+SLOWLY = "| takes a second | takes a minute | takes an hour | takes a day"
+LONGER = tuple(seconds * 1_000_000 for seconds in (0, 1, 60, 3600, 24 * 3600))
+
+MAX_TURNS = 100_000
+"""Of a test, after which it is taken for one that never ends."""
+
+
+class Driver:
+    """A worker without threads.
+
+    registry: what it can run. now: where the clock begins, in microseconds since 1970.
+    perform: runs an attempt. takes: how many microseconds an attempt will take, given how many
+    longer than usual.
+    began: called when an instance has made its first step. guards: whether calls that a
+    workflow must not make are errors (see `guards`). chooser: decides on what may happen.
+    """
+
+    def __init__(
+        self,
+        registry: Registry,
+        codec: Codec,
+        propagators: Propagators,
+        now: int,
+        *,
+        perform: Callable[[Attempt], Outcome],
+        takes: Callable[[Attempt, int], int],
+        began: Callable[[Instance], None],
+        guards: bool,
+        chooser: Chooser,
+    ) -> None:
+        self.now = self._start_at = now
+        self.registry = registry
+        self.codec = codec
+        self.propagators = propagators
+        self.agenda = Agenda()
+        self.store = _Store(self)
+        self.failure: BaseException | None = None
+        self._perform = perform
+        self._takes = takes
+        self._began = began
+        self._guards = guards
+        self._chooser = chooser
+        self._workers = 0
+        self._queues: tuple[str, ...] = ()
+        self._turns = 0
+        self._next_wake_at: int | None = None
+        self.replays = Replays(self.store, registry, codec, propagators)
+        self.runner = self._make_runner()
+
+    def _make_runner(self) -> _Runner:
+        registry = self.registry
+        self._workers += 1
+        info = WorkerInfo(
+            f"kit-{self._workers}", "here", "here", 1, "kit", self._queues, 1, registry.needs(),
+            tuple(registry.activities), self.now, FOREVER,
+        )  # fmt: skip
+        self.store.register(info)
+        made = _Runner(
+            self.store, registry, self.codec, info, slots=1_000_000, max_held=1_000_000,
+            cache=Cache(1_000_000), propagators=self.propagators,
+        )  # fmt: skip
+        made.driver = self
+        return made
+
+    def _die(self) -> None:
+        """The worker is gone, and another one takes over."""
+        dead = self.runner
+        self.close()
+        self.runner = self._make_runner()
+        self.store.take_over([dead.worker.id])
+
+    def close(self) -> None:
+        """Drop all generators."""
+        self.runner.drop_all()
+        self.runner.cache.clear()
+
+    # -- time ---------------------------------------------------------------------------
+
+    def settle(self) -> None:
+        """Do all that is due now. Raises what went wrong."""
+        with _strict(), guarded(self.fail) if self._guards else nullcontext():
+            while self._act():
+                self._turns += 1
+                if self._turns > MAX_TURNS:
+                    raise StuckError(f"after {MAX_TURNS} turns there is still something to do")
+
+    def advance(self, limit: int | None = None) -> bool:
+        """Move the clock to the next moment at which something is due, at most to the limit;
+        False if there is none (before it)."""
+        moments = [at for at in (self.agenda.next, self._next_wake_at) if at is not None]
+        moment = min(moments, default=None)
+        if moment is None or (limit is not None and moment > limit):
+            if limit is not None:
+                self.now = max(self.now, limit)
+            return False
+        self.now = max(self.now, moment)
+        return True
+
+    def _act(self) -> bool:
+        """Do one thing, if one is due."""
+        self.check()
+        due = self.agenda.due(self.now)
+        if due and self._timers_first():
+            self.agenda.put_back(self.now, due)
+        elif due:
+            first = due.pop(self._chooser.order(len(due), "what is done first"))
+            self.agenda.put_back(self.now, due)
+            first()
+            return True
+        try:
+            self._next_wake_at = self.runner.claim().next_wake_at
+            if not self.runner.busy:
+                return False
+            starting = self.runner.turn()
+        except _Died:
+            self._die()
+            return True
+        for attempt in starting:
+            attempt.clock = self._seconds
+            attempt.begin()
+            longer = self._chooser.fault(len(LONGER), f"{_named(attempt)} {SLOWLY}")
+            at = self.now + self._takes(attempt, LONGER[longer])
+            self.agenda.add(at, partial(self._run, self.runner, attempt))
+        return True
+
+    def _seconds(self) -> float:
+        """The clock of attempts: since the test began, so that no digit is lost."""
+        return (self.now - self._start_at) / 1_000_000
+
+    def _timers_first(self) -> bool:
+        """Whether timers that are due go before what else is."""
+        is_due = self._next_wake_at is not None and self._next_wake_at <= self.now
+        return is_due and bool(self._chooser.order(2, "the timers first"))
+
+    def _run(self, runner: Runner, attempt: Attempt) -> None:
+        """An attempt ends: of a worker that has died, it may have been done."""
+        name = _named(attempt)
+        if runner is not self.runner:
+            if self._chooser.fault(2, f"{name} was done by the worker that has died"):
+                self._perform(attempt)
+            return
+        happens = self._chooser.fault(4, f"{name} {WHAT}")
+        error = (
+            ConnectionError("not done") if happens == 1 else TimeoutExpired("the answer is lost")
+        )
+        outcome = None if happens == 1 else self._perform(attempt)
+        if happens == 3:
+            self._die()
+        elif happens or outcome is None:
+            runner.finish(failed(attempt, error, self.codec))
+        else:
+            runner.finish(outcome)
+
+    def fail(self, error: BaseException) -> None:
+        """Remember what went wrong first: it is raised when the turn is over."""
+        self.failure = self.failure or error
+
+    def check(self) -> None:
+        """Raise what went wrong, once."""
+        failure, self.failure = self.failure, None
+        if failure is not None:
+            raise failure
+
+    # -- what the runner and the store tell ---------------------------------------------
+
+    def serve(self, queue: str) -> None:
+        """Take what is in this queue, too."""
+        if queue not in self._queues:
+            self._queues = (*self._queues, queue)
+            self.runner.worker = replace(self.runner.worker, queues=self._queues)
+
+    def known(self) -> None:
+        """The registry has changed."""
+        names = tuple(self.registry.activities)
+        needs = self.registry.needs()
+        self.runner.worker = replace(self.runner.worker, workflows=needs, activities=names)
+        self.store.register(self.runner.worker)
+
+    def dies(self, steps: Sequence[Step]) -> int:
+        """Whether the worker dies with a commit: 1 before, 2 after it."""
+        if not steps:
+            return 0
+        return self._chooser.fault(3, "the worker dies | before | after | a commit")
+
+    def committed(self, instance: Instance, step: Step, outcome: tuple[Any, Any] | None) -> None:
+        """A step was stored. outcome: (value, error) of a run that has ended with it."""
+        if step.history_length == 0 and step.events and step.run == 1:
+            self._began(instance)
+        if self.failure is not None:
+            return
+        if outcome is not None and ends_the_test(outcome[1]):
+            self.fail(outcome[1])
+        elif step.end is not None and step.end.status is Status.BLOCKED:
+            self.fail(KitError(f"{instance.id} is blocked: {step.end.reason}"))
+        else:
+            try:
+                self.replays.check(instance, step)
+            except DurableError as error:
+                self.fail(error)
+
+
+class _Store(MemoryStore):
+    """It tells which queues are used."""
+
+    def __init__(self, driver: Driver) -> None:
+        super().__init__(lambda: driver.now)
+        self._driver = driver
+        self._created = 0
+
+    def create(self, rows: Sequence[NewInstance], if_exists: str) -> list[Created]:
+        for row in rows:
+            self._driver.serve(row.queue)
+        named = [replace(row, uid=self._uid(row.id)) for row in rows]
+        return super().create(named, if_exists)
+
+    def _uid(self, id: str) -> bytes:
+        """The same in each run of the test, and another one each time."""
+        self._created += 1
+        name = f"{self._created} {id}".encode()
+        return new_uid(self._driver.now, blake2b(name, digest_size=10).digest())
+
+    def commit(self, worker: str, steps: Sequence[Step]) -> list[Verdict]:
+        for step in steps:
+            for task in step.tasks:
+                self._driver.serve(task.queue)
+            for start in step.starts:
+                self._driver.serve(start.new.queue)
+        happens = self._driver.dies(steps)
+        if happens == 1:
+            raise _Died
+        verdicts = super().commit(worker, steps)
+        if happens == 2:
+            raise _Died
+        return verdicts
+
+
+class _Died(BaseException):
+    """The worker is gone."""
+
+
+class _Runner(Runner):
+    """It tells of what was stored."""
+
+    driver: Driver
+
+    def become(self, worker: WorkerInfo) -> None:
+        super().become(worker)
+        self._decider.secret = worker.id.encode()
+        self._decider.chance = self._outbox.chance = lambda: 0.5  # neither early nor late
+
+    def answered(self, proposal: Proposal, verdict: Verdict) -> None:
+        interpreter = proposal.held.interpreter
+        outcome = None if interpreter is None else interpreter.outcome
+        super().answered(proposal, verdict)
+        if verdict is Verdict.COMMITTED:
+            self.driver.committed(proposal.held.instance, proposal.step, outcome)
+
+
+def ends_the_test(error: BaseException | None) -> bool:
+    """Whether it is no failure of a workflow or an activity, but of the test itself."""
+    ordinary = (Exception, Cancelled, CompleteLater, GeneratorExit, StepAborted, SystemExit)
+    return isinstance(error, AssertionError) or not (error is None or isinstance(error, ordinary))
+
+
+def _named(attempt: Attempt) -> str:
+    return f"{attempt.name} of {attempt.instance_id}"
+
+
+@contextmanager
+def _strict() -> Iterator[None]:
+    """A command that is forgotten is an error here."""
+    with warnings.catch_warnings(record=True) as told:
+        warnings.simplefilter("always", ForgottenYield)
+        yield
+    for one in told:
+        if issubclass(one.category, ForgottenYield):
+            raise KitError(f"{one.filename}:{one.lineno}: {one.message}")
+        warnings.warn_explicit(one.message, one.category, one.filename, one.lineno)

@@ -1,0 +1,406 @@
+"""`WorkflowEnv`: a workflow in a test, with virtual time and mocks."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Callable, Iterable
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from functools import partial
+from types import ModuleType, TracebackType
+from typing import Any
+
+from durable.client import Client, Handle
+from durable.codec import Codec
+from durable.definitions import ActivityDefinition, ConfiguredWorkflow, WorkflowDefinition
+from durable.errors import KitError, MockError, StuckError
+from durable.events import Event
+from durable.model import Instance, Status, micros, moment
+from durable.moments import checked_moment
+from durable.propagation import Propagators
+from durable.registry import Registry
+from durable.retry import Duration, microseconds
+from durable.runner import Attempt, Outcome, run_attempt
+from durable.runner.attempt import timed_out
+from durable.starting import flow_of
+from durable.testing.chooser import Chooser
+from durable.testing.doubles import Answers, mocked_activity, mocked_workflow, performed
+from durable.testing.driver import Driver, ends_the_test
+from durable.testing.mocks import UNSET, Call, Mock, Mocks, name_of
+from durable.testing.replays import Recorded
+from durable.testing.stuck import explained
+
+__all__ = ["DEFAULT_START", "WorkflowEnv"]
+
+DEFAULT_START = datetime(2025, 1, 1, tzinfo=UTC)
+"""When the clock of a test begins, if it does not say."""
+
+
+class WorkflowEnv:
+    """Runs a workflow in this thread, on a store in memory, with a clock that moves only when
+    everything waits.
+
+    It is the runner and interpreter of production that run.  Activities that are not mocked are
+    called as they are.  After each step the history is replayed: a workflow that decides
+    otherwise the second time fails its test.
+
+    flow: the workflow, or with options (``order.options(id="o-1")``). activities, workflows:
+    what else may run: activities, objects that have some, children. modules: all that they
+    have. start_at: when the clock begins, an aware datetime. strict: activities that are not
+    mocked are refused. guards: clocks, chance and I/O in workflow code are errors. codec,
+    propagators: as of `Worker`. chooser: decides on what may happen (see `explore`).
+
+    >>> env = WorkflowEnv(process_order, activities=[ship])
+    >>> env.mock(charge, returns="r-1")
+    >>> env.at(hours=1, do=lambda: env.signal("refund"))
+    >>> assert env.run("o-1", 500) == "refunded"
+    """
+
+    def __init__(
+        self,
+        flow: Any = None,
+        *,
+        activities: Iterable[Any] = (),
+        workflows: Iterable[Any] = (),
+        modules: Iterable[ModuleType] = (),
+        start_at: datetime = DEFAULT_START,
+        strict: bool = False,
+        guards: bool = True,
+        codec: Codec | None = None,
+        propagators: Iterable[Any] = (),
+        chooser: Chooser | None = None,
+    ) -> None:
+        self.strict = strict
+        self._flow = flow
+        self._codec = codec or Codec()
+        self._registry = Registry(modules, workflows, activities)
+        if flow is not None:
+            definition = flow_of(flow)[2]
+            if definition is not None:
+                self._registry.add(definition)
+        self._real = frozenset(self._registry.activities)
+        self._propagators = Propagators(propagators)
+        self._mocks = Mocks()
+        self._mocked_flows: set[str] = set()
+        self._chosen: dict[Attempt, tuple[Mock | None, str]] = {}
+        self._listeners: dict[str, list[Callable[[Handle[Any]], object]]] = {}
+        self._began = micros(checked_moment(start_at, "start_at"))
+        self._driver = Driver(
+            self._registry, self._codec, self._propagators, self._began,
+            perform=self._perform, takes=self._takes, began=self._note_child, guards=guards,
+            chooser=chooser or Chooser(),
+        )  # fmt: skip
+        self._answers = Answers(self._mocks, self._driver.fail)
+        self.client = Client(self._driver.store, codec=self._codec, propagators=propagators)
+        self._handle: Handle[Any] | None = None
+        self._inside = False
+        self._started = 0
+
+    def __enter__(self) -> WorkflowEnv:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        if error is None:
+            self.check_mocks()
+        self.close()
+
+    def close(self) -> None:
+        """Drop what is left; no code of it runs."""
+        self._driver.close()
+
+    def __del__(self) -> None:
+        """Nobody need close it: a generator that Python drops by itself would run its clean-up."""
+        if hasattr(self, "_driver"):
+            self.close()
+
+    # -- before it runs -----------------------------------------------------------------
+
+    def mock(
+        self,
+        target: Any,
+        *,
+        returns: Any = None,
+        raises: BaseException | type[BaseException] | None = None,
+        side_effect: Any = UNSET,
+        times: int | None = None,
+        takes: Duration = 0,
+    ) -> Mock:
+        """Answer instead of an activity or a child workflow.
+
+        target: the activity or workflow, or its name. returns: what each call gives. raises:
+        an exception that each raises. side_effect: a function that is called instead; an
+        exception; or a list of answers, one for each call, where exceptions are raised.
+        times: how many calls it answers, and must answer; the next mock of the same target
+        follows, or the real thing. takes: how long each takes, by the virtual clock: seconds or
+        a timedelta.
+        Raises `MockError` if these do not go together. `run` raises it for a mock that was
+        not called, or not as often as ``times`` says.
+        """
+        made = Mock(
+            name_of(target), returns=returns, raises=raises, side_effect=side_effect,
+            times=times, takes=takes,
+        )  # fmt: skip
+        self._mocks.add(made)
+        is_flow = isinstance(target, WorkflowDefinition) or made.name in self._registry.workflows
+        if not is_flow and made.name not in self._registry.activities:
+            self._registry.activities[made.name] = mocked_activity(target)
+        if (is_flow or isinstance(target, str)) and made.name not in self._mocked_flows:
+            self._mock_workflow(made.name, target)
+        self._driver.known()
+        return made
+
+    def _mock_workflow(self, name: str, target: Any) -> None:
+        self._mocked_flows.add(name)
+        real = self._registry.workflows.get(name, {})
+        given = target if isinstance(target, WorkflowDefinition) else None
+        like: dict[int, Any] = dict(real) or {1 if given is None else given.version: given}
+        self._registry.workflows[name] = {
+            version: mocked_workflow(name, version, one, real.get(version), self._answers)
+            for version, one in like.items()
+        }
+
+    def at(
+        self, when: datetime | None = None, *, do: Callable[[], object], **duration: float
+    ) -> None:
+        """Call something at a moment of the virtual clock.
+
+        when: an aware datetime; or a duration since the start of the test, as `timedelta`
+        takes it: ``env.at(hours=1, do=…)``.
+        """
+        at = self._began if when is None else micros(checked_moment(when, "env.at"))
+        self._driver.agenda.add(at + _microseconds(duration), partial(self._outside, do))
+
+    def after(self, *, do: Callable[[], object], **duration: float) -> None:
+        """Call something so long from now: ``env.after(minutes=5, do=…)``."""
+        at = self._driver.now + _microseconds(duration)
+        self._driver.agenda.add(at, partial(self._outside, do))
+
+    def on_child(self, target: Any, do: Callable[[Handle[Any]], object]) -> None:
+        """Call something with the handle of each child of this workflow, when it has begun."""
+        self._listeners.setdefault(name_of(target), []).append(do)
+
+    # -- running ------------------------------------------------------------------------
+
+    def run(self, *args: Any, **kwargs: Any) -> Any:
+        """Start the workflow, run it to its end, and give its result.
+
+        Raises what `Handle.result` raises; `StuckError` if it waits for what nothing will
+        bring; `MockError` for mocks that were not used; and an `AssertionError` of its code
+        as it is.
+        """
+        self.start(*args, **kwargs)
+        result = self.result()
+        self.check_mocks()
+        return result
+
+    def start(self, *args: Any, **kwargs: Any) -> Handle[Any]:
+        """Start the workflow, and run it until it waits."""
+        if self._flow is None:
+            raise KitError("WorkflowEnv(flow): which workflow is to be run?")
+        self._handle = self.client.start(self._named(), *args, **kwargs)
+        self.settle()
+        return self._handle
+
+    def _named(self) -> Any:
+        """The workflow under an id that is the same in each run of the test."""
+        name, options, definition = flow_of(self._flow)
+        if options.id is not None:
+            return self._flow
+        self._started += 1
+        options = replace(options, id=f"{name}-{self._started}")
+        if definition is None:
+            raise KitError(f"WorkflowEnv takes the workflow {name} itself, not its name")
+        return ConfiguredWorkflow(definition, options)
+
+    def result(self, handle: Handle[Any] | None = None) -> Any:
+        """Run to the end of the workflow (or of another instance), and give its result."""
+        handle = handle or self.handle
+        self._not_inside("env.result")
+        while True:
+            self.settle()
+            if handle.status().finished:
+                return handle.result(timeout=0)
+            if not self._driver.advance():
+                raise StuckError(explained(self._driver, handle.id))
+
+    def advance(self, **duration: float) -> None:
+        """Let so much time pass: ``env.advance(hours=1)``; all that falls due is done."""
+        end = self._driver.now + _microseconds(duration)
+        self._not_inside("env.advance")
+        self.settle()
+        while self._driver.advance(end):
+            self.settle()
+
+    def settle(self) -> None:
+        """Do all that is due now; calls from within are for nothing."""
+        if self._inside:
+            return
+        self._inside = True
+        try:
+            self._driver.settle()
+        finally:
+            self._inside = False
+
+    def _not_inside(self, verb: str) -> None:
+        """Time moves when everything waits: not while something is done."""
+        if self._inside:
+            raise KitError(f"{verb} in a callback, an activity or a mock: time cannot move there")
+
+    # -- from outside -------------------------------------------------------------------
+
+    def signal(self, name: str, value: Any = None) -> None:
+        """As `Handle.signal`."""
+        self._outside(lambda: self.handle.signal(name, value))
+
+    def cancel(self, reason: str = "") -> None:
+        """As `Handle.cancel`."""
+        self._outside(lambda: self.handle.cancel(reason))
+
+    def terminate(self, reason: str = "") -> None:
+        """As `Handle.terminate`."""
+        self._outside(lambda: self.handle.terminate(reason))
+
+    def complete(self, token: str, value: Any = None) -> None:
+        """As `Client.complete`."""
+        self._outside(lambda: self.client.complete(token, value))
+
+    def fail(self, token: str, error: BaseException | str) -> None:
+        """As `Client.fail`."""
+        self._outside(lambda: self.client.fail(token, error))
+
+    def _outside(self, do: Callable[[], object]) -> None:
+        do()
+        self.settle()
+
+    # -- looking ------------------------------------------------------------------------
+
+    @property
+    def now(self) -> datetime:
+        """The virtual clock, in UTC."""
+        return moment(self._driver.now)
+
+    @property
+    def handle(self) -> Handle[Any]:
+        """Of the workflow that was started last."""
+        if self._handle is None:
+            raise KitError("nothing was started: env.run(…) or env.start(…) first")
+        return self._handle
+
+    @property
+    def history(self) -> list[Event]:
+        """The events of the workflow."""
+        return self.handle.history()
+
+    @property
+    def status(self) -> Status:
+        return self.handle.status()
+
+    def calls(self, target: Any) -> list[Call]:
+        """The calls of an activity, or the children of a workflow, in their order."""
+        return self._mocks.calls(name_of(target))
+
+    def check_mocks(self) -> None:
+        """Raise `MockError` for mocks that were not called, or not as often as they say; `run`
+        does it, and the end of a ``with`` block."""
+        self._mocks.check()
+
+    def assert_called(self, target: Any, *args: Any, **kwargs: Any) -> None:
+        """Fail unless it was called with these arguments, and say how it was called."""
+        wanted = Call(args, kwargs)
+        calls = self.calls(target)
+        if wanted not in calls:
+            name = name_of(target)
+            shown = "\n".join(f"  {_shown(name, call)}" for call in calls) or "  not at all"
+            raise AssertionError(f"no call {_shown(name, wanted)}; it was called:\n{shown}")
+
+    def assert_events(self, *kinds: str) -> None:
+        """Fail unless the history has events of these kinds, and show the difference."""
+        found = [type(event).__name__ for event in self.history]
+        if found != list(kinds):
+            lines = difflib.ndiff(kinds, found)
+            raise AssertionError("the history is another one:\n" + "\n".join(lines))
+
+    # -- for other replays ---------------------------------------------------------------
+
+    @property
+    def replayed(self) -> list[Recorded]:
+        """What has been replayed in the end: each run, with its instance and its code."""
+        return list(self._driver.replays.last.values())
+
+    @property
+    def carries(self) -> bool:
+        """Whether there are propagators."""
+        return bool(self._propagators)
+
+    # -- for the driver -----------------------------------------------------------------
+
+    def _takes(self, attempt: Attempt, longer: int) -> int:
+        """How long an attempt takes, at most as long as it may."""
+        mock = self._mocks.next(attempt.name)
+        takes = longer + (0 if mock is None else microseconds(mock.takes, "takes"))
+        options = attempt.options
+        limits = {"attempt": options.timeout, "heartbeat": options.heartbeat_timeout}
+        limited = [(round(s * 1_000_000), kind) for kind, s in limits.items() if s is not None]
+        limit, kind = min(limited, default=(takes, ""))
+        self._chosen[attempt] = (mock, kind if takes > limit else "")
+        return min(takes, limit)
+
+    def _perform(self, attempt: Attempt) -> Outcome:
+        mock, exceeded = self._chosen.pop(attempt)
+        definition = self._registry.activities[attempt.name]
+        if mock is None:
+            self._check_real(attempt, definition)
+
+        # It began when it was started, and is called at its end: a cancel in between has not met
+        # one that never began.
+        stopping, attempt.stopping = attempt.stopping, False
+
+        def record(args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+            attempt.stopping = stopping
+            call = Call(args, kwargs, self.now, attempt.number, attempt.instance_id)
+            self._mocks.record(attempt.name, call)
+
+        def surface(error: BaseException) -> None:
+            if ends_the_test(error):
+                self._driver.fail(error)
+
+        made = performed(definition, mock, record, surface)
+        outcome = run_attempt(attempt, made, self._codec, self._propagators)
+        attempt.stopping = stopping
+        return timed_out(attempt, exceeded, self._codec) if exceeded else outcome
+
+    def _check_real(self, attempt: Attempt, definition: ActivityDefinition[..., Any]) -> None:
+        """Whether the activity itself may be called."""
+        called = f"{attempt.name} was called by {attempt.instance_id}"
+        is_mocked_only = attempt.name in self._mocks and attempt.name not in self._real
+        if self.strict or is_mocked_only:
+            self._driver.fail(MockError(f"{called}, and no mock answers"))
+        elif definition.transactional:
+            self._driver.fail(MockError(f"{called}: it is transactional, which needs a mock here"))
+
+    def _note_child(self, instance: Instance) -> None:
+        if instance.parent is None:
+            return
+        definition = self._registry.workflow(instance.workflow, None)
+        assert definition is not None
+        args, kwargs = definition.unpack_call(self._codec, instance.args, instance.kwargs)
+        call = Call(tuple(args), kwargs, self.now, instance=instance.id)
+        self._mocks.record(instance.workflow, call)
+        for do in self._listeners.get(instance.workflow, ()):
+            told = partial(do, self.client.get(instance.id))
+            self._driver.agenda.add(self._driver.now, partial(self._outside, told))
+
+
+def _microseconds(duration: dict[str, float]) -> int:
+    return microseconds(timedelta(**duration), "the duration")
+
+
+def _shown(name: str, call: Call) -> str:
+    words = [repr(value) for value in call.args]
+    words += [f"{name}={value!r}" for name, value in call.kwargs.items()]
+    return f"{name}({', '.join(words)})"

@@ -1,0 +1,261 @@
+"""The pytest plugin, in pytest sessions of its own; and the stores that it makes."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from store_table import STORES, fresh_url
+
+from durable import Client, Workflow, wait_signal, workflow
+from durable.testing.scratch import scratch_store
+
+pytest_plugins = ["pytester"]
+
+FLOWS = """
+    import time
+    import pytest
+    from durable import activity, sleep, workflow
+
+    @activity
+    def charge(order_id):
+        return f"r-{order_id}"
+
+    @workflow
+    def order(order_id):
+        yield sleep(3600)
+        return (yield charge.call(order_id))
+
+    @workflow
+    def careless():
+        yield sleep(time.time() % 1)
+"""
+
+
+@pytest.fixture
+def session(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> pytest.Pytester:
+    """The plugin is loaded by name, installed or not."""
+    monkeypatch.setenv("PYTEST_DISABLE_PLUGIN_AUTOLOAD", "1")
+    pytester.makepyfile(flows=FLOWS)
+    return pytester
+
+
+def run(session: pytest.Pytester, test: str, *words: str) -> pytest.RunResult:
+    session.makepyfile(test_flows="import pytest\nfrom flows import *\n\n" + test)
+    return session.runpytest("-p", "durable.testing.plugin", "-p", "no:cacheprovider", *words)
+
+
+# -- durable_env ------------------------------------------------------------------------------
+
+
+def test_an_env(session: pytest.Pytester) -> None:
+    test = """
+def test_real(durable_env):
+    assert durable_env(order, activities=[charge]).run("o-1") == "r-o-1"
+
+def test_mocked(durable_env):
+    env = durable_env(order)
+    env.mock(charge, returns="mocked")
+    assert env.run("o-1") == "mocked"
+"""
+    run(session, test).assert_outcomes(passed=2)
+
+
+def test_a_mock_that_was_not_used_fails_the_test(session: pytest.Pytester) -> None:
+    test = """
+def test_unused(durable_env):
+    env = durable_env(order)
+    env.mock(charge, returns="mocked")
+    env.start("o-1")
+
+def test_that_fails_itself(durable_env):
+    env = durable_env(order)
+    env.mock(charge, returns="mocked")
+    assert "its own" == "failure"
+"""
+    result = run(session, test)
+    result.assert_outcomes(failed=2)
+    result.stdout.fnmatch_lines(["*MockError: the mock of charge was never called*"])
+    result.stdout.fnmatch_lines(["*assert 'its own' == 'failure'*"])
+    result.stdout.fnmatch_lines(["FAILED *::test_that_fails_itself - AssertionError: *"])
+
+
+def test_envs_are_closed(session: pytest.Pytester) -> None:
+    test = """
+closed = []
+
+def test_waits(monkeypatch, durable_env):
+    from durable.testing import WorkflowEnv
+    monkeypatch.setattr(WorkflowEnv, "close", lambda env: closed.append(env))
+    for _ in range(2):
+        durable_env(order).start("o-1")
+
+def test_after():
+    assert len(set(closed)) == 2
+"""
+    run(session, test).assert_outcomes(passed=2)
+
+
+def test_the_marker(session: pytest.Pytester) -> None:
+    test = """
+from datetime import UTC, datetime
+
+pytestmark = pytest.mark.durable(start_at=datetime(2030, 1, 1, tzinfo=UTC), strict=True)
+
+@pytest.mark.durable(guards=False, strict=False)
+def test_marked(durable_env):
+    env = durable_env(careless)
+    env.run()
+    assert env.now.year == 2030
+    assert durable_env(order, activities=[charge]).run("o-1") == "r-o-1"
+
+def test_strict(durable_env):
+    with pytest.raises(AssertionError, match="no mock answers"):
+        durable_env(order, activities=[charge]).run("o-1")
+    assert durable_env(order, activities=[charge], strict=False).run("o-1") == "r-o-1"
+"""
+    run(session, test, "--strict-markers").assert_outcomes(passed=2)
+
+
+def test_guards(session: pytest.Pytester) -> None:
+    test = """
+def test_careless(durable_env):
+    durable_env(careless).run()
+"""
+    result = run(session, test)
+    result.assert_outcomes(failed=1)
+    result.stdout.fnmatch_lines(["*flows.py:*workflow code calls time.time: use `now()`*"])
+    run(session, test, "--durable-no-guards").assert_outcomes(passed=1)
+
+
+UNORDERED = """
+from durable import side_effect
+
+@workflow
+def over_a_set(names):
+    for name in set(names):
+        yield side_effect(str.upper, name)
+        if name < "n":
+            yield sleep(1)
+
+@workflow
+def in_order(names):
+    for name in sorted(set(names)):
+        yield side_effect(str.upper, name)
+        if name < "n":
+            yield sleep(1)
+
+@workflow
+def parent(names):
+    yield in_order.call(names)
+
+def test_set(durable_env):
+    durable_env(over_a_set).run([chr(97 + n) for n in range(26)])
+
+def test_sorted(durable_env):
+    durable_env(parent, workflows=[in_order]).run([chr(97 + n) for n in range(26)])
+
+def test_local(durable_env):
+    @workflow
+    def local():
+        yield sleep(1)
+
+    durable_env(local).run()
+"""
+
+
+def test_other_orders_of_sets(session: pytest.Pytester) -> None:
+    run(session, UNORDERED).assert_outcomes(passed=3)
+    result = run(session, UNORDERED, "--durable-hash-seeds", "2")
+    result.assert_outcomes(passed=2, failed=1)
+    result.stdout.fnmatch_lines(
+        ["*NonDeterminismError: with PYTHONHASHSEED=1: *test_flows.py:*in over_a_set*"]
+    )
+
+
+def test_a_module_that_another_process_cannot_import(session: pytest.Pytester) -> None:
+    once = "import os\nassert os.environ.get('PYTHONHASHSEED') != '1', 'not here'\n" + UNORDERED
+    result = run(session, once, "--durable-hash-seeds", "1", "-k", "sorted")
+    result.assert_outcomes(failed=1, deselected=2)
+    result.stdout.fnmatch_lines(["*KitError: no replay with PYTHONHASHSEED=1: *not here*"])
+
+
+# -- durable_store ------------------------------------------------------------------------------
+
+STORED = """
+from durable import Client
+
+@pytest.mark.parametrize("_", range(2))
+def test_empty(durable_store, _):
+    client = Client(durable_store)
+    assert client.count() == 0
+    client.start(order.options(id="o-1"), "o-1")
+    assert client.count() == 1
+    print("it is", durable_store.url)
+"""
+
+
+def test_a_store_in_memory(session: pytest.Pytester) -> None:
+    result = run(session, STORED, "-rP")
+    result.assert_outcomes(passed=2)
+    result.stdout.fnmatch_lines(["it is memory://*"])
+
+
+def test_a_store_by_option_and_by_ini(session: pytest.Pytester) -> None:
+    result = run(session, STORED, "-rP", "--durable-store", "sqlite:///one.db")
+    result.assert_outcomes(passed=2)
+    result.stdout.fnmatch_lines(["it is sqlite:///*one.db*"])
+    session.makeini("[pytest]\ndurable_store = sqlite:///two.db")
+    result = run(session, STORED, "-rP")
+    result.assert_outcomes(passed=2)
+    result.stdout.fnmatch_lines(["it is sqlite:///*two.db*"])
+
+
+def test_an_address_that_is_wrong(session: pytest.Pytester) -> None:
+    result = run(session, STORED, "--durable-store", "sqlit:///one.db")
+    result.assert_outcomes(errors=2)
+    result.stdout.fnmatch_lines(["*did you mean 'sqlite'*"])
+
+
+@workflow
+def waiting() -> Workflow[None]:
+    yield wait_signal("go")
+
+
+@pytest.mark.parametrize("store", STORES)
+def test_nothing_is_left(store: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("secrets.token_hex", lambda count: "0" * count)
+    url = fresh_url(store, tmp_path)
+    for _ in range(2):
+        with scratch_store(url) as made:
+            client = Client(made)
+            assert client.count() == 0
+            client.start(waiting.options(id="x"))
+            assert client.count() == 1
+
+
+# -- what it costs ------------------------------------------------------------------------------
+
+
+def test_it_imports_nothing_heavy() -> None:
+    program = """
+import sys, pytest
+before = set(sys.modules)
+import durable.testing.plugin
+print(*sorted(set(sys.modules) - before))
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=True
+    )
+    assert done.stdout.split() == ["durable", "durable.testing", "durable.testing.plugin"]
+
+
+def test_the_help(session: pytest.Pytester) -> None:
+    result = run(session, "", "--help")
+    result.stdout.fnmatch_lines(["*--durable-store=URL*", "*--durable-no-guards*"])
+    result = run(session, "", "--markers")
+    result.stdout.fnmatch_lines(["@pytest.mark.durable(?*options): options of WorkflowEnv*"])
+    result = run(session, "", "--fixtures")
+    result.stdout.fnmatch_lines(["durable_env*", "durable_store*"])
