@@ -87,7 +87,7 @@ def test_a_retry_keeps_the_key(store_url: str, tmp_path: Path, executor: str) ->
 def test_children_learn_of_a_cancel(store_url: str, tmp_path: Path) -> None:
     engine = Engine(store_url, 10_000)
     engine.work([children.stopped], [])
-    engine.work([], [children.until_told], executor="process", activity_slots=2, lease=0.3)
+    engine.work([], [children.until_told], executor="process", activity_slots=2, lease=2)
     try:
         handle = engine.start(children.stopped, str(tmp_path))
         for way in (True, False):
