@@ -92,6 +92,7 @@ class WorkflowEnv:
         )  # fmt: skip
         self._answers = Answers(self._mocks, self._driver.fail)
         self.client = Client(self._driver.store, codec=self._codec, propagators=propagators)
+        self.client.known = self._registry
         self._handle: Handle[Any] | None = None
         self._inside = False
         self._started = 0
@@ -226,7 +227,7 @@ class WorkflowEnv:
             if handle.status().finished:
                 return handle.result(timeout=0)
             if not self._driver.advance():
-                raise StuckError(explained(self._driver, handle.id))
+                raise StuckError(explained(self.client, self._registry, handle.id))
 
     def advance(self, **duration: float) -> None:
         """Let so much time pass: ``env.advance(hours=1)``; all that falls due is done."""
