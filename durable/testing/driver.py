@@ -31,6 +31,7 @@ from durable.errors import (
     DurableError,
     ForgottenYield,
     KitError,
+    MockError,
     StuckError,
     TimeoutExpired,
 )
@@ -238,10 +239,28 @@ class Driver:
             return 0
         return self._chooser.fault(3, "the worker dies | before | after | a commit")
 
+    def _check_code(self, instance: Instance, step: Step) -> None:
+        """What nobody here can run must not look as if it took its time."""
+        registry = self.registry
+        missing = {task.name for task in step.tasks} - registry.activities.keys()
+        missing |= {start.new.workflow for start in step.starts} - registry.workflows.keys()
+        for name in sorted(missing):
+            text = "has no code here, and no mock: activities=[…], workflows=[…] or env.mock(…)"
+            self.fail(MockError(f"{name}, which {instance.id} calls, {text}"))
+
+    def left_behind(self, steps: Sequence[Step], verdicts: Sequence[Verdict]) -> None:
+        """What a worker has stored that does not live to learn of it."""
+        for step, verdict in zip(steps, verdicts, strict=True):
+            held = self.runner.held.get(step.uid)
+            if held is not None and verdict is Verdict.COMMITTED:
+                outcome = None if held.interpreter is None else held.interpreter.outcome
+                self.committed(held.instance, step, outcome)
+
     def committed(self, instance: Instance, step: Step, outcome: tuple[Any, Any] | None) -> None:
         """A step was stored. outcome: (value, error) of a run that has ended with it."""
         if step.history_length == 0 and step.events and step.run == 1:
             self._began(instance)
+        self._check_code(instance, step)
         if self.failure is not None:
             return
         if outcome is not None and ends_the_test(outcome[1]):
@@ -286,6 +305,7 @@ class _Store(MemoryStore):
             raise _Died
         verdicts = super().commit(worker, steps)
         if happens == 2:
+            self._driver.left_behind(steps, verdicts)
             raise _Died
         return verdicts
 

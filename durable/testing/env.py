@@ -92,7 +92,7 @@ class WorkflowEnv:
         )  # fmt: skip
         self._answers = Answers(self._mocks, self._driver.fail)
         self.client = Client(self._driver.store, codec=self._codec, propagators=propagators)
-        self.client.known = self._registry
+        self._show_code()
         self._handle: Handle[Any] | None = None
         self._inside = False
         self._started = 0
@@ -153,7 +153,13 @@ class WorkflowEnv:
         if (is_flow or isinstance(target, str)) and made.name not in self._mocked_flows:
             self._mock_workflow(made.name, target)
         self._driver.known()
+        self._show_code()
         return made
+
+    def _show_code(self) -> None:
+        """Let `Handle.where` see what runs here; the client adds to it what it starts."""
+        flows = self._registry.workflows
+        self.client.known.workflows = {name: dict(known) for name, known in flows.items()}
 
     def _mock_workflow(self, name: str, target: Any) -> None:
         self._mocked_flows.add(name)
@@ -227,7 +233,7 @@ class WorkflowEnv:
             if handle.status().finished:
                 return handle.result(timeout=0)
             if not self._driver.advance():
-                raise StuckError(explained(self.client, self._registry, handle.id))
+                raise StuckError(explained(self.client, handle.id))
 
     def advance(self, **duration: float) -> None:
         """Let so much time pass: ``env.advance(hours=1)``; all that falls due is done."""

@@ -118,6 +118,9 @@ def guarded(tell: Callable[[GuardError], None]) -> Iterator[None]:
             raise error
 
     before = sys.getprofile()
+    if before is not None and not callable(before):  # cProfile before 3.12: it cannot be put back
+        yield
+        return
     sys.setprofile(watch)
     try:
         yield
@@ -140,6 +143,9 @@ def _place(frame: FrameType | None) -> str:
         if module.startswith("durable.interpreter"):
             return user
         top = module.partition(".")[0]
+        if user and top == "durable":  # it calls back: of on_signal, wait_until
+            frame = frame.f_back
+            continue
         if top in MACHINERY or module.startswith("importlib"):
             return ""
         if not user and top not in sys.stdlib_module_names:

@@ -429,7 +429,7 @@ PLANTED = {
         stays_locked, unlocks, is_unlocked, "is_unlocked is not kept", cancelled_some_time
     ),
     "stuck behind a time limit": Planted(
-        waits_without_end, gives_up, always, "wait_signal('operator')"
+        waits_without_end, gives_up, always, "waits for signal operator"
     ),
     "a late child": Planted(
         orders_elsewhere, orders_and_waits, not_both, "shipped and refunded",

@@ -15,6 +15,7 @@ from durable import (
     Workflow,
     activity,
     gather,
+    race,
     shield,
     sleep,
     uuid4,
@@ -97,8 +98,27 @@ def test_a_stuck_child_is_shown() -> None:
 
 
 def test_an_activity_without_code_is_named() -> None:
-    with pytest.raises(StuckError, match="charge has no code here, and no mock"):
+    with pytest.raises(
+        MockError, match="charge, which order-1 calls, has no code here, and no mock"
+    ):
         WorkflowEnv(order).run("o-1", 500)
+
+
+def test_what_has_no_code_is_not_merely_late() -> None:
+    @workflow
+    def racing() -> Workflow[str]:
+        winner = yield race(done=ship.call("o-1"), late=sleep(60))
+        return str(winner.name)
+
+    with pytest.raises(MockError, match="ship, which racing-1 calls, has no code here"):
+        WorkflowEnv(racing).run()
+
+
+def test_a_mock_outlives_a_start_of_its_workflow() -> None:
+    env = WorkflowEnv(order)
+    env.mock(waiting, returns=7)
+    handle = env.client.start(waiting)
+    assert env.result(handle) == 7
 
 
 def test_a_child_without_code_is_named() -> None:
@@ -106,7 +126,7 @@ def test_a_child_without_code_is_named() -> None:
     def parent() -> Workflow[None]:
         yield waiting.call()
 
-    with pytest.raises(StuckError, match="no code for workflow waiting"):
+    with pytest.raises(MockError, match="waiting, which parent-1 calls, has no code here"):
         WorkflowEnv(parent).run()
 
 

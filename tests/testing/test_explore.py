@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from planted import ACTIVITIES, PLANTED, WORLD, Planted, charge, charges_once, charges_twice
 
-from durable import Workflow, sleep, workflow
+from durable import Workflow, sleep, wait_signal, workflow
 from durable.errors import ExploreError, KitError
 from durable.testing import Explored, WorkflowEnv, crash_everywhere, explore
 
@@ -184,3 +184,35 @@ def test_crash_everywhere_finds_what_is_done_twice() -> None:
     assert "charges_twice breaks, with one crash:\n  1. the worker dies before a commit" in str(
         caught.value
     )
+
+
+# -- a worker that dies after a commit ----------------------------------------------------
+
+
+@workflow
+def listens() -> Workflow[Any]:
+    return (yield wait_signal("go"))
+
+
+@workflow
+def starts_one() -> Workflow[Any]:
+    return (yield listens.call())
+
+
+def test_children_are_heard_of_though_the_worker_dies_at_once() -> None:
+    def tell(env: WorkflowEnv) -> None:
+        env.on_child(listens, lambda child: child.signal("go"))
+
+    found = crash_everywhere(starts_one, workflows=[listens], setup=tell)
+    assert found.statuses == {"completed": found.runs}
+
+
+def test_an_assertion_fails_though_the_worker_dies_at_once() -> None:
+    @workflow
+    def wrong() -> Workflow[None]:
+        yield sleep(1)
+        raise AssertionError("never so")
+
+    for schedule in ("", "1=2"):
+        with pytest.raises(ExploreError, match="never so"):
+            explore(wrong, schedule=schedule)

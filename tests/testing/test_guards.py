@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import cProfile
 import logging
 import os
 import pathlib
@@ -20,7 +21,7 @@ from time import time as clock
 
 import pytest
 
-from durable import Workflow, activity, logger, now, side_effect, sleep, workflow
+from durable import Workflow, activity, logger, now, on_signal, side_effect, sleep, workflow
 from durable import random as durable_random
 from durable import uuid4 as durable_uuid4
 from durable.errors import GuardError, KitError, NonDeterminismError
@@ -249,6 +250,33 @@ def test_the_order_of_a_set_is_found_by_replay() -> None:
 
     with pytest.raises(NonDeterminismError, match=r"test_guards\.py:\d+, in flow"):
         WorkflowEnv(flow).run()
+
+
+def test_a_callback_is_workflow_code() -> None:
+    @workflow
+    def flow() -> Workflow[None]:
+        on_signal("x", lambda value: time.time())
+        yield sleep(60)
+
+    env = WorkflowEnv(flow)
+    env.at(seconds=1, do=lambda: env.signal("x"))
+    with pytest.raises(GuardError, match=r"time\.time"):
+        env.run()
+
+
+def test_under_cprofile() -> None:
+    @workflow
+    def flow() -> Workflow[str]:
+        yield sleep(1)
+        return "done"
+
+    profile = cProfile.Profile()
+    profile.enable()
+    try:
+        assert WorkflowEnv(flow).run() == "done"
+        assert len("still alive") == 11
+    finally:
+        profile.disable()
 
 
 def test_a_forgotten_yield() -> None:
