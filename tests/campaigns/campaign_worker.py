@@ -14,6 +14,7 @@ import sys
 import threading
 from dataclasses import dataclass, field
 from multiprocessing import forkserver
+from multiprocessing.connection import wait as wait_for
 from pathlib import Path
 from subprocess import TimeoutExpired
 from typing import Any
@@ -33,6 +34,8 @@ WARM.set_forkserver_preload(
 )
 
 _warming = threading.Lock()
+_reaping = threading.Lock()
+"""How a process ended can be read once; and each start of another one asks all of them."""
 
 
 def warm() -> None:
@@ -122,16 +125,18 @@ class Forked:
         self.order = order
         warm()
         self._process = WARM.Process(target=work, args=(order,), daemon=True)
-        self._process.start()
+        with _reaping:
+            self._process.start()
         assert self._process.pid is not None
         self.pid = self._process.pid
 
     def poll(self) -> int | None:
-        return self._process.exitcode
+        with _reaping:
+            return self._process.exitcode
 
     def wait(self, timeout: float | None = None) -> int:
-        self._process.join(timeout)
-        code = self._process.exitcode
+        wait_for([self._process.sentinel], timeout)
+        code = self.poll()
         if code is None:
             raise TimeoutExpired(str(self.order), timeout or 0)
         return code

@@ -17,9 +17,11 @@ from simulation.mutants import MUTANTS, UNNOTICED, mutated
 from simulation.world import Report, simulate
 from store_table import EVERYTHING
 
-SEEDS = 200_000 if EVERYTHING else 3_000
+QUICK = 3_000
+"""Seeds of each run of the tests."""
+SEEDS = 200_000 if EVERYTHING else QUICK
 PART = 2_000 if EVERYTHING else 200
-MUTANT_SEEDS = 3000  # as many as the quick tier runs
+MUTANT_SEEDS = QUICK
 """A mutant that lives longer than so many seeds has survived."""
 
 ONE = os.environ.get("CAMPAIGN_SEED")
