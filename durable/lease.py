@@ -8,7 +8,9 @@ Rules
   everything and registers under a new id.
 * What attempts tell by their heartbeats is sent by the same thread, once a tick.
 * A worker whose process is gone from this machine is taken over at once; any other when its
-  lease has expired.
+  lease has expired.  Of workers that are known, that can be seen without the store: it is
+  asked again when it has changed (somebody may have come), when a lease that was seen should
+  have been renewed, and at each heartbeat.
 """
 
 from __future__ import annotations
@@ -21,7 +23,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import ModuleType
 
@@ -93,6 +95,16 @@ def alive(pid: int) -> bool:
     return True
 
 
+@dataclass(frozen=True)
+class Look:
+    """What was seen of the workers of a store. mark: the store's, before. until: when the
+    first lease of them ends, unless it is renewed (monotonic)."""
+
+    workers: Sequence[WorkerInfo]
+    mark: int
+    until: float
+
+
 class Lease:
     """Keeps one worker registered.
 
@@ -122,6 +134,7 @@ class Lease:
         self._stop = threading.Event()
         self._thread: threading.Thread | None = None
         self._trusted_until = 0.0
+        self._seen = Look((), -1, 0.0)
         self.info = template
         self.given_up = False
 
@@ -141,7 +154,7 @@ class Lease:
         self._trusted_until = sent + self._lease
         self.info = info
         try:
-            self._take_over(always=True)
+            self.take_over(always=True)
         except DurableError as error:  # it is registered; the next tick tries again
             logger.warning("nothing taken over yet: %s", error)
         return info
@@ -195,7 +208,7 @@ class Lease:
                     self._renew()
                     next_beat = time.monotonic() + self._lease / 3
                 self._beats.send(self.info.id)
-                self._take_over(always=beats)
+                self.take_over(always=beats)
                 if time.monotonic() >= next_look:
                     self._store.block_unknown(self.info, self._unknown_after)
                     next_look = time.monotonic() + patience / 2
@@ -204,17 +217,34 @@ class Lease:
             except Exception:
                 logger.exception("the heartbeat failed")
 
-    def _take_over(self, *, always: bool) -> None:
-        """always: let the store look, too, where there may be more than it lists: what an
-        earlier call that failed has left in a part of it."""
+    def take_over(self, *, always: bool) -> None:
+        """Take over from who has died, if anybody may have.
+
+        always: let the store look, too, where there may be more than it lists: what an earlier
+        call that failed has left in a part of it.
+        """
+        if not always and not self._may_have_died():
+            return
+        here, mark = time.monotonic(), self._store.mark()  # before looking: nothing is missed
         workers, now = self._store.workers(), self._store.now()
         dead = dead_neighbours(workers, self.info.machine)
         if dead:
             logger.info("taking over from %s dead workers of this machine", len(dead))
             self._store.take_over(dead)
-        expired = any(worker.expires_at <= now for worker in workers)
-        if (always or expired) and self._store.take_over(None):
+        lease = int(self._lease * 1_000_000)
+        left = min((worker.expires_at - now for worker in workers), default=lease)
+        if (always or left <= 0) and self._store.take_over(None):
             logger.info("took over from workers whose lease has expired")
+        self._seen = Look(workers, mark, here + left / 1_000_000)
+
+    def _may_have_died(self) -> bool:
+        """Whether somebody may have, as far as that can be told without asking the store."""
+        seen = self._seen
+        return (
+            self._store.mark() != seen.mark
+            or time.monotonic() >= seen.until
+            or bool(dead_neighbours(seen.workers, self.info.machine))
+        )
 
     def _renew(self) -> None:
         info, sent = self.info, time.monotonic()

@@ -301,7 +301,8 @@ class Store(ABC):
     @abstractmethod
     def register(self, worker: WorkerInfo) -> None:
         """Add a worker; instances in its queues that need a workflow it knows and are
-        blocked by other builds than its own (or `UNKNOWN`) are woken."""
+        blocked by other builds than its own (or `UNKNOWN`) are woken.  Whoever waits is
+        told: there is somebody to take over from one day."""
 
     @abstractmethod
     def heartbeat(self, worker: str, lease: int) -> list[TaskKey] | None:

@@ -218,7 +218,7 @@ class MemoryStore(Store):
                 rests = not row.instance.owner and row.instance.wake_at is None
                 if rests and self._rows.tried(row.instance, [worker]):
                     self._rows.update(row, wake_at=now)
-                    self._announce()
+            self._announce()
 
     def heartbeat(self, worker: str, lease: int) -> list[TaskKey] | None:
         with self._lock:

@@ -132,7 +132,7 @@ def register(tx: Tx, worker: WorkerInfo) -> None:
         for queue, workflow, version, need, blocked_by in tx.rows(REFUSED)
         if able([worker], queue, place_name(need, blocked_by))
     ]
-    tx.tell = tx.each(WAKE_REFUSED, groups, before=(tx.now,)) > 0
+    tx.each(WAKE_REFUSED, groups, before=(tx.now,))
 
 
 def heartbeat(tx: Tx, worker: str, lease: int) -> list[TaskKey] | None:
@@ -174,13 +174,20 @@ def _release(tx: Tx, workers: Sequence[str], crashes: int) -> int:
 
 def unknown(tx: Tx, worker: WorkerInfo) -> list[tuple[str, str]]:
     """(queue, name) of what is due in a worker's queues and no live worker can run."""
+    strange = [
+        (queue, name)
+        for queue in dict.fromkeys(worker.queues)
+        for name, first, _ in tx.heads(INSTANCE_HEADS, queue)
+        if first <= tx.now and name not in worker.workflows
+    ]
+    if not strange:  # nobody need be asked
+        return []
     live = live_workers(tx)
     known = {name for info in live for name in info.workflows}
     return [
         (queue, name)
-        for queue in dict.fromkeys(worker.queues)
-        for name, first, _ in tx.heads(INSTANCE_HEADS, queue)
-        if first <= tx.now and name not in known
+        for queue, name in strange
+        if name not in known
         if SEPARATOR not in name or not able(live, queue, name)
     ]
 

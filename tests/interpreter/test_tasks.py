@@ -22,11 +22,9 @@ from durable import (
     sleep,
     spawn,
     timeout,
-    uuid4,
     wait_signal,
     workflow,
 )
-from durable import random as derived_random
 from durable.errors import UsageError
 
 
@@ -352,46 +350,6 @@ def test_a_task_twice_in_a_race_settles_once() -> None:
     step = Stepper(flow)
     step.signal("a", 1)
     assert step.result() == [0, 1, [1, 1]]
-
-
-def test_tasks_of_one_name_derive_different_values() -> None:
-    def task() -> Workflow[str]:
-        yield side_effect(int)
-        return f"{uuid4()} {derived_random().random()}"
-
-    @workflow
-    def flow() -> Workflow[list[str]]:
-        names = ["w", "w", "w", None, "3", "0", "w"]
-        return (yield from gather(*(spawn(task(), name) for name in names)))
-
-    results = Stepper(flow).result()
-    assert len(set(results)) == len(results)
-
-
-def test_values_of_a_named_task_stay_when_other_tasks_are_added() -> None:
-    def task() -> Workflow[str]:
-        yield side_effect(int)
-        return str(uuid4())
-
-    @workflow
-    def flow(more: int) -> Workflow[str]:
-        for _ in range(more):
-            _ = spawn(task())
-        return (yield from spawn(task(), "mine"))
-
-    assert Stepper(flow, 0).result() == Stepper(flow, 3).result()
-
-
-def test_values_after_the_next_yield_do_not_shift_when_a_call_is_added() -> None:
-    @workflow
-    def flow(calls: int) -> Workflow[list[str]]:
-        first = [str(uuid4()) for _ in range(calls)]
-        yield side_effect(int)
-        return [*first[:1], str(uuid4())]
-
-    one, three = Stepper(flow, 1).result(), Stepper(flow, 3).result()
-    assert one == three
-    assert one[0] != one[1]
 
 
 def test_a_scope_that_another_coroutine_leaves_is_refused() -> None:

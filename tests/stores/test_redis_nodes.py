@@ -8,7 +8,8 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 import pytest
-from servers import drop, fresh, redis, redis_cluster
+from redis_kit import opened, own_store, own_url
+from servers import redis, redis_cluster
 from test_redis_cluster import in_partition
 
 from durable.errors import OutcomeUnknown, StoreError, UsageError
@@ -28,23 +29,14 @@ from durable.testing.store_contract.base import (
 
 @pytest.fixture
 def url() -> Iterator[str]:
-    url = fresh(redis_cluster())
-    yield url
-    drop(redis_cluster(), url)
+    with own_url(redis_cluster) as url:
+        yield url
 
 
 @pytest.fixture
 def store(url: str) -> Iterator[RedisStore]:
-    store = opened(url)
-    yield store
-    store.close()
-
-
-def opened(url: str) -> RedisStore:
-    store = open_store(url)
-    assert isinstance(store, RedisStore)
-    store.open()
-    return store
+    with own_store(url) as store:
+        yield store
 
 
 # -- addresses --------------------------------------------------------------------------

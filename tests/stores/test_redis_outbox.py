@@ -11,12 +11,12 @@ from typing import Any
 
 import pytest
 from redis.crc import key_slot
-from servers import drop, fresh, redis_cluster
+from redis_kit import opened, own_store, own_url
+from servers import redis_cluster
 from test_redis_cluster import in_partition
 
 from durable.model import Parent, ParentClose, Status
 from durable.store import ClaimedInstance, End, Sent
-from durable.stores import open_store
 from durable.stores.redis import ON_CLUSTER, RedisStore
 from durable.stores.redis_keys import BEGIN, SCRIPTS, Script, partition_of, tables
 from durable.testing.store_contract.base import (
@@ -46,16 +46,14 @@ CHILD = in_partition((partition_of(PARENT, ON_CLUSTER) + 1) % ON_CLUSTER, "child
 
 @pytest.fixture
 def url() -> Iterator[str]:
-    url = fresh(redis_cluster())
-    yield url
-    drop(redis_cluster(), url)
+    with own_url(redis_cluster) as url:
+        yield url
 
 
 @pytest.fixture
 def store(url: str) -> Iterator[RedisStore]:
-    store = opened(url)
-    yield store
-    store.close()
+    with own_store(url) as store:
+        yield store
 
 
 @pytest.fixture
@@ -63,13 +61,6 @@ def other(store: RedisStore, url: str) -> Iterator[RedisStore]:
     other = opened(url)
     yield other
     other.close()
-
-
-def opened(url: str) -> RedisStore:
-    store = open_store(url)
-    assert isinstance(store, RedisStore)
-    store.open()
-    return store
 
 
 def deaf(store: RedisStore, *names: str) -> None:

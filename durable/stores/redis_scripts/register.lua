@@ -2,6 +2,5 @@
 
 put(WORKERS, R[1], cmsgpack.pack(R[2]))
 put(LEASES, R[1], string.format('%.0f', R[3]))
-tell = false
 flush()
 return 0

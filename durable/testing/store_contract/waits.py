@@ -101,6 +101,10 @@ def _register(store: Store) -> Callable[[], object]:
     return lambda: FakeWorker(store, "w-2", build="build-2", workflows=("lost",))
 
 
+def _join(store: Store) -> Callable[[], object]:
+    return lambda: FakeWorker(store, "newcomer")
+
+
 def _end(store: Store) -> Callable[[], object]:
     start(store)
     worker = FakeWorker(store)
@@ -183,6 +187,7 @@ CHANGES: list[Prepare] = [
     _take_over,
     _complete,
     _register,
+    _join,
     _end,
     _release,
     _schedule,
