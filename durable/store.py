@@ -396,6 +396,10 @@ class Store(ABC):
         """Instances that match, newest first."""
 
     @abstractmethod
+    def count(self, where: Filter) -> int:
+        """How many instances match, whatever the ``limit`` and from the first on."""
+
+    @abstractmethod
     def history(self, keys: Sequence[tuple[bytes, int]]) -> list[list[tuple[int, bytes]]]:
         """For each (uid, run): its (seq, event), in order."""
 

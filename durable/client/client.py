@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from datetime import datetime
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
@@ -302,12 +303,44 @@ class Client(Requests):
         """
         if not 1 <= limit <= 10_000:
             raise UsageError(f"limit={limit} must be between 1 and 10,000")
+        where = self._filter(workflow, status, queue, tag, since, until, search, parent)
+        where = replace(where, limit=limit, cursor=cursor)
+        page = self._caller.repeat(lambda: self.store.instances(where))
+        return InstancePage([InstanceRow.of(row) for row in page.rows], page.cursor)
+
+    def count(
+        self,
+        *,
+        workflow: str | None = None,
+        status: Status | str | Iterable[Status | str] | None = None,
+        queue: str | None = None,
+        tag: str | None = None,
+        since: datetime | None = None,
+        until: datetime | None = None,
+        search: str | None = None,
+        parent: str | None = None,
+    ) -> int:
+        """How many instances match; the filters are those of `list`."""
+        where = self._filter(workflow, status, queue, tag, since, until, search, parent)
+        return self._caller.repeat(lambda: self.store.count(where))
+
+    def _filter(
+        self,
+        workflow: str | None,
+        status: Any,
+        queue: str | None,
+        tag: str | None,
+        since: datetime | None,
+        until: datetime | None,
+        search: str | None,
+        parent: str | None,
+    ) -> Filter:
         for option, name in (("workflow", workflow), ("queue", queue), ("tag", tag)):
             if name:
                 checked_text(name, f"{option}= takes a name")
         if search:
             checked_text(search, "search= takes the beginning of an id", MAX_ID_BYTES)
-        where = Filter(
+        return Filter(
             workflow,
             _statuses(status),
             queue,
@@ -315,22 +348,8 @@ class Client(Requests):
             None if since is None else micros(checked_moment(since, "since")),
             None if until is None else micros(checked_moment(until, "until")),
             search,
-            limit,
-            cursor,
-            None if parent is None else self._caller.instance(parent).uid,
+            parent=None if parent is None else self._caller.instance(parent).uid,
         )
-        page = self._caller.repeat(lambda: self.store.instances(where))
-        return InstancePage([InstanceRow.of(row) for row in page.rows], page.cursor)
-
-    def count(self, **filters: Any) -> int:
-        """How many instances match; takes the filters of `list`."""
-        total, cursor = 0, None
-        while True:
-            page = self.list(**{**filters, "limit": 10_000, "cursor": cursor})
-            total += len(page.rows)
-            cursor = page.cursor
-            if cursor is None:
-                return total
 
     def stats(self) -> dict[str, Any]:
         """Counts: instances by status, tasks, messages, workers, and the age in seconds of

@@ -350,6 +350,10 @@ class MemoryStore(Store):
                 rows.append(instance)
             return Page(rows, None)
 
+    def count(self, where: Filter) -> int:
+        with self._lock:
+            return sum(_matches(row.instance, where) for row in self._rows.by_uid.values())
+
     def history(self, keys: Sequence[tuple[bytes, int]]) -> list[list[tuple[int, bytes]]]:
         with self._lock:
             rows = [self._rows.by_uid.get(uid) for uid, _ in keys]

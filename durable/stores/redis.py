@@ -445,6 +445,9 @@ class RedisStore(Store):
     def instances(self, where: Filter) -> Page:
         return redis_reads.instances(self._parts, where)
 
+    def count(self, where: Filter) -> int:
+        return redis_reads.count(self._parts, where)
+
     def history(self, keys: Sequence[tuple[bytes, int]]) -> list[list[tuple[int, bytes]]]:
         homes = self._parts.by_uid([uid for uid, _ in keys])
         found = self._parts.spread(

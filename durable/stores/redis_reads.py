@@ -5,6 +5,8 @@ from __future__ import annotations
 import heapq
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from itertools import islice
 from typing import Any
 
 from durable.errors import UsageError
@@ -13,7 +15,7 @@ from durable.store import Filter, Page
 from durable.stores import redis_rows as rows
 from durable.stores.redis_partitions import Partitions
 
-__all__ = ["by_ids", "instances", "size", "stats"]
+__all__ = ["by_ids", "count", "instances", "size", "stats"]
 
 AT_ONCE = 500
 """How many instances a script lists before others have their turn."""
@@ -49,6 +51,19 @@ def _by_uids(partitions: Partitions, uids: Sequence[bytes]) -> list[Instance]:
 
 def instances(partitions: Partitions, where: Filter) -> Page:
     """A page of what matches, newest first: see `Store.instances`."""
+    page = list(islice(_matching(partitions, where), where.limit + 1))
+    cursor = _cursor(page[where.limit - 1]) if len(page) > where.limit else None
+    # A row may have gone, or changed, since it was listed.
+    return Page(_by_uids(partitions, [one.uid for one in page[: where.limit]]), cursor)
+
+
+def count(partitions: Partitions, where: Filter) -> int:
+    """How many match: see `Store.count`."""
+    return sum(1 for _ in _matching(partitions, replace(where, limit=AT_ONCE, cursor=None)))
+
+
+def _matching(partitions: Partitions, where: Filter) -> Iterator[Instance]:
+    """What matches and follows the cursor, newest first, without the payloads."""
     before = None if where.cursor is None else _position(where.cursor)
     if where.parent is not None:
         answers = partitions.every("list", None, None, where.parent, None, 0)
@@ -58,17 +73,13 @@ def instances(partitions: Partitions, where: Filter) -> Page:
         ranges = [None] if where.tag is not None else list(where.statuses or Status)
         listed = (_listed(partitions, where, status, before) for status in ranges)
         keys = heapq.merge(*(one for some in listed for one in some), key=_place, reverse=True)
-    page: list[Instance] = []
+    last = None
     for instance in keys:
-        if page and page[-1].uid == instance.uid:
+        if last == instance.uid:
             continue  # its status has changed meanwhile, so it stands in two lists
         if _matches(instance, where) and (before is None or _place(instance) < before):
-            page.append(instance)
-            if len(page) > where.limit:
-                break
-    cursor = _cursor(page[where.limit - 1]) if len(page) > where.limit else None
-    # A row may have gone, or changed, since it was listed.
-    return Page(_by_uids(partitions, [one.uid for one in page[: where.limit]]), cursor)
+            last = instance.uid
+            yield instance
 
 
 def _listed(

@@ -405,6 +405,9 @@ class SqlStore(Store):
     def instances(self, where: Filter) -> Page:
         return self._read(lambda tx: sql_reads.instances(tx, self.models, where))
 
+    def count(self, where: Filter) -> int:
+        return self._read(lambda tx: sql_reads.count(tx, self.models, where))
+
     def history(self, keys: Sequence[tuple[bytes, int]]) -> list[list[tuple[int, bytes]]]:
         return self._read(lambda tx: sql_reads.history(tx, keys))
 

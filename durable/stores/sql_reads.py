@@ -122,22 +122,27 @@ def instances(tx: Tx, models: Schema, where: Filter) -> Page:
 
 def _keys(models: Schema, where: Filter, conditions: Sequence[Any]) -> tuple[str, list[Any]]:
     """The query for (created_at, uid, number) of one status."""
-    table, tags = models.instances, models.tags
-    at, uid = table.created_at, table.uid
-    query = table.select(at, uid, table.number)
-    if where.tag is not None:
-        at, uid = tags.created_at, tags.uid
-        query = tags.select(at, uid, table.number).join(table, on=(table.uid == tags.uid))
-        query = query.where(tags.tag == where.tag)
-    if where.since is not None:
-        query = query.where(at >= where.since)
-    if where.until is not None:
-        query = query.where(at < where.until)
+    query, at, uid = _matching(models, where)
+    query = query.select(at, uid, models.instances.number)
     if where.cursor is not None:
         query = query.where(_before(models, at, uid, *_position(where.cursor)))
     query = query.where(*conditions).order_by(at.desc(), uid.desc()).limit(where.limit + 1)
     text, params = query.sql()
     return text, params
+
+
+def _matching(models: Schema, where: Filter) -> tuple[Any, Any, Any]:
+    """What has the tag and was created when it should; with the columns to order it by."""
+    table, tags = models.instances, models.tags
+    at, uid, query = table.created_at, table.uid, table.select()
+    if where.tag is not None:
+        at, uid = tags.created_at, tags.uid
+        query = tags.select().join(table, on=(table.uid == tags.uid)).where(tags.tag == where.tag)
+    if where.since is not None:
+        query = query.where(at >= where.since)
+    if where.until is not None:
+        query = query.where(at < where.until)
+    return query, at, uid
 
 
 def _before(models: Schema, at: Any, uid: Any, moment: int, key: bytes) -> Any:
@@ -214,6 +219,16 @@ def stats(tx: Tx, models: Schema) -> Stats:
         workers=_count(tx, models.workers.select()),
         oldest_wake_at=tx.raw(*oldest.sql())[0][0],
     )
+
+
+def count(tx: Tx, models: Schema, where: Filter) -> int:
+    """How many instances match."""
+    query, _, _ = _matching(models, where)
+    if where.statuses:
+        query = query.where(models.instances.status.in_([one.value for one in where.statuses]))
+    if conditions := _conditions(tx, models, where):
+        query = query.where(*conditions)
+    return _count(tx, query)
 
 
 def _count(tx: Tx, query: Any) -> int:

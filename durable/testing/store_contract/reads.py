@@ -95,6 +95,7 @@ class Reads(Base):
     def listed(self, store: Store, **where: Any) -> list[str]:
         page = store.instances(Filter(**where))
         assert page.cursor is None
+        assert store.count(Filter(**where)) == len(page.rows)
         return sorted(instance.id for instance in page.rows)
 
     def test_a_listing_gives_rows_newest_first(self, store: Store) -> None:
@@ -177,10 +178,13 @@ class Reads(Base):
     def test_pages_are_disjoint_and_complete(self, store: Store) -> None:
         new = [an_instance(store, f"i-{n}", tags=("even",) if n % 2 else ()) for n in range(25)]
         store.create(new, "use")
-        for where, total in (({}, 25), ({"prefix": "i-1"}, 11), ({"tag": "even"}, 12)):
+        wheres: list[tuple[dict[str, Any], int]]
+        wheres = [({}, 25), ({"prefix": "i-1"}, 11), ({"tag": "even"}, 12)]
+        for where, total in wheres:
             for limit in (1, 4, 5, 25, 100):
                 rows = self.pages(store, limit=limit, **where)
                 assert len(rows) == total
+                assert store.count(Filter(**where, limit=limit, cursor=rows[0].id)) == total
                 assert len({row.id for row in rows}) == total
                 self.check_order(rows)
 
