@@ -12,6 +12,7 @@ from typing import ClassVar
 
 from durable.lint.program import Body
 from durable.lint.rule import Found, Rule
+from durable.lint.state import ENVIRON, MUTATING, PERHAPS_MUTATING
 
 
 def named(module: str, names: str) -> frozenset[str]:
@@ -410,7 +411,7 @@ class Environment(Rule):
 
     code = "DUR108"
     called = (
-        named("os", "getenv getenvb putenv unsetenv getcwd getcwdb chdir getpid getppid getlogin")
+        named("os", "getenv getenvb getcwd getcwdb getpid getppid getlogin")
         | named("os", "getuid getgid uname cpu_count process_cpu_count getloadavg")
         | named("os.path", "expanduser expandvars abspath")
         | named("socket", "gethostname getfqdn")
@@ -420,7 +421,7 @@ class Environment(Rule):
         | named("platform", "machine node platform processor python_version release system uname")
         | named("locale", "getlocale getencoding getpreferredencoding")
     )
-    read = frozenset({"os.environ", "os.environb", "sys.argv"})
+    read = ENVIRON | {"sys.argv"}
 
     def find(self, body: Body) -> Iterator[Found]:
         for node in body.nodes:
@@ -428,7 +429,7 @@ class Environment(Rule):
             if isinstance(node, ast.Call):
                 name = body.names.resolve(node.func)
                 name = f"{name}()" if name in self.called else ""
-            elif isinstance(node, ast.Name | ast.Attribute):
+            elif isinstance(node, ast.Name | ast.Attribute) and isinstance(node.ctx, ast.Load):
                 name = body.names.resolve(node)
                 name = name if name in self.read and _is_read(node, body) else ""
             if name:
@@ -443,7 +444,8 @@ def _is_read(node: ast.expr, body: Body) -> bool:
     if not isinstance(parent, ast.Attribute):
         return True
     around = body.names.parents[parent]
-    return isinstance(around, ast.Call) and around.func is parent
+    is_called = isinstance(around, ast.Call) and around.func is parent
+    return is_called and parent.attr not in MUTATING | PERHAPS_MUTATING
 
 
 class Identity(Effect):

@@ -11,7 +11,7 @@ from __future__ import annotations
 import ast
 import builtins
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 
 FunctionNode = ast.FunctionDef | ast.AsyncFunctionDef
@@ -76,7 +76,8 @@ class Scope:
 class Names:
     """All names of a file.
 
-    scopes: the scope in which each node is evaluated; parents: the node around each node.
+    scopes: the scope in which each node is evaluated; parents: the node around each node;
+    quoted: what an annotation in quotes says.
     """
 
     def __init__(self, tree: ast.Module) -> None:
@@ -84,6 +85,7 @@ class Names:
         self.parents: dict[ast.AST, ast.AST] = {}
         self.stars: list[str] = []
         self.loads: dict[tuple[Scope, str], list[ast.Name]] = {}
+        self.quoted: dict[ast.expr, ast.expr] = {}
         self._known: dict[tuple[Scope, str], str] = {}
         _Binder(self, Scope(tree, None)).visit(tree)
         for node, scope in self.scopes.items():
@@ -119,8 +121,9 @@ class Names:
                 base = self.resolve(node.func)
                 return f"{base}()" if base else ""
             case ast.Subscript():  # Channel[str](2); what is taken out of a value is not known
-                base = self.resolve(node.value)
-                return base if "()" not in base else ""
+                parent = self.parents.get(node)
+                is_called = isinstance(parent, ast.Call) and node is parent.func
+                return self.resolve(node.value) if is_called else ""
             case ast.BinOp(op=ast.Div()):  # Path("a") / "b"
                 base = self.resolve(node.left)
                 return base if base == "pathlib.Path()" else ""
@@ -135,7 +138,7 @@ class Names:
         key = (owner, node.id)
         if key not in self._known:
             self._known[key] = ""  # meanwhile: x = x.parent
-            found = [binding for binding in self.bindings(node) if not _none(binding)]
+            found = [binding for binding in self.bindings(node) if not _is_none(binding.value)]
             meanings = {self._bound(binding) for binding in found}
             self._known[key] = meanings.pop() if len(meanings) == 1 else ""
         return self._known[key]
@@ -146,8 +149,22 @@ class Names:
         value = self.resolve(binding.value) if binding.value else ""
         if value:
             return value
-        kind = self.resolve(binding.annotation) if binding.annotation else ""
+        kind = self.type_name(binding.annotation) if binding.annotation else ""
         return f"{kind}()" if kind else ""
+
+    def type_name(self, annotation: ast.expr) -> str:
+        """The class that an annotation names: that of ``Path | None``, of ``Workflow[int]``."""
+        annotation = self.quoted.get(annotation, annotation)
+        if isinstance(annotation, ast.Subscript):
+            name = self.resolve(annotation.value)
+            if name not in _WRAPPERS:
+                return name
+            inner = annotation.slice
+            return self.type_name(inner.elts[0] if isinstance(inner, ast.Tuple) else inner)
+        if isinstance(annotation, ast.BinOp):
+            sides = [side for side in (annotation.left, annotation.right) if not _is_none(side)]
+            return self.type_name(sides[0]) if len(sides) == 1 else ""
+        return self.resolve(annotation)
 
     def only_value(self, node: ast.expr) -> ast.expr:
         """What a name stands for that is assigned once, and else the expression itself."""
@@ -178,9 +195,13 @@ class Names:
         return None
 
 
-def _none(binding: Binding) -> bool:
+# What stands around a type, and says something else of it.
+_WRAPPERS = frozenset(f"typing.{name}" for name in ("Annotated", "Final", "Optional"))
+
+
+def _is_none(node: ast.expr | None) -> bool:
     """``redis = None``, where an import has failed."""
-    return isinstance(binding.value, ast.Constant) and binding.value.value is None
+    return isinstance(node, ast.Constant) and node.value is None
 
 
 def _canonical(name: str) -> str:
@@ -263,7 +284,8 @@ class _Binder(ast.NodeVisitor):
             self._assign(node, target, Binding(value=node.value))
 
     def visit_AnnAssign(self, node: ast.AnnAssign) -> None:
-        self._walk(node, [node.annotation, node.value])
+        self._annotation(node, node.annotation)
+        self._walk(node, [node.value])
         self._assign(node, node.target, Binding(value=node.value, annotation=node.annotation))
 
     def visit_AugAssign(self, node: ast.AugAssign) -> None:
@@ -301,7 +323,8 @@ class _Binder(ast.NodeVisitor):
 
     def visit_FunctionDef(self, node: FunctionNode) -> None:
         self._bind(node.name, Binding(definition=node))
-        self._walk(node, [*node.decorator_list, node.returns])
+        self._walk(node, node.decorator_list)
+        self._annotation(node, node.returns)
         self._function(node, node.body)
 
     visit_AsyncFunctionDef = visit_FunctionDef
@@ -314,13 +337,22 @@ class _Binder(ast.NodeVisitor):
         every = [*args.posonlyargs, *args.args, *args.kwonlyargs]
         extra = [arg for arg in (args.vararg, args.kwarg) if arg is not None]
         self._walk(node, [*args.defaults, *args.kw_defaults])
-        self._walk(node, [arg.annotation for arg in (*every, *extra)])
+        for arg in (*every, *extra):
+            self._annotation(node, arg.annotation)
         with self._inside(node):
             for arg in every:
                 self._bind(arg.arg, Binding(annotation=arg.annotation))
             for arg in extra:  # a tuple or a dict, whatever its annotation
                 self._bind(arg.arg, Binding())
             self._walk(node, body)
+
+    def _annotation(self, node: ast.AST, annotation: ast.expr | None) -> None:
+        self._walk(node, [annotation])
+        if isinstance(annotation, ast.Constant) and isinstance(annotation.value, str):
+            with suppress(SyntaxError, ValueError):
+                quoted = ast.parse(annotation.value, mode="eval").body
+                self.names.quoted[annotation] = quoted
+                self._walk(node, [quoted])
 
     def visit_ClassDef(self, node: ast.ClassDef) -> None:
         self._bind(node.name, Binding(definition=node))

@@ -200,7 +200,7 @@ class Program:
         if not isinstance(function, FunctionNode) or not self.is_generator(function):
             return False
         returns = function.returns
-        if returns is not None and self.names.resolve(returns) == "durable.Workflow":
+        if returns is not None and self.names.type_name(returns) == "durable.Workflow":
             return True
         return self.yields_commands(function) and any(
             not isinstance(self.names.parents[each], ast.Expr)

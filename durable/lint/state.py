@@ -28,6 +28,10 @@ CONTAINERS = (
     | {f"collections.{name}" for name in ("Counter", "OrderedDict", "defaultdict", "deque")}
     | {f"queue.{name}" for name in ("LifoQueue", "PriorityQueue", "Queue", "SimpleQueue")}
 )
+ENVIRON = frozenset({"os.environ", "os.environb"})
+# Containers that modules of Python offer, and calls that change the process.
+OF_PYTHON = ENVIRON | {"sys.argv", "sys.meta_path", "sys.modules", "sys.path"}
+CHANGING = frozenset(f"os.{name}" for name in ("chdir", "fchdir", "putenv", "umask", "unsetenv"))
 
 
 class OutsideState(Rule):
@@ -61,43 +65,59 @@ class OutsideState(Rule):
 
     def find(self, body: Body) -> Iterator[Found]:
         for node in body.nodes:
-            if isinstance(node, ast.Name) and not isinstance(node.ctx, ast.Load):
-                changed: ast.Name | None = node
-            else:
-                changed = _changed_root(node, body)
-            if changed is not None and body.is_outside(changed):
+            name = _changed_name(node, body)
+            if name:
                 yield (
                     node,
-                    f"{changed.id} lives outside of the workflow and is changed in each replay: "
+                    f"{name} lives outside of the workflow and is changed in each replay: "
                     "use local variables, and set_var to show them",
                 )
+            elif isinstance(node, ast.Call) and body.names.resolve(node.func) in CHANGING:
+                name = body.names.resolve(node.func)
+                yield node, f"{name}() changes the process in each replay: do it in an activity"
 
 
-def _changed_root(node: ast.AST, body: Body) -> ast.Name | None:
-    """The variable whose value a node changes: ``CACHE`` of ``CACHE["a"].append(x)``."""
-    changed = node.func if isinstance(node, ast.Call) else node
-    if not isinstance(changed, ast.Attribute | ast.Subscript):
+def _changed_name(node: ast.AST, body: Body) -> str:
+    """The name of what a node changes, if it lives outside of the workflow."""
+    is_variable = isinstance(node, ast.Name) and not isinstance(node.ctx, ast.Load)
+    changed = node if is_variable else _changed(node, body)
+    root = root_of(changed) if isinstance(changed, ast.expr) else None
+    if root is None or not isinstance(changed, ast.expr) or not body.is_outside(root):
+        return ""
+    name = body.names.resolve(changed)
+    return name if name in OF_PYTHON else root.id
+
+
+def root_of(node: ast.expr) -> ast.Name | None:
+    """The variable that an expression begins with: ``CACHE`` of ``CACHE["a"].rows``."""
+    while isinstance(node, ast.Attribute | ast.Subscript):
+        node = node.value
+    return node if isinstance(node, ast.Name) else None
+
+
+def _changed(node: ast.AST, body: Body) -> ast.expr | None:
+    """What a node changes: ``CACHE["a"]`` of ``CACHE["a"].append(x)``."""
+    if isinstance(node, ast.Call):
+        if isinstance(node.func, ast.Attribute) and _mutates(node.func, body):
+            return node.func.value
         return None
-    if changed is node and isinstance(changed.ctx, ast.Load):
-        return None
-    root: ast.expr = changed.value
-    while isinstance(root, ast.Attribute | ast.Subscript):
-        root = root.value
-    if not isinstance(root, ast.Name):
-        return None
-    return root if changed is node or _mutates(changed, root, body) else None
+    if isinstance(node, ast.Attribute | ast.Subscript) and not isinstance(node.ctx, ast.Load):
+        return node.value
+    return None
 
 
-def _mutates(method: ast.Attribute | ast.Subscript, root: ast.Name, body: Body) -> bool:
+def _mutates(method: ast.Attribute, body: Body) -> bool:
     """Whether a call of a method changes the variable that it begins with."""
-    name = method.attr if isinstance(method, ast.Attribute) else ""
-    bindings = body.names.bindings(root)
+    if body.names.resolve(method.value) in OF_PYTHON:
+        return method.attr in MUTATING | PERHAPS_MUTATING
+    root = root_of(method)
+    bindings = body.names.bindings(root) if root else []
     # What functions of modules and classes do is not known: operator.add(a, b).
     if any(binding.target or binding.definition for binding in bindings):
         return False
-    if name in PERHAPS_MUTATING:
+    if method.attr in PERHAPS_MUTATING:
         return any(is_container(binding.value, body) for binding in bindings)
-    return name in MUTATING
+    return method.attr in MUTATING
 
 
 def is_container(node: ast.expr | None, body: Body) -> bool:
@@ -248,8 +268,8 @@ class _Sets:
         return self._is_type(found.returns)
 
     def _is_type(self, annotation: ast.expr) -> bool:
-        if isinstance(annotation, ast.Subscript):
-            if self.names.resolve(annotation.value) == "durable.Workflow":
-                return self._is_type(annotation.slice)
-            annotation = annotation.value
-        return self.names.resolve(annotation) in _SET_TYPES
+        annotation = self.names.quoted.get(annotation, annotation)
+        name = self.names.type_name(annotation)
+        if name == "durable.Workflow" and isinstance(annotation, ast.Subscript):
+            return self._is_type(annotation.slice)
+        return name in _SET_TYPES
