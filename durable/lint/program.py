@@ -32,6 +32,13 @@ COMMANDS = frozenset(
     )
 )
 
+# What makes a value that can be changed.
+CONTAINERS = (
+    frozenset(f"builtins.{name}" for name in ("bytearray", "dict", "list", "set"))
+    | {f"collections.{name}" for name in ("Counter", "OrderedDict", "defaultdict", "deque")}
+    | {f"queue.{name}" for name in ("LifoQueue", "PriorityQueue", "Queue", "SimpleQueue")}
+)
+
 
 class Body:
     """A function of workflow code, without the functions that are defined in it.
@@ -240,17 +247,24 @@ class Program:
         return (
             isinstance(node.func, ast.Attribute)
             and node.func.attr == "call"
-            and self._is_callable(node.func.value)
+            and self.is_definition(node.func.value)
         )
 
-    def _is_callable(self, node: ast.expr) -> bool:
-        """A definition, with options or without."""
+    def is_definition(self, node: ast.expr) -> bool:
+        """Whether an expression is a workflow or an activity, with options or without."""
         if self.kind(node):
             return True
         value = self.names.only_value(node)  # quick = charge.options(timeout=1)
         if isinstance(value, ast.Call) and isinstance(value.func, ast.Attribute):
             return value.func.attr == "options" and bool(self.kind(value.func.value))
         return False
+
+    def is_container(self, node: ast.expr | None) -> bool:
+        """Whether an expression makes a list, a dict or another value that can be changed."""
+        displays = ast.List | ast.Dict | ast.Set | ast.ListComp | ast.DictComp | ast.SetComp
+        if isinstance(node, displays):
+            return True
+        return isinstance(node, ast.Call) and self.names.resolve(node.func) in CONTAINERS
 
 
 def _of_python(name: str) -> bool:

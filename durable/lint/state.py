@@ -23,11 +23,6 @@ PERHAPS_MUTATING = frozenset(
         *("subtract", "update"),
     }
 )
-CONTAINERS = (
-    frozenset(f"builtins.{name}" for name in ("bytearray", "dict", "list", "set"))
-    | {f"collections.{name}" for name in ("Counter", "OrderedDict", "defaultdict", "deque")}
-    | {f"queue.{name}" for name in ("LifoQueue", "PriorityQueue", "Queue", "SimpleQueue")}
-)
 ENVIRON = frozenset({"os.environ", "os.environb"})
 # Containers that modules of Python offer, and calls that change the process.
 OF_PYTHON = ENVIRON | {"sys.argv", "sys.meta_path", "sys.modules", "sys.path"}
@@ -116,15 +111,8 @@ def _mutates(method: ast.Attribute, body: Body) -> bool:
     if any(binding.target or binding.definition for binding in bindings):
         return False
     if method.attr in PERHAPS_MUTATING:
-        return any(is_container(binding.value, body) for binding in bindings)
+        return any(body.program.is_container(binding.value) for binding in bindings)
     return method.attr in MUTATING
-
-
-def is_container(node: ast.expr | None, body: Body) -> bool:
-    """Whether an expression makes a list, a dict or another value that can be changed."""
-    if isinstance(node, ast.List | ast.Dict | ast.Set | ast.ListComp | ast.DictComp | ast.SetComp):
-        return True
-    return isinstance(node, ast.Call) and body.names.resolve(node.func) in CONTAINERS
 
 
 class SetOrder(Rule):
