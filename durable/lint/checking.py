@@ -51,7 +51,8 @@ def check_tree(tree: ast.Module, lines: list[str], codes: Collection[str]) -> li
         return []  # nothing of this library is imported
     found = set()
     for body in Program(tree).bodies.values():
-        part = "" if body.is_workflow else f" (in the workflow {body.workflow})"
+        is_named = body.workflow and not body.is_workflow
+        part = f" (in the workflow {body.workflow})" if is_named else ""
         for code in codes:
             for node, message in RULES[code].find(body):
                 line: int = node.lineno  # type: ignore[attr-defined]  # none of them is a module

@@ -90,14 +90,22 @@ class CleanupWithoutShield(Rule):
                 yield each
 
 
-def _is_safe(node: ast.Yield | ast.YieldFrom, body: Body) -> bool:
+def _is_safe(node: ast.Yield | ast.YieldFrom, body: Body, far: int = 5) -> bool:
     """Whether there is a shield around a yield, or in the part that it delegates to."""
     if _is_shielded(node, body):
         return True
-    if not isinstance(node, ast.YieldFrom) or not isinstance(node.value, ast.Call):
+    if not isinstance(node, ast.YieldFrom):
         return False
-    helper = body.program.bodies.get(body.names.definition(node.value.func) or node)
-    return helper is not None and all(_is_shielded(each, helper) for each in helper.yields)
+    value = body.names.only_value(node.value)
+    if body.program.is_command(value):
+        return False
+    function = body.names.definition(value.func) if isinstance(value, ast.Call) else None
+    if function is None:
+        return True  # what it does cannot be seen
+    helper = body.program.bodies.get(function)
+    if helper is None or not helper.yields or far == 0:
+        return False
+    return all(_is_safe(each, helper, far - 1) for each in helper.yields)
 
 
 def _is_shielded(node: ast.AST, body: Body) -> bool:

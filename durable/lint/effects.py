@@ -42,7 +42,9 @@ class Effect(Rule):
                     yield node, f"{shown(name)}() {self.does}: {self.instead}"
             elif isinstance(node, ast.Name | ast.Attribute) and _is_handed_on(node, body):
                 name = body.names.resolve(node)
-                if name in self.names:
+                # Of a module: choice and get, but not its constants and classes.
+                is_function = name.rpartition(".")[2].islower() and self.forbids(name, _ENOUGH)
+                if name in self.names or is_function:
                     yield node, f"{shown(name)} {self.does}: {self.instead}"
             elif isinstance(node, ast.withitem) and body.is_outside(node.context_expr):
                 name = body.names.resolve(node.context_expr)  # with LOCK:
@@ -75,6 +77,7 @@ def _is_handed_on(node: ast.expr, body: Body) -> bool:
     return isinstance(parent, ast.keyword)
 
 
+_ENOUGH = 99  # arguments: what will be given to it is not known
 _EXCEPTIONS = ("Error", "Exception", "Warning", "Expired", "Timeout")
 
 
@@ -255,6 +258,7 @@ class Io(Effect):
     )
     free = (
         named("socket", "gethostname getfqdn inet_aton inet_ntoa inet_ntop inet_pton")
+        | named("socket", "error gaierror herror timeout")
         | named("httpx", "URL Headers QueryParams")
         | {"shutil.get_terminal_size", "subprocess.list2cmdline"}
     )

@@ -131,7 +131,8 @@ class Fates:
             case ast.AugAssign(target=target):
                 return self._of_list_variable(target)
             case ast.For(target=ast.Name() as target):
-                return "left" if self._of_variable(target) == "dropped" else "passed"
+                fate = self._of_variable(target)
+                return "left" if fate == "dropped" else fate
         return "passed"
 
     def _of_given_list(self, call: ast.Call) -> str:

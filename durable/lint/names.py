@@ -23,13 +23,14 @@ class Binding:
     """One of the places where a name gets its value.
 
     target: what is imported, dotted; value: what is assigned; annotation: its type, if it is
-    declared; definition: the function or class of that name.
+    declared; definition: the function or class of that name; owner: the class of ``self``.
     """
 
     target: str = ""
     value: ast.expr | None = None
     annotation: ast.expr | None = None
     definition: FunctionNode | ast.ClassDef | None = None
+    owner: ast.ClassDef | None = None
 
 
 @dataclass(eq=False)
@@ -187,12 +188,38 @@ class Names:
             found = self.bindings(node)
             return found[-1].definition if found else None
         if isinstance(node, ast.Attribute) and far > 0:
-            around = self.definition(node.value, far - 1)
+            around = self.definition(node.value, far - 1) or self._class_of(node.value, far - 1)
             if isinstance(around, ast.ClassDef):
-                for part in around.body:
-                    if isinstance(part, FunctionNode) and part.name == node.attr:
-                        return part
+                return self.method(around, node.attr, far)
         return None
+
+    def method(self, around: ast.ClassDef, name: str, far: int = 5) -> FunctionNode | None:
+        """A function of a class, or of a class of this file that it is derived from."""
+        for part in around.body:
+            if isinstance(part, FunctionNode) and part.name == name:
+                return part
+        for base in around.bases if far > 0 else ():
+            derived_from = self.definition(base, far - 1)
+            if isinstance(derived_from, ast.ClassDef):
+                found = self.method(derived_from, name, far - 1)
+                if found is not None:
+                    return found
+        return None
+
+    def _class_of(self, node: ast.expr, far: int) -> FunctionNode | ast.ClassDef | None:
+        """The class of a value: ``Basket()``, a parameter with that type, ``self``."""
+        node = self.only_value(node)
+        if isinstance(node, ast.Call):
+            return self.definition(node.func, far)
+        found = self.bindings(node) if isinstance(node, ast.Name) else []
+        if len(found) != 1:
+            return None
+        if found[0].owner is not None:
+            return found[0].owner
+        annotation = found[0].annotation
+        if isinstance(annotation, ast.Constant):
+            annotation = self.quoted.get(annotation)
+        return self.definition(annotation, far) if annotation is not None else None
 
 
 # What stands around a type, and says something else of it.
@@ -339,9 +366,12 @@ class _Binder(ast.NodeVisitor):
         self._walk(node, [*args.defaults, *args.kw_defaults])
         for arg in (*every, *extra):
             self._annotation(node, arg.annotation)
+        around = self.scope.node
         with self._inside(node):
             for arg in every:
-                self._bind(arg.arg, Binding(annotation=arg.annotation))
+                is_first = arg is every[0] and isinstance(around, ast.ClassDef)
+                owner = around if is_first and isinstance(around, ast.ClassDef) else None
+                self._bind(arg.arg, Binding(annotation=arg.annotation, owner=owner))
             for arg in extra:  # a tuple or a dict, whatever its annotation
                 self._bind(arg.arg, Binding())
             self._walk(node, body)

@@ -107,9 +107,10 @@ def _mutates(method: ast.Attribute, body: Body) -> bool:
         return method.attr in MUTATING | PERHAPS_MUTATING
     root = root_of(method)
     bindings = body.names.bindings(root) if root else []
-    # What functions of modules and classes do is not known: operator.add(a, b).
+    # What functions of modules and classes do is not known: numpy.append(a, b) gives a value.
     if any(binding.target or binding.definition for binding in bindings):
-        return False
+        call = body.names.parents[method]
+        return method.attr in MUTATING and isinstance(body.names.parents[call], ast.Expr)
     if method.attr in PERHAPS_MUTATING:
         return any(body.program.is_container(binding.value) for binding in bindings)
     return method.attr in MUTATING
