@@ -170,6 +170,7 @@ class Fates:
         return all(self._makes_list(each.value) for each in self.names.bindings(name))
 
     def _makes_list(self, node: ast.expr | None) -> bool:
+        node = self.names.only_value(node) if node is not None else None
         if isinstance(node, ast.Tuple | ast.GeneratorExp) or self.program.is_container(node):
             return True
         return isinstance(node, ast.Call) and self.names.resolve(node.func) in _COPYING
@@ -262,4 +263,6 @@ _SIMPLE: dict[type[ast.AST], str] = {
     ast.BinOp: "used",
     ast.AugAssign: "used",
     ast.FormattedValue: "used",
+    ast.Match: "used",
+    ast.withitem: "used",
 }

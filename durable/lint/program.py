@@ -246,11 +246,26 @@ class Program:
         if node in self.bodies:
             return
         body = self.bodies[node] = Body(self, node, workflow)
+        for wrapper in self._wrappers(node):
+            self._reach(wrapper, workflow)
         for each in body.nodes:
             if isinstance(each, ast.Name | ast.Attribute) and isinstance(each.ctx, ast.Load):
                 for function in self._run(each):
                     if function not in self.kinds:
                         self._reach(function, workflow)
+
+    def _wrappers(self, node: FunctionNode) -> Iterator[FunctionNode]:
+        """What runs instead of a function that a decorator of this file has changed."""
+        for decorator in node.decorator_list:
+            made = decorator.func if isinstance(decorator, ast.Call) else decorator
+            maker = self.names.definition(made)
+            for each in ast.walk(maker) if isinstance(maker, FunctionNode) else ():
+                if isinstance(each, FunctionNode) and each is not maker and self._wraps(each):
+                    yield each
+
+    def _wraps(self, function: FunctionNode) -> bool:
+        names = map(self.names.resolve, function.decorator_list)
+        return "functools.wraps()" in names or self.is_generator(function)
 
     def _run(self, node: ast.Name | ast.Attribute) -> Iterator[FunctionNode]:
         """The functions that run, as far as one can see, when this is named or called."""

@@ -201,8 +201,9 @@ class ReturnedCommand(Rule):
                 text = f"{written(node)} is returned, not its result: write `return (yield …)`"
                 yield node, text
             elif fate == "listed" and body.is_workflow:
-                text = "is returned, not its result: write `return (yield gather(…))`"
-                yield node, f"{written(node)} {text}"
+                is_one = not isinstance(body.names.parents[node], Comprehension)
+                instead = "`(yield …)`" if is_one else "`return (yield gather(…))`"
+                yield node, f"{written(node)} is returned, not its result: write {instead}"
 
 
 class NotDelegated(Rule):

@@ -54,6 +54,6 @@ def nothing_becomes_of_them(names: list[str]) -> Workflow[int]:
 def returned(names: list[str]) -> Workflow[list[str]]:
     yield sleep(1)
     if not names:
-        found = [mail.call("all")]  # expect: DUR125 write `return (yield gather(…))`
+        found = [mail.call("all")]  # expect: DUR125 write `(yield …)`
         return found
     return [mail.call(name) for name in names]  # expect: DUR125 write `return (yield gather(…))`
