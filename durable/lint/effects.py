@@ -287,7 +287,7 @@ class Output(Effect):
     """Something is printed or logged in every replay
 
     Nothing breaks: a replay only says it again.  ``logger()`` is silent in replay, and its records
-    name the instance.
+    name the instance.  ``if not info().is_replaying:`` will do as well.
 
     Bad::
 
@@ -316,9 +316,22 @@ class Output(Effect):
         | named("click", "echo secho")
     )
 
+    def find(self, body: Body) -> Iterator[Found]:
+        for node, message in super().find(body):
+            if not any(map(_asks_for_replay, body.within(node))):
+                yield node, message
+
     def forbids(self, name: str, arguments: int) -> bool:
         logs, _, method = name.rpartition(".")
         return name in self.names or (logs in _LOGGERS and method in _LEVELS)
+
+
+def _asks_for_replay(node: ast.AST) -> bool:
+    """``if not info().is_replaying:``"""
+    return isinstance(node, ast.If) and any(
+        isinstance(each, ast.Attribute) and each.attr == "is_replaying"
+        for each in ast.walk(node.test)
+    )
 
 
 _LOGGERS = ("logging", "logging.getLogger()", "loguru.logger", "structlog.get_logger()")

@@ -87,7 +87,8 @@ class Names:
         self.stars: list[str] = []
         self.loads: dict[tuple[Scope, str], list[ast.Name]] = {}
         self.quoted: dict[ast.expr, ast.expr] = {}
-        self._known: dict[tuple[Scope, str], str] = {}
+        self._known: dict[tuple[object, str], str] = {}
+        self._fields: dict[ast.ClassDef, dict[str, list[Binding]]] = {}
         _Binder(self, Scope(tree, None)).visit(tree)
         for node, scope in self.scopes.items():
             if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Load):
@@ -117,7 +118,7 @@ class Names:
                 return _canonical(self._name(node))
             case ast.Attribute():
                 base = self.resolve(node.value)
-                return _canonical(f"{base}.{node.attr}") if base else ""
+                return _canonical(f"{base}.{node.attr}") if base else self._field(node)
             case ast.Call():
                 base = self.resolve(node.func)
                 return f"{base}()" if base else ""
@@ -136,13 +137,47 @@ class Names:
             if hasattr(builtins, node.id):
                 return f"builtins.{node.id}"
             return f"{self.stars[0]}.{node.id}" if len(self.stars) == 1 else ""
-        key = (owner, node.id)
+        return self._meaning((owner, node.id), self.bindings(node))
+
+    def _field(self, node: ast.Attribute) -> str:
+        found = self.fields(node)
+        return self._meaning((found[0], node.attr), found) if found else ""
+
+    def _meaning(self, key: tuple[object, str], bindings: list[Binding]) -> str:
         if key not in self._known:
             self._known[key] = ""  # meanwhile: x = x.parent
-            found = [binding for binding in self.bindings(node) if not _is_none(binding.value)]
+            found = [binding for binding in bindings if not _is_none(binding.value)]
             meanings = {self._bound(binding) for binding in found}
             self._known[key] = meanings.pop() if len(meanings) == 1 else ""
         return self._known[key]
+
+    def fields(self, node: ast.Attribute, far: int = 5) -> list[Binding]:
+        """Where an attribute of a value gets its own, if its class stands in this file."""
+        made = self._class_of(node.value, far)
+        if not isinstance(made, ast.ClassDef):
+            return []
+        if made not in self._fields:
+            self._fields[made] = {}
+            for each in ast.walk(made):
+                for name, binding in self._set_fields(each, made):
+                    self._fields[made].setdefault(name, []).append(binding)
+        return self._fields[made].get(node.attr, [])
+
+    def _set_fields(self, node: ast.AST, made: ast.ClassDef) -> Iterator[tuple[str, Binding]]:
+        """``seen: set[str]`` in a class, ``self.seen = set()`` in its methods."""
+        if isinstance(node, ast.AnnAssign) and self.parents[node] is made:
+            if isinstance(node.target, ast.Name):  # its value may be that of field(…)
+                yield node.target.id, Binding(annotation=node.annotation)
+        elif isinstance(node, ast.Attribute) and not isinstance(node.ctx, ast.Load):
+            first = self.bindings(node.value) if isinstance(node.value, ast.Name) else []
+            if len(first) == 1 and first[0].owner is made:
+                match self.parents[node]:
+                    case ast.Assign(targets=[_], value=value):
+                        yield node.attr, Binding(value=value)
+                    case ast.AnnAssign(value=value, annotation=annotation):
+                        yield node.attr, Binding(value=value, annotation=annotation)
+                    case _:
+                        yield node.attr, Binding()
 
     def _bound(self, binding: Binding) -> str:
         if binding.target:
@@ -155,17 +190,19 @@ class Names:
 
     def type_name(self, annotation: ast.expr) -> str:
         """The class that an annotation names: that of ``Path | None``, of ``Workflow[int]``."""
+        kind = self.bare_type(annotation)
+        return self.resolve(kind.value if isinstance(kind, ast.Subscript) else kind)
+
+    def bare_type(self, annotation: ast.expr) -> ast.expr:
+        """A type without what may stand around it: ``Path`` of ``"Path | None"``."""
         annotation = self.quoted.get(annotation, annotation)
-        if isinstance(annotation, ast.Subscript):
-            name = self.resolve(annotation.value)
-            if name not in _WRAPPERS:
-                return name
+        if isinstance(annotation, ast.Subscript) and self.resolve(annotation.value) in _WRAPPERS:
             inner = annotation.slice
-            return self.type_name(inner.elts[0] if isinstance(inner, ast.Tuple) else inner)
+            return self.bare_type(inner.elts[0] if isinstance(inner, ast.Tuple) else inner)
         if isinstance(annotation, ast.BinOp):
             sides = [side for side in (annotation.left, annotation.right) if not _is_none(side)]
-            return self.type_name(sides[0]) if len(sides) == 1 else ""
-        return self.resolve(annotation)
+            return self.bare_type(sides[0]) if len(sides) == 1 else annotation
+        return annotation
 
     def only_value(self, node: ast.expr) -> ast.expr:
         """What a name stands for that is assigned once, and else the expression itself."""
@@ -211,15 +248,19 @@ class Names:
         node = self.only_value(node)
         if isinstance(node, ast.Call):
             return self.definition(node.func, far)
-        found = self.bindings(node) if isinstance(node, ast.Name) else []
+        found: list[Binding] = []
+        if isinstance(node, ast.Name):
+            found = self.bindings(node)
+        elif isinstance(node, ast.Attribute) and far > 0:
+            found = self.fields(node, far - 1)
         if len(found) != 1:
             return None
-        if found[0].owner is not None:
-            return found[0].owner
-        annotation = found[0].annotation
-        if isinstance(annotation, ast.Constant):
-            annotation = self.quoted.get(annotation)
-        return self.definition(annotation, far) if annotation is not None else None
+        only = found[0]
+        if only.owner is not None:
+            return only.owner
+        if only.annotation is not None:
+            return self.definition(self.bare_type(only.annotation), far)
+        return self._class_of(only.value, far - 1) if only.value is not None and far > 0 else None
 
 
 # What stands around a type, and says something else of it.

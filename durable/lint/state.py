@@ -5,7 +5,7 @@ from __future__ import annotations
 import ast
 from collections.abc import Iterator
 
-from durable.lint.names import Binding, FunctionNode, Scope
+from durable.lint.names import Binding, FunctionNode
 from durable.lint.program import Body
 from durable.lint.rule import Found, Rule
 
@@ -208,7 +208,7 @@ class _Sets:
     def __init__(self, body: Body) -> None:
         self.body = body
         self.names = body.names
-        self._known: dict[tuple[Scope, str], bool] = {}
+        self._known: dict[tuple[object, str], bool] = {}
 
     def has(self, node: ast.expr) -> bool:
         match node:
@@ -222,7 +222,13 @@ class _Sets:
             case ast.NamedExpr() | ast.Await():
                 return self.has(node.value)
             case ast.Name():
-                return self._is_variable(node)
+                owner = self.names.owner(node)
+                return owner is not None and self._binds(
+                    (owner, node.id), self.names.bindings(node)
+                )
+            case ast.Attribute():
+                found = self.names.fields(node)
+                return bool(found) and self._binds((found[0], node.attr), found)
             case ast.Yield(value=ast.Call(func=ast.Attribute(attr="call"))) | ast.YieldFrom():
                 return isinstance(node.value, ast.Call) and self._returns_set(node.value.func)
             case ast.Call(func=ast.Attribute(attr=method)) if method in _SET_METHODS:
@@ -231,14 +237,9 @@ class _Sets:
                 return self.names.resolve(node.func) in _SET_TYPES or self._returns_set(node.func)
         return False
 
-    def _is_variable(self, node: ast.Name) -> bool:
-        owner = self.names.owner(node)
-        if owner is None:
-            return False
-        key = (owner, node.id)
+    def _binds(self, key: tuple[object, str], found: list[Binding]) -> bool:
         if key not in self._known:
             self._known[key] = True  # meanwhile: x = x | y
-            found = self.names.bindings(node)
             self._known[key] = bool(found) and all(map(self._binds_set, found))
         return self._known[key]
 
@@ -257,7 +258,7 @@ class _Sets:
         return self._is_type(found.returns)
 
     def _is_type(self, annotation: ast.expr) -> bool:
-        annotation = self.names.quoted.get(annotation, annotation)
+        annotation = self.names.bare_type(annotation)
         name = self.names.type_name(annotation)
         if name == "durable.Workflow" and isinstance(annotation, ast.Subscript):
             return self._is_type(annotation.slice)

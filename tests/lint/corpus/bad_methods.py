@@ -71,6 +71,6 @@ def order(skus: list[str], given: Steps) -> Workflow[float]:
     spawn(again.all())
     yield sleep(given.age)
     given.pause()  # expect: DUR126 given.pause(…) does not run
-    for shipment in Shipment("a").seen:
+    for shipment in Shipment("a").seen:  # expect: DUR110 the order of Shipment('a').seen
         yield send.call(shipment)
     return again.age
