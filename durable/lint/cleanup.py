@@ -17,7 +17,8 @@ def caught(handler: ast.ExceptHandler, body: Body) -> list[str]:
     """The names of what a handler catches; a bare ``except:`` catches BaseException."""
     if handler.type is None:
         return ["builtins.BaseException"]
-    types = handler.type.elts if isinstance(handler.type, ast.Tuple) else [handler.type]
+    named = body.names.only_value(handler.type)
+    types = named.elts if isinstance(named, ast.Tuple) else [named]
     return [body.names.resolve(each) for each in types]
 
 

@@ -33,6 +33,7 @@ class Fates:
         self.names = program.names
         self._known: dict[tuple[Scope, str], str] = {}
         self._lists: dict[tuple[Scope, str], str] = {}
+        self._stars: dict[tuple[Scope, str], str] = {}
 
     def of(self, node: ast.expr) -> str:
         """The fate of one expression."""
@@ -204,11 +205,15 @@ class Fates:
         owner = self.names.owner(name)
         if owner is None or not self._is_list(name):
             return ""
-        stars = {self.stars(each.value) for each in self.names.bindings(name) if each.value}
-        loads = self.names.loads.get((owner, name.id), ())
-        stars.update("*" for load in loads if self._is_given_command(load))
-        stars.discard("")
-        return stars.pop() if len(stars) == 1 else ""
+        key = (owner, name.id)
+        if key not in self._stars:
+            self._stars[key] = ""  # meanwhile: x = [*x]
+            stars = {self.stars(each.value) for each in self.names.bindings(name) if each.value}
+            loads = self.names.loads.get(key, ())
+            stars.update("*" for load in loads if self._is_given_command(load))
+            stars.discard("")
+            self._stars[key] = stars.pop() if len(stars) == 1 else ""
+        return self._stars[key]
 
     def _is_given_command(self, load: ast.Name) -> bool:
         """``commands.append(charge.call(5))``."""

@@ -185,10 +185,12 @@ class Exits:
                 return None if holds is None else not holds
             case ast.Call(args=[value, types]) if self._is_caught(value):
                 if self.names.resolve(test.func) == "builtins.isinstance":
-                    return any(name in CANCELLED for name in self._types(types))
+                    names = set(self._types(types))
+                    return True if names & set(CANCELLED) else None if "" in names else False
         return None
 
     def _types(self, node: ast.expr) -> Iterator[str]:
+        node = self.names.only_value(node)
         match node:
             case ast.Tuple():
                 for each in node.elts:
@@ -197,7 +199,9 @@ class Exits:
                 yield from self._types(node.left)
                 yield from self._types(node.right)
             case _:
-                yield self.names.resolve(node)
+                is_own = isinstance(self.names.definition(node), ast.ClassDef)
+                name = "a class of this file" if is_own else self.names.resolve(node)
+                yield "" if "()" in name else name  # a value is no class
 
 
 def _is_ignored(handler: ast.ExceptHandler) -> bool:

@@ -12,6 +12,9 @@ def refund() -> None: ...
 class OrderFailed(Exception): ...
 
 
+ALL = (BaseException, ExceptionGroup)
+
+
 @workflow
 def conditional(strict: bool) -> Workflow[str]:
     try:
@@ -43,6 +46,21 @@ def conditional(strict: bool) -> Workflow[str]:
                 raise
             case False:
                 set_var("error", str(error))
+    return "charged"
+
+
+@workflow
+def by_kind(kinds: tuple[type[Exception], ...]) -> Workflow[str]:
+    try:
+        yield charge.call()
+    except BaseException as error:  # expect: DUR131 does not always raise Cancelled again
+        if isinstance(error, kinds):
+            return "failed"
+        raise
+    try:
+        yield charge.call()
+    except ALL:  # expect: DUR131 except BaseException swallows Cancelled
+        return "failed"
     return "charged"
 
 

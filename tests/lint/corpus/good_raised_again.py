@@ -12,6 +12,9 @@ def refund() -> None: ...
 class OrderFailed(Exception): ...
 
 
+STOPPED = (Cancelled, GeneratorExit)
+
+
 @workflow
 def on_all_paths(strict: bool) -> Workflow[str]:
     try:
@@ -29,6 +32,14 @@ def by_kind() -> Workflow[str]:
         yield charge.call()
     except BaseException as error:
         if isinstance(error, Cancelled | GeneratorExit):
+            raise
+        set_var("error", str(error))
+    try:
+        yield charge.call()
+    except BaseException as error:
+        if isinstance(error, OrderFailed):
+            return "failed"
+        if isinstance(error, STOPPED):
             raise
         set_var("error", str(error))
     try:
