@@ -19,7 +19,7 @@ RULES: dict[str, Rule] = {
         effects.Output(),
         effects.Sleep(),
         effects.Threads(),
-        effects.Environment(),
+        state.Environment(),
         state.OutsideState(),
         state.SetOrder(),
         effects.Identity(),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 from collections.abc import Iterator
 
+from durable.lint.effects import named
 from durable.lint.names import Binding, FunctionNode
 from durable.lint.program import Body
 from durable.lint.rule import Found, Rule
@@ -114,6 +115,67 @@ def _mutates(method: ast.Attribute, body: Body) -> bool:
     if method.attr in PERHAPS_MUTATING:
         return any(body.program.is_container(binding.value) for binding in bindings)
     return method.attr in MUTATING
+
+
+class Environment(Rule):
+    """The environment is read
+
+    The next worker may run on another machine, with other variables, in another directory.  What
+    is read by ``side_effect`` is recorded; or it is an argument of the start.
+
+    Bad::
+
+        @workflow
+        def charge_all(cents: int) -> Workflow[None]:
+            if os.environ["MODE"] == "live":
+                yield mail.call(str(cents))
+
+    Instead::
+
+        @workflow
+        def charge_all(cents: int) -> Workflow[None]:
+            mode = yield from side_effect(os.environ.get, "MODE")
+            if mode == "live":
+                yield mail.call(str(cents))
+    """
+
+    code = "DUR108"
+    called = (
+        named("os", "getenv getenvb getcwd getcwdb getpid getppid getlogin")
+        | named("os", "getuid getgid uname cpu_count process_cpu_count getloadavg")
+        | named("os.path", "expanduser expandvars abspath")
+        | named("socket", "gethostname getfqdn")
+        | named("pathlib.Path", "cwd home")
+        | named("pathlib.Path()", "absolute expanduser")
+        | named("getpass", "getuser getpass")
+        | named("platform", "machine node platform processor python_version release system uname")
+        | named("locale", "getlocale getencoding getpreferredencoding")
+    )
+    read = ENVIRON | {"sys.argv"}
+
+    def find(self, body: Body) -> Iterator[Found]:
+        for node in body.nodes:
+            name = ""
+            if isinstance(node, ast.Call):
+                name = body.names.resolve(node.func)
+                name = f"{name}()" if name in self.called else ""
+            elif isinstance(node, ast.Name | ast.Attribute) and isinstance(node.ctx, ast.Load):
+                name = body.names.resolve(node)
+                name = name if name in self.read and _is_read(node, body) else ""
+            if name:
+                yield node, f"{name} differs from worker to worker: use side_effect or an argument"
+
+
+def _is_read(node: ast.expr, body: Body) -> bool:
+    """Not a write, which is a change of a global; nor ``os.environ.get`` that is only named."""
+    parent = body.names.parents[node]
+    if isinstance(parent, ast.Subscript) and not isinstance(parent.ctx, ast.Load):
+        return False
+    if not isinstance(parent, ast.Attribute):
+        return True
+    around = body.names.parents[parent]
+    is_called = isinstance(around, ast.Call) and around.func is parent
+    return is_called and parent.attr not in MUTATING | PERHAPS_MUTATING
 
 
 class SetOrder(Rule):
