@@ -224,6 +224,9 @@ class Names:
         if isinstance(node, ast.Name):
             found = self.bindings(node)
             return found[-1].definition if found else None
+        if isinstance(node, ast.Subscript) and far > 0:  # Stack[str]
+            around = self.definition(node.value, far - 1)
+            return around if isinstance(around, ast.ClassDef) else None
         if isinstance(node, ast.Attribute) and far > 0:
             around = self.definition(node.value, far - 1) or self._class_of(node.value, far - 1)
             if isinstance(around, ast.ClassDef):
@@ -246,13 +249,19 @@ class Names:
     def _class_of(self, node: ast.expr, far: int) -> FunctionNode | ast.ClassDef | None:
         """The class of a value: ``Basket()``, a parameter with that type, ``self``."""
         node = self.only_value(node)
-        if isinstance(node, ast.Call):
-            return self.definition(node.func, far)
         found: list[Binding] = []
-        if isinstance(node, ast.Name):
-            found = self.bindings(node)
-        elif isinstance(node, ast.Attribute) and far > 0:
-            found = self.fields(node, far - 1)
+        match node:
+            case ast.Call():
+                made = self.definition(node.func, far)
+                if isinstance(made, FunctionNode) and made.returns is not None:
+                    return self.definition(self.bare_type(made.returns), far)
+                return made
+            case ast.BoolOp(op=ast.Or()) if far > 0:
+                return self._class_of(node.values[0], far - 1)
+            case ast.Name():
+                found = self.bindings(node)
+            case ast.Attribute() if far > 0:
+                found = self.fields(node, far - 1)
         if len(found) != 1:
             return None
         only = found[0]

@@ -1,8 +1,12 @@
 import logging
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Generic, TypeVar
 
 from durable import Workflow, activity, sleep, workflow
+
+
+T = TypeVar("T")
 
 
 @activity
@@ -15,6 +19,17 @@ class State:
     seen: set[str] = field(default_factory=set)
     names: "frozenset[str]" = frozenset()
     first: "State | None" = None
+
+
+class Stack(Generic[T]):
+    def __init__(self) -> None:
+        self.items: set[T] = set()
+
+    def pop(self) -> T:
+        return self.items.pop()  # expect: DUR110 the order of self.items
+
+    def show(self) -> None:
+        print(self.items)  # expect: DUR105 print()
 
 
 class Steps:
@@ -32,8 +47,11 @@ class Steps:
 
 
 @workflow
-def flow(state: State) -> Workflow[str]:
+def flow(state: State, given: Stack[str]) -> Workflow[str]:
     steps = Steps(state.root)
+    stack = Stack[int]()
+    yield sleep(stack.pop())
+    given.show()
     yield from steps.all()
     for name in state.seen | state.names:  # expect: DUR110 the order of state.seen | state.names
         yield mail.call(name)
