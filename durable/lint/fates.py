@@ -138,13 +138,20 @@ class Fates:
 
     def _of_given_list(self, call: ast.Call) -> str:
         name = self.names.resolve(call.func)
-        if name in COMBINATORS:
-            return "combined"
-        if isinstance(call.func, ast.Attribute) and call.func.attr == "extend":
-            return self._of_list_variable(call.func.value)
-        if name in _COPYING:
-            return self.of_list(call)
-        return "left" if name in _LOOKING else "passed"
+        match call.func:
+            case _ if name in COMBINATORS:
+                return "combined"
+            case _ if name in _COPYING:
+                return self.of_list(call)
+            case _ if name in _LOOKING:
+                return "left"
+            case _ if name in _RECKONING:
+                return "used"
+            case ast.Attribute(attr="extend", value=added_to):
+                return self._of_list_variable(added_to)
+            case ast.Attribute(attr="join"):
+                return "used"
+        return "passed"
 
     def _of_asked_list(self, method: ast.Attribute) -> str:
         call = self.names.parents[method]
@@ -251,6 +258,7 @@ _VALUES = (
 _ADDING = frozenset({"add", "append", "appendleft", "insert"})
 _ORDERING = frozenset({"clear", "extend", "reverse", "sort", "update"})
 _LOOKING = frozenset(f"builtins.{name}" for name in ("bool", "len", "print", "repr", "str"))
+_RECKONING = frozenset(f"builtins.{name}" for name in ("all", "any", "max", "min", "sum"))
 _COPYING = frozenset(f"builtins.{name}" for name in ("dict", "list", "reversed", "set", "tuple"))
 # Of several fates the one that counts.
 _BEST = (

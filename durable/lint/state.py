@@ -70,7 +70,10 @@ class OutsideState(Rule):
                 )
             elif isinstance(node, ast.Call) and body.names.resolve(node.func) in CHANGING:
                 name = body.names.resolve(node.func)
-                yield node, f"{name}() changes the process in each replay: do it in an activity"
+                yield (
+                    node,
+                    f"{name}() changes the process in each replay: give activities what they need",
+                )
 
 
 def _changed_name(node: ast.AST, body: Body) -> str:

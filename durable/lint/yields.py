@@ -27,8 +27,8 @@ class DirectCall(Rule):
     """An activity is called without ``.call``
 
     The plain function would run within the workflow, again in every replay; when it runs, this
-    raises ``UsageError``.  ``.call(…)`` makes a command, and the ``yield`` has it done.  ``yield
-    mail`` and ``yield mail.call``, which call nothing, are found as well.
+    raises ``UsageError``.  ``.call(…)`` makes a command, and the ``yield`` has it done.  What is
+    only named is found as well: ``yield mail``, ``yield mail.call``.
 
     Bad::
 
