@@ -22,6 +22,7 @@ def given_as_they_are(names: list[str]) -> Workflow[None]:
     by_name = {name: mail.call(name) for name in names}
     yield race(by_name)  # expect: DUR122 takes commands, not a dict: write a ** before it
     yield with_timeout(commands, 5)  # expect: DUR122 takes one command: write `gather(*…)` in it
+    yield [*commands]  # expect: DUR122 several commands are no command
     yield gather(tuple(commands))  # expect: DUR122 gather(…) takes commands, not a list
 
 
@@ -43,6 +44,10 @@ def nothing_becomes_of_them(names: list[str]) -> Workflow[int]:
     copied = list(mail.call(name) for name in names)  # expect: DUR122 is not yielded
     for unused in copied:
         yield sleep(1)
+    pairs = [(name, mail.call(name)) for name in names]  # expect: DUR122 is not yielded
+    table = [[mail.call(name) for _ in names] for name in names]  # expect: DUR122 is not yielded
+    both = [*[mail.call("a")], "b"]  # expect: DUR122 mail.call(…) is not yielded
+    turned = reversed((mail.call("a"), mail.call("b")))  # expect: DUR122 is not # expect: DUR122 is not
     command = mail.call("c")  # expect: DUR122 mail.call(…) is not yielded
     kept = []
     kept.append(command)

@@ -14,6 +14,9 @@ def flow(cents: int, given: Command[str]) -> Workflow[str]:
         yield sleep(1)
     if charge.call(1) in [command, given]:
         yield sleep(2)
+    seen = {command: 1, given: 2}
+    if seen[charge.call(cents)] == 1 and (later := sleep(3)):
+        yield later
     check(cents)
     return (yield command) if same else (yield given)
 

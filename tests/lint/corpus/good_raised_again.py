@@ -87,6 +87,16 @@ def after_a_cleanup(names: list[str]) -> Workflow[str]:
 
 
 @workflow
+def in_a_shield() -> Workflow[str]:
+    try:
+        return (yield from charge.call())
+    except BaseException:
+        with shield():
+            yield refund.call()
+            raise
+
+
+@workflow
 def failing_cleanup() -> Workflow[str]:
     try:
         return (yield from charge.call())
