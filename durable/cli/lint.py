@@ -10,7 +10,7 @@ import click
 
 from durable.cli.errors import EXIT_FAILED, say
 from durable.cli.text import counted, escape
-from durable.lint.files import check_files
+from durable.lint.files import check_files, python_files
 from durable.lint.rule import Finding
 from durable.lint.rules import RULES
 
@@ -70,6 +70,9 @@ def lint_command(
     codes = [code for code in RULES if code in (select or RULES) and code not in ignore]
     found = list(check_files(paths, codes))
     _PRINTERS[form](found)
+    for path in paths:
+        if next(python_files([path]), None) is None:
+            say(f"warning: there is no *.py in {path}: nothing of it was checked")
     if found:
         say(counted(len(found), "finding"))
     return EXIT_FAILED if found else 0
@@ -104,13 +107,14 @@ def _print_json(found: Iterable[Place]) -> None:
 
 def _print_github(found: Iterable[Place]) -> None:
     for path, each in found:
-        file = _quoted(path).replace(":", "%3A").replace(",", "%2C")
+        file = _quoted(path).replace(":", "%3A").replace(",", "%2C")  # as in any property
         place = f"file={file},line={each.line},col={each.column},title={each.code}"
         click.echo(f"::error {place}::{_quoted(each.message)}")
 
 
 def _quoted(text: str) -> str:
-    return text.replace("%", "%25").replace("\r", "%0D").replace("\n", "%0A")
+    """As GitHub reads it: it has signs for these, and none for other control characters."""
+    return escape(text, keep="\r\n").replace("%", "%25").replace("\r", "%0D").replace("\n", "%0A")
 
 
 _PRINTERS = {"text": _print_text, "json": _print_json, "github": _print_github}

@@ -49,9 +49,10 @@ def check_tree(tree: ast.Module, lines: list[str], codes: Collection[str]) -> li
     """
     if not any("durable" in line for line in lines):
         return []  # nothing of this library is imported
-    found = set()
+    found: dict[tuple[int, int, str, str], str] = {}
     for body in Program(tree).bodies.values():
-        part = "" if body.is_workflow else f" (in the workflow {body.workflow})"
+        is_named = body.workflow and not body.is_workflow
+        part = f" (in the workflow {body.workflow})" if is_named else ""
         for code in codes:
             for node, message in RULES[code].find(body):
                 line: int = node.lineno  # type: ignore[attr-defined]  # none of them is a module
@@ -59,8 +60,9 @@ def check_tree(tree: ast.Module, lines: list[str], codes: Collection[str]) -> li
                 # Python 3.11 may take the lines of an f-string for those of the file.
                 text = lines[line - 1] if line <= len(lines) else ""
                 before = text.encode()[:offset].decode(errors="ignore")
-                found.add(Finding(line, len(before) + 1, code, message + part))
-    return sorted(found)
+                key = (line, len(before) + 1, code, message)
+                found[key] = min(part, found.get(key, part))  # "" if it is a workflow's own
+    return sorted(Finding(*key[:3], key[3] + part) for key, part in found.items())
 
 
 def _decoded(source: bytes) -> str:

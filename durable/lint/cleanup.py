@@ -17,7 +17,8 @@ def caught(handler: ast.ExceptHandler, body: Body) -> list[str]:
     """The names of what a handler catches; a bare ``except:`` catches BaseException."""
     if handler.type is None:
         return ["builtins.BaseException"]
-    types = handler.type.elts if isinstance(handler.type, ast.Tuple) else [handler.type]
+    named = body.names.only_value(handler.type)
+    types = named.elts if isinstance(named, ast.Tuple) else [named]
     return [body.names.resolve(each) for each in types]
 
 
@@ -90,14 +91,22 @@ class CleanupWithoutShield(Rule):
                 yield each
 
 
-def _is_safe(node: ast.Yield | ast.YieldFrom, body: Body) -> bool:
+def _is_safe(node: ast.Yield | ast.YieldFrom, body: Body, far: int = 5) -> bool:
     """Whether there is a shield around a yield, or in the part that it delegates to."""
     if _is_shielded(node, body):
         return True
-    if not isinstance(node, ast.YieldFrom) or not isinstance(node.value, ast.Call):
+    if not isinstance(node, ast.YieldFrom):
         return False
-    helper = body.program.bodies.get(body.names.definition(node.value.func) or node)
-    return helper is not None and all(_is_shielded(each, helper) for each in helper.yields)
+    value = body.names.only_value(node.value)
+    if body.program.is_command(value):
+        return False
+    function = body.names.definition(value.func) if isinstance(value, ast.Call) else None
+    if function is None:
+        return True  # what it does cannot be seen
+    helper = body.program.bodies.get(function)
+    if helper is None or not helper.yields or far == 0:
+        return False
+    return all(_is_safe(each, helper, far - 1) for each in helper.yields)
 
 
 def _is_shielded(node: ast.AST, body: Body) -> bool:
@@ -108,104 +117,3 @@ def _is_shielded(node: ast.AST, body: Body) -> bool:
         )
         for around in body.within(node)
     )
-
-
-class SwallowedCancel(Rule):
-    """``Cancelled`` is swallowed
-
-    ``except:`` and ``except BaseException`` around a yield catch the cancel, and the closing of a
-    workflow that leaves memory.  Name what you catch, or raise it again.
-    ``except Cancelled: pass`` swallows it as well, but in a scope of one's own; and so do
-    ``return``, ``break`` and ``continue`` in ``finally``.
-
-    Bad::
-
-        @workflow
-        def greet(name: str) -> Workflow[str]:
-            try:
-                return (yield mail.call(name))
-            except BaseException:
-                return "failed"
-
-    Instead::
-
-        @workflow
-        def greet(name: str) -> Workflow[str]:
-            try:
-                return (yield mail.call(name))
-            except ActivityError:
-                return "failed"
-    """
-
-    code = "DUR131"
-
-    def find(self, body: Body) -> Iterator[Found]:
-        for node in body.nodes:
-            if isinstance(node, ast.With) and waits(node.body, body):
-                yield from self._suppressed(node, body)
-            elif isinstance(node, Try) and waits(node.body, body):
-                yield from self._caught(node, body)
-                yield from self._left(node, body)
-
-    def _caught(self, node: Try, body: Body) -> Iterator[Found]:
-        for handler in node.handlers:
-            names = caught(handler, body)
-            if "builtins.BaseException" in names and not _raises(handler, body):
-                what = "except BaseException" if handler.type else "except:"
-                yield handler, f"{what} swallows Cancelled: name what you catch, or raise it again"
-            elif (
-                "durable.Cancelled" in names and _is_ignored(handler) and not _has_scope(node, body)
-            ):
-                yield handler, "except Cancelled swallows it: raise it again, or return"
-            if any(name in CANCELLED for name in names):
-                return  # it does not come to the next one
-
-    def _suppressed(self, node: ast.With, body: Body) -> Iterator[Found]:
-        for item in node.items:
-            call = item.context_expr
-            if (
-                isinstance(call, ast.Call)
-                and body.names.resolve(call.func) == "contextlib.suppress"
-            ):
-                for each in call.args:
-                    if body.names.resolve(each) in CANCELLED and not _has_scope(node, body):
-                        yield call, f"suppress({ast.unparse(each)}) swallows Cancelled"
-
-    def _left(self, node: Try, body: Body) -> Iterator[Found]:
-        for each in inside(node.finalbody, body):
-            if isinstance(each, ast.Return) or (
-                isinstance(each, ast.Break | ast.Continue) and not _in_loop_of(node, each, body)
-            ):
-                name = type(each).__name__.lower()
-                yield each, f"{name} in finally swallows Cancelled: put it behind the block"
-
-
-def _is_ignored(handler: ast.ExceptHandler) -> bool:
-    return all(
-        isinstance(each, ast.Pass | ast.Continue)
-        or (isinstance(each, ast.Expr) and isinstance(each.value, ast.Constant))
-        for each in handler.body
-    )
-
-
-def _has_scope(node: ast.AST, body: Body) -> bool:
-    """Whether a node is in a block of its own, which may be what was cancelled, or is one."""
-    return any(
-        body.names.resolve(item.context_expr) in ("durable.timeout()", "durable.CancelScope()")
-        for around in (node, *body.within(node))
-        if isinstance(around, ast.With)
-        for item in around.items
-    )
-
-
-def _raises(handler: ast.ExceptHandler, body: Body) -> bool:
-    return any(isinstance(node, ast.Raise) for node in inside([handler], body))
-
-
-def _in_loop_of(block: Try, node: ast.AST, body: Body) -> bool:
-    for around in body.within(node):
-        if isinstance(around, ast.For | ast.While):
-            return True
-        if around is block:
-            break
-    return False

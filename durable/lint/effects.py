@@ -41,7 +41,9 @@ class Effect(Rule):
                     yield node, f"{shown(name)}() {self.does}: {self.instead}"
             elif isinstance(node, ast.Name | ast.Attribute) and _is_handed_on(node, body):
                 name = body.names.resolve(node)
-                if name in self.names:
+                # Of a module: choice and get, but not its constants and classes.
+                is_function = name.rpartition(".")[2].islower() and self.forbids(name, _ENOUGH)
+                if name in self.names or is_function:
                     yield node, f"{shown(name)} {self.does}: {self.instead}"
             elif isinstance(node, ast.withitem) and body.is_outside(node.context_expr):
                 name = body.names.resolve(node.context_expr)  # with LOCK:
@@ -74,6 +76,7 @@ def _is_handed_on(node: ast.expr, body: Body) -> bool:
     return isinstance(parent, ast.keyword)
 
 
+_ENOUGH = 99  # arguments: what will be given to it is not known
 _EXCEPTIONS = ("Error", "Exception", "Warning", "Expired", "Timeout")
 
 
@@ -254,6 +257,7 @@ class Io(Effect):
     )
     free = (
         named("socket", "gethostname getfqdn inet_aton inet_ntoa inet_ntop inet_pton")
+        | named("socket", "error gaierror herror timeout")
         | named("httpx", "URL Headers QueryParams")
         | {"shutil.get_terminal_size", "subprocess.list2cmdline"}
     )
@@ -282,7 +286,7 @@ class Output(Effect):
     """Something is printed or logged in every replay
 
     Nothing breaks: a replay only says it again.  ``logger()`` is silent in replay, and its records
-    name the instance.
+    name the instance.  ``if not info().is_replaying:`` will do as well.
 
     Bad::
 
@@ -311,9 +315,22 @@ class Output(Effect):
         | named("click", "echo secho")
     )
 
+    def find(self, body: Body) -> Iterator[Found]:
+        for node, message in super().find(body):
+            if not any(map(_asks_for_replay, body.within(node))):
+                yield node, message
+
     def forbids(self, name: str, arguments: int) -> bool:
         logs, _, method = name.rpartition(".")
         return name in self.names or (logs in _LOGGERS and method in _LEVELS)
+
+
+def _asks_for_replay(node: ast.AST) -> bool:
+    """``if not info().is_replaying:``"""
+    return isinstance(node, ast.If) and any(
+        isinstance(each, ast.Attribute) and each.attr == "is_replaying"
+        for each in ast.walk(node.test)
+    )
 
 
 _LOGGERS = ("logging", "logging.getLogger()", "loguru.logger", "structlog.get_logger()")
@@ -384,66 +401,6 @@ class Threads(Effect):
         *("multiprocessing", "threading", "trio"),
     )
     free = Sleep.names
-
-
-class Environment(Rule):
-    """The environment is read
-
-    The next worker may run on another machine, with other variables, in another directory.  What
-    is read by ``side_effect`` is recorded; or it is an argument of the start.
-
-    Bad::
-
-        @workflow
-        def charge_all(cents: int) -> Workflow[None]:
-            if os.environ["MODE"] == "live":
-                yield mail.call(str(cents))
-
-    Instead::
-
-        @workflow
-        def charge_all(cents: int) -> Workflow[None]:
-            mode = yield from side_effect(os.environ.get, "MODE")
-            if mode == "live":
-                yield mail.call(str(cents))
-    """
-
-    code = "DUR108"
-    called = (
-        named("os", "getenv getenvb putenv unsetenv getcwd getcwdb chdir getpid getppid getlogin")
-        | named("os", "getuid getgid uname cpu_count process_cpu_count getloadavg")
-        | named("os.path", "expanduser expandvars abspath")
-        | named("socket", "gethostname getfqdn")
-        | named("pathlib.Path", "cwd home")
-        | named("pathlib.Path()", "absolute expanduser")
-        | named("getpass", "getuser getpass")
-        | named("platform", "machine node platform processor python_version release system uname")
-        | named("locale", "getlocale getencoding getpreferredencoding")
-    )
-    read = frozenset({"os.environ", "os.environb", "sys.argv"})
-
-    def find(self, body: Body) -> Iterator[Found]:
-        for node in body.nodes:
-            name = ""
-            if isinstance(node, ast.Call):
-                name = body.names.resolve(node.func)
-                name = f"{name}()" if name in self.called else ""
-            elif isinstance(node, ast.Name | ast.Attribute):
-                name = body.names.resolve(node)
-                name = name if name in self.read and _is_read(node, body) else ""
-            if name:
-                yield node, f"{name} differs from worker to worker: use side_effect or an argument"
-
-
-def _is_read(node: ast.expr, body: Body) -> bool:
-    """Not a write, which is a change of a global; nor ``os.environ.get`` that is only named."""
-    parent = body.names.parents[node]
-    if isinstance(parent, ast.Subscript) and not isinstance(parent.ctx, ast.Load):
-        return False
-    if not isinstance(parent, ast.Attribute):
-        return True
-    around = body.names.parents[parent]
-    return isinstance(around, ast.Call) and around.func is parent
 
 
 class Identity(Effect):

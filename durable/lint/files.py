@@ -18,7 +18,7 @@ any name, are skipped as well."""
 
 def python_files(paths: Iterable[str]) -> Iterator[str]:
     """The files that are named, whatever they are called, and ``*.py`` below the folders; each
-    once, in order."""
+    once, in order.  Folders that cannot be read are among them."""
     seen: set[str] = set()
     for path in paths:
         for file in _below(path) if os.path.isdir(path) else [path]:
@@ -29,11 +29,20 @@ def python_files(paths: Iterable[str]) -> Iterator[str]:
 
 
 def _below(top: str) -> Iterator[str]:
-    for folder, folders, files in os.walk(top):
+    failed: list[OSError] = []
+    for folder, folders, files in os.walk(top, onerror=failed.append):
         folders[:] = sorted(name for name in folders if not _is_skipped(folder, name))
         for name in sorted(files):
-            if name.endswith(".py") and not name.startswith("."):
-                yield os.path.normpath(os.path.join(folder, name))
+            path = os.path.normpath(os.path.join(folder, name))
+            if name.endswith(".py") and not name.startswith(".") and not _is_endless(path):
+                yield path
+    for error in failed:
+        yield os.path.normpath(error.filename)
+
+
+def _is_endless(path: str) -> bool:
+    """A pipe or a device; a link that leads nowhere is none, and will be reported."""
+    return os.path.exists(path) and not os.path.isfile(path)
 
 
 def _is_skipped(folder: str, name: str) -> bool:
@@ -46,10 +55,16 @@ def check_files(paths: Iterable[str], codes: Collection[str]) -> Iterator[tuple[
     """(path, finding), file by file; one that cannot be read is a finding."""
     for path in python_files(paths):
         try:
-            with open(path, "rb") as file:
-                source = file.read()
+            source = _read(path)
         except OSError as error:
             yield path, Finding(1, 1, UNREADABLE, f"cannot be read: {error.strerror}")
             continue
         for finding in check_source(source, codes):
             yield path, finding
+
+
+def _read(path: str) -> bytes:
+    if os.path.isdir(path):
+        os.listdir(path)  # it says why the folder cannot be read
+    with open(path, "rb") as file:
+        return file.read()

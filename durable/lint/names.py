@@ -11,7 +11,7 @@ from __future__ import annotations
 import ast
 import builtins
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 
 FunctionNode = ast.FunctionDef | ast.AsyncFunctionDef
@@ -23,13 +23,14 @@ class Binding:
     """One of the places where a name gets its value.
 
     target: what is imported, dotted; value: what is assigned; annotation: its type, if it is
-    declared; definition: the function or class of that name.
+    declared; definition: the function or class of that name; owner: the class of ``self``.
     """
 
     target: str = ""
     value: ast.expr | None = None
     annotation: ast.expr | None = None
     definition: FunctionNode | ast.ClassDef | None = None
+    owner: ast.ClassDef | None = None
 
 
 @dataclass(eq=False)
@@ -76,7 +77,8 @@ class Scope:
 class Names:
     """All names of a file.
 
-    scopes: the scope in which each node is evaluated; parents: the node around each node.
+    scopes: the scope in which each node is evaluated; parents: the node around each node;
+    quoted: what an annotation in quotes says.
     """
 
     def __init__(self, tree: ast.Module) -> None:
@@ -84,7 +86,9 @@ class Names:
         self.parents: dict[ast.AST, ast.AST] = {}
         self.stars: list[str] = []
         self.loads: dict[tuple[Scope, str], list[ast.Name]] = {}
-        self._known: dict[tuple[Scope, str], str] = {}
+        self.quoted: dict[ast.expr, ast.expr] = {}
+        self._known: dict[tuple[object, str], str] = {}
+        self._fields: dict[ast.ClassDef, dict[str, list[Binding]]] = {}
         _Binder(self, Scope(tree, None)).visit(tree)
         for node, scope in self.scopes.items():
             if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Load):
@@ -114,13 +118,14 @@ class Names:
                 return _canonical(self._name(node))
             case ast.Attribute():
                 base = self.resolve(node.value)
-                return _canonical(f"{base}.{node.attr}") if base else ""
+                return _canonical(f"{base}.{node.attr}") if base else self._field(node)
             case ast.Call():
                 base = self.resolve(node.func)
                 return f"{base}()" if base else ""
             case ast.Subscript():  # Channel[str](2); what is taken out of a value is not known
-                base = self.resolve(node.value)
-                return base if "()" not in base else ""
+                parent = self.parents.get(node)
+                is_called = isinstance(parent, ast.Call) and node is parent.func
+                return self.resolve(node.value) if is_called else ""
             case ast.BinOp(op=ast.Div()):  # Path("a") / "b"
                 base = self.resolve(node.left)
                 return base if base == "pathlib.Path()" else ""
@@ -132,13 +137,47 @@ class Names:
             if hasattr(builtins, node.id):
                 return f"builtins.{node.id}"
             return f"{self.stars[0]}.{node.id}" if len(self.stars) == 1 else ""
-        key = (owner, node.id)
+        return self._meaning((owner, node.id), self.bindings(node))
+
+    def _field(self, node: ast.Attribute) -> str:
+        found = self.fields(node)
+        return self._meaning((found[0], node.attr), found) if found else ""
+
+    def _meaning(self, key: tuple[object, str], bindings: list[Binding]) -> str:
         if key not in self._known:
             self._known[key] = ""  # meanwhile: x = x.parent
-            found = [binding for binding in self.bindings(node) if not _none(binding)]
+            found = [binding for binding in bindings if not _is_none(binding.value)]
             meanings = {self._bound(binding) for binding in found}
             self._known[key] = meanings.pop() if len(meanings) == 1 else ""
         return self._known[key]
+
+    def fields(self, node: ast.Attribute, far: int = 5) -> list[Binding]:
+        """Where an attribute of a value gets its own, if its class stands in this file."""
+        made = self._class_of(node.value, far)
+        if not isinstance(made, ast.ClassDef):
+            return []
+        if made not in self._fields:
+            self._fields[made] = {}
+            for each in ast.walk(made):
+                for name, binding in self._set_fields(each, made):
+                    self._fields[made].setdefault(name, []).append(binding)
+        return self._fields[made].get(node.attr, [])
+
+    def _set_fields(self, node: ast.AST, made: ast.ClassDef) -> Iterator[tuple[str, Binding]]:
+        """``seen: set[str]`` in a class, ``self.seen = set()`` in its methods."""
+        if isinstance(node, ast.AnnAssign) and self.parents[node] is made:
+            if isinstance(node.target, ast.Name):  # its value may be that of field(…)
+                yield node.target.id, Binding(annotation=node.annotation)
+        elif isinstance(node, ast.Attribute) and not isinstance(node.ctx, ast.Load):
+            first = self.bindings(node.value) if isinstance(node.value, ast.Name) else []
+            if len(first) == 1 and first[0].owner is made:
+                match self.parents[node]:
+                    case ast.Assign(targets=[_], value=value):
+                        yield node.attr, Binding(value=value)
+                    case ast.AnnAssign(value=value, annotation=annotation):
+                        yield node.attr, Binding(value=value, annotation=annotation)
+                    case _:
+                        yield node.attr, Binding()
 
     def _bound(self, binding: Binding) -> str:
         if binding.target:
@@ -146,8 +185,24 @@ class Names:
         value = self.resolve(binding.value) if binding.value else ""
         if value:
             return value
-        kind = self.resolve(binding.annotation) if binding.annotation else ""
+        kind = self.type_name(binding.annotation) if binding.annotation else ""
         return f"{kind}()" if kind else ""
+
+    def type_name(self, annotation: ast.expr) -> str:
+        """The class that an annotation names: that of ``Path | None``, of ``Workflow[int]``."""
+        kind = self.bare_type(annotation)
+        return self.resolve(kind.value if isinstance(kind, ast.Subscript) else kind)
+
+    def bare_type(self, annotation: ast.expr) -> ast.expr:
+        """A type without what may stand around it: ``Path`` of ``"Path | None"``."""
+        annotation = self.quoted.get(annotation, annotation)
+        if isinstance(annotation, ast.Subscript) and self.resolve(annotation.value) in _WRAPPERS:
+            inner = annotation.slice
+            return self.bare_type(inner.elts[0] if isinstance(inner, ast.Tuple) else inner)
+        if isinstance(annotation, ast.BinOp):
+            sides = [side for side in (annotation.left, annotation.right) if not _is_none(side)]
+            return self.bare_type(sides[0]) if len(sides) == 1 else annotation
+        return annotation
 
     def only_value(self, node: ast.expr) -> ast.expr:
         """What a name stands for that is assigned once, and else the expression itself."""
@@ -169,18 +224,61 @@ class Names:
         if isinstance(node, ast.Name):
             found = self.bindings(node)
             return found[-1].definition if found else None
-        if isinstance(node, ast.Attribute) and far > 0:
+        if isinstance(node, ast.Subscript) and far > 0:  # Stack[str]
             around = self.definition(node.value, far - 1)
+            return around if isinstance(around, ast.ClassDef) else None
+        if isinstance(node, ast.Attribute) and far > 0:
+            around = self.definition(node.value, far - 1) or self._class_of(node.value, far - 1)
             if isinstance(around, ast.ClassDef):
-                for part in around.body:
-                    if isinstance(part, FunctionNode) and part.name == node.attr:
-                        return part
+                return self.method(around, node.attr, far)
         return None
 
+    def method(self, around: ast.ClassDef, name: str, far: int = 5) -> FunctionNode | None:
+        """A function of a class, or of a class of this file that it is derived from."""
+        for part in around.body:
+            if isinstance(part, FunctionNode) and part.name == name:
+                return part
+        for base in around.bases if far > 0 else ():
+            derived_from = self.definition(base, far - 1)
+            if isinstance(derived_from, ast.ClassDef):
+                found = self.method(derived_from, name, far - 1)
+                if found is not None:
+                    return found
+        return None
 
-def _none(binding: Binding) -> bool:
+    def _class_of(self, node: ast.expr, far: int) -> FunctionNode | ast.ClassDef | None:
+        """The class of a value: ``Basket()``, a parameter with that type, ``self``."""
+        node = self.only_value(node)
+        found: list[Binding] = []
+        match node:
+            case ast.Call():
+                made = self.definition(node.func, far)
+                if isinstance(made, FunctionNode) and made.returns is not None:
+                    return self.definition(self.bare_type(made.returns), far)
+                return made
+            case ast.BoolOp(op=ast.Or()) if far > 0:
+                return self._class_of(node.values[0], far - 1)
+            case ast.Name():
+                found = self.bindings(node)
+            case ast.Attribute() if far > 0:
+                found = self.fields(node, far - 1)
+        if len(found) != 1:
+            return None
+        only = found[0]
+        if only.owner is not None:
+            return only.owner
+        if only.annotation is not None:
+            return self.definition(self.bare_type(only.annotation), far)
+        return self._class_of(only.value, far - 1) if only.value is not None and far > 0 else None
+
+
+# What stands around a type, and says something else of it.
+_WRAPPERS = frozenset(f"typing.{name}" for name in ("Annotated", "Final", "Optional"))
+
+
+def _is_none(node: ast.expr | None) -> bool:
     """``redis = None``, where an import has failed."""
-    return isinstance(binding.value, ast.Constant) and binding.value.value is None
+    return isinstance(node, ast.Constant) and node.value is None
 
 
 def _canonical(name: str) -> str:
@@ -263,7 +361,8 @@ class _Binder(ast.NodeVisitor):
             self._assign(node, target, Binding(value=node.value))
 
     def visit_AnnAssign(self, node: ast.AnnAssign) -> None:
-        self._walk(node, [node.annotation, node.value])
+        self._annotation(node, node.annotation)
+        self._walk(node, [node.value])
         self._assign(node, node.target, Binding(value=node.value, annotation=node.annotation))
 
     def visit_AugAssign(self, node: ast.AugAssign) -> None:
@@ -301,7 +400,8 @@ class _Binder(ast.NodeVisitor):
 
     def visit_FunctionDef(self, node: FunctionNode) -> None:
         self._bind(node.name, Binding(definition=node))
-        self._walk(node, [*node.decorator_list, node.returns])
+        self._walk(node, node.decorator_list)
+        self._annotation(node, node.returns)
         self._function(node, node.body)
 
     visit_AsyncFunctionDef = visit_FunctionDef
@@ -314,13 +414,25 @@ class _Binder(ast.NodeVisitor):
         every = [*args.posonlyargs, *args.args, *args.kwonlyargs]
         extra = [arg for arg in (args.vararg, args.kwarg) if arg is not None]
         self._walk(node, [*args.defaults, *args.kw_defaults])
-        self._walk(node, [arg.annotation for arg in (*every, *extra)])
+        for arg in (*every, *extra):
+            self._annotation(node, arg.annotation)
+        around = self.scope.node
         with self._inside(node):
             for arg in every:
-                self._bind(arg.arg, Binding(annotation=arg.annotation))
+                is_first = arg is every[0] and isinstance(around, ast.ClassDef)
+                owner = around if is_first and isinstance(around, ast.ClassDef) else None
+                self._bind(arg.arg, Binding(annotation=arg.annotation, owner=owner))
             for arg in extra:  # a tuple or a dict, whatever its annotation
                 self._bind(arg.arg, Binding())
             self._walk(node, body)
+
+    def _annotation(self, node: ast.AST, annotation: ast.expr | None) -> None:
+        self._walk(node, [annotation])
+        if isinstance(annotation, ast.Constant) and isinstance(annotation.value, str):
+            with suppress(SyntaxError, ValueError):
+                quoted = ast.parse(annotation.value, mode="eval").body
+                self.names.quoted[annotation] = quoted
+                self._walk(node, [quoted])
 
     def visit_ClassDef(self, node: ast.ClassDef) -> None:
         self._bind(node.name, Binding(definition=node))

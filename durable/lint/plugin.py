@@ -6,8 +6,9 @@ import ast
 from collections.abc import Iterator
 
 from durable import __version__
-from durable.lint.checking import check_tree
-from durable.lint.rules import RULES
+from durable.lint.checking import TOO_DEEP, check_tree
+from durable.lint.rule import Finding
+from durable.lint.rules import RULES, UNREADABLE
 
 
 class Plugin:
@@ -28,6 +29,6 @@ class Plugin:
         try:
             found = check_tree(self.tree, self.lines, RULES)
         except RecursionError:
-            return  # such a file is data, and no workflow
+            found = [Finding(1, 1, UNREADABLE, TOO_DEEP)]
         for each in found:
             yield each.line, each.column - 1, f"{each.code} {each.message}", type(self)

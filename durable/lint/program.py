@@ -32,6 +32,13 @@ COMMANDS = frozenset(
     )
 )
 
+# What makes a value that can be changed.
+CONTAINERS = (
+    frozenset(f"builtins.{name}" for name in ("bytearray", "dict", "list", "set"))
+    | {f"collections.{name}" for name in ("Counter", "OrderedDict", "defaultdict", "deque")}
+    | {f"queue.{name}" for name in ("LifoQueue", "PriorityQueue", "Queue", "SimpleQueue")}
+)
+
 
 class Body:
     """A function of workflow code, without the functions that are defined in it.
@@ -57,6 +64,7 @@ class Body:
 
     def _walk(self, waiting: list[ast.AST]) -> Iterator[ast.AST]:
         free: set[ast.AST] = set()
+        seen: set[ast.AST] = set()
         while waiting:
             node = waiting.pop()
             yield node
@@ -66,6 +74,9 @@ class Body:
             else:
                 if isinstance(node, ast.Call):
                     free.update(self._free(node))
+                    made = [each for each in self._factories(node) if each not in seen]
+                    seen.update(made)
+                    waiting += made
                 waiting += [each for each in ast.iter_child_nodes(node) if each not in free]
 
     def _free(self, call: ast.Call) -> Iterator[ast.AST]:
@@ -73,6 +84,20 @@ class Body:
         if self.names.resolve(call.func) == "durable.side_effect":
             for argument in [*call.args, *call.keywords]:
                 yield from _handed_on(argument, self.names)
+
+    def _factories(self, call: ast.Call) -> Iterator[ast.AST]:
+        """What a dataclass of this file calls for the fields that are not given."""
+        made = self.names.definition(call.func)
+        given = {keyword.arg for keyword in call.keywords}
+        if not isinstance(made, ast.ClassDef) or None in given:
+            return
+        fields = [each for each in made.body if isinstance(each, ast.AnnAssign)]
+        for each in fields[len(call.args) :]:
+            is_given = isinstance(each.target, ast.Name) and each.target.id in given
+            if isinstance(each.value, ast.Call) and not is_given:
+                for option in each.value.keywords:
+                    if option.arg == "default_factory":
+                        yield option.value
 
     @cached_property
     def yields(self) -> list[ast.Yield | ast.YieldFrom]:
@@ -140,6 +165,9 @@ class Program:
         for node, kind in self.kinds.items():
             if kind == "workflow" and isinstance(node, FunctionNode):
                 self._reach(node, node.name)
+        for node in ast.walk(tree):
+            if isinstance(node, FunctionNode) and self._is_declared_part(node):
+                self._reach(node, "")
         for body in list(self.bodies.values()):
             if body.is_workflow:
                 self._delegate(body)
@@ -199,13 +227,18 @@ class Program:
         what becomes of its commands.  One that only makes commands may be iterated over."""
         if not isinstance(function, FunctionNode) or not self.is_generator(function):
             return False
-        returns = function.returns
-        if returns is not None and self.names.resolve(returns) == "durable.Workflow":
+        if self._is_declared_part(function):
             return True
         return self.yields_commands(function) and any(
             not isinstance(self.names.parents[each], ast.Expr)
             for each in Body(self, function, "").yields
         )
+
+    def _is_declared_part(self, function: FunctionNode) -> bool:
+        returns = function.returns
+        if returns is None or self.names.type_name(returns) != "durable.Workflow":
+            return False
+        return function not in self.kinds and self.is_generator(function)
 
     # -- workflow code -------------------------------------------------------------------
 
@@ -213,11 +246,38 @@ class Program:
         if node in self.bodies:
             return
         body = self.bodies[node] = Body(self, node, workflow)
+        for wrapper in self._wrappers(node):
+            self._reach(wrapper, workflow)
         for each in body.nodes:
             if isinstance(each, ast.Name | ast.Attribute) and isinstance(each.ctx, ast.Load):
-                function = self.names.definition(each)
-                if isinstance(function, FunctionNode) and function not in self.kinds:
-                    self._reach(function, workflow)
+                for function in self._run(each):
+                    if function not in self.kinds:
+                        self._reach(function, workflow)
+
+    def _wrappers(self, node: FunctionNode) -> Iterator[FunctionNode]:
+        """What runs instead of a function that a decorator of this file has changed."""
+        for decorator in node.decorator_list:
+            made = decorator.func if isinstance(decorator, ast.Call) else decorator
+            maker = self.names.definition(made)
+            for each in ast.walk(maker) if isinstance(maker, FunctionNode) else ():
+                if isinstance(each, FunctionNode) and each is not maker and self._wraps(each):
+                    yield each
+
+    def _wraps(self, function: FunctionNode) -> bool:
+        names = map(self.names.resolve, function.decorator_list)
+        return "functools.wraps()" in names or self.is_generator(function)
+
+    def _run(self, node: ast.Name | ast.Attribute) -> Iterator[FunctionNode]:
+        """The functions that run, as far as one can see, when this is named or called."""
+        named = self.names.definition(node)
+        if isinstance(named, FunctionNode):
+            yield named
+        call = self.names.parents[node]
+        if isinstance(named, ast.ClassDef) and isinstance(call, ast.Call) and node is call.func:
+            for name in ("__init__", "__post_init__", "__enter__", "__exit__"):
+                method = self.names.method(named, name)
+                if method is not None:
+                    yield method
 
     def _delegate(self, body: Body) -> None:
         """Note which helpers a workflow waits for: ``yield from helper()``."""
@@ -240,17 +300,24 @@ class Program:
         return (
             isinstance(node.func, ast.Attribute)
             and node.func.attr == "call"
-            and self._is_callable(node.func.value)
+            and self.is_definition(node.func.value)
         )
 
-    def _is_callable(self, node: ast.expr) -> bool:
-        """A definition, with options or without."""
+    def is_definition(self, node: ast.expr) -> bool:
+        """Whether an expression is a workflow or an activity, with options or without."""
         if self.kind(node):
             return True
         value = self.names.only_value(node)  # quick = charge.options(timeout=1)
         if isinstance(value, ast.Call) and isinstance(value.func, ast.Attribute):
             return value.func.attr == "options" and bool(self.kind(value.func.value))
         return False
+
+    def is_container(self, node: ast.expr | None) -> bool:
+        """Whether an expression makes a list, a dict or another value that can be changed."""
+        displays = ast.List | ast.Dict | ast.Set | ast.ListComp | ast.DictComp | ast.SetComp
+        if isinstance(node, displays):
+            return True
+        return isinstance(node, ast.Call) and self.names.resolve(node.func) in CONTAINERS
 
 
 def _of_python(name: str) -> bool:

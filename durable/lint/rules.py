@@ -6,7 +6,7 @@ differs in a replay, 121 to 129 about yields, 131 to 139 about cancelling, 141 t
 
 from __future__ import annotations
 
-from durable.lint import cleanup, effects, shape, state, yields
+from durable.lint import cleanup, effects, shape, state, swallow, yields
 from durable.lint.rule import Rule
 
 RULES: dict[str, Rule] = {
@@ -19,7 +19,7 @@ RULES: dict[str, Rule] = {
         effects.Output(),
         effects.Sleep(),
         effects.Threads(),
-        effects.Environment(),
+        state.Environment(),
         state.OutsideState(),
         state.SetOrder(),
         effects.Identity(),
@@ -29,7 +29,7 @@ RULES: dict[str, Rule] = {
         cleanup.CleanupWithoutShield(),
         yields.ReturnedCommand(),
         yields.NotDelegated(),
-        cleanup.SwallowedCancel(),
+        swallow.SwallowedCancel(),
         shape.AsyncWorkflow(),
         shape.MutableDefault(),
         shape.EndlessLoop(),

@@ -8,7 +8,6 @@ from collections.abc import Iterator
 from durable.lint.cleanup import CANCELLED, Try, caught, inside
 from durable.lint.program import Body
 from durable.lint.rule import Found, Rule
-from durable.lint.state import is_container
 
 
 class AsyncWorkflow(Rule):
@@ -70,7 +69,7 @@ class MutableDefault(Rule):
     def find(self, body: Body) -> Iterator[Found]:
         args = body.node.args
         for default in [*args.defaults, *args.kw_defaults]:
-            if default is not None and is_container(default, body):
+            if default is not None and body.program.is_container(default):
                 text = ast.unparse(default)
                 yield (
                     default,

@@ -5,7 +5,8 @@ from __future__ import annotations
 import ast
 from collections.abc import Iterator
 
-from durable.lint.names import Binding, FunctionNode, Scope
+from durable.lint.effects import named
+from durable.lint.names import Binding, FunctionNode
 from durable.lint.program import Body
 from durable.lint.rule import Found, Rule
 
@@ -23,11 +24,10 @@ PERHAPS_MUTATING = frozenset(
         *("subtract", "update"),
     }
 )
-CONTAINERS = (
-    frozenset(f"builtins.{name}" for name in ("bytearray", "dict", "list", "set"))
-    | {f"collections.{name}" for name in ("Counter", "OrderedDict", "defaultdict", "deque")}
-    | {f"queue.{name}" for name in ("LifoQueue", "PriorityQueue", "Queue", "SimpleQueue")}
-)
+ENVIRON = frozenset({"os.environ", "os.environb"})
+# Containers that modules of Python offer, and calls that change the process.
+OF_PYTHON = ENVIRON | {"sys.argv", "sys.meta_path", "sys.modules", "sys.path"}
+CHANGING = frozenset(f"os.{name}" for name in ("chdir", "fchdir", "putenv", "umask", "unsetenv"))
 
 
 class OutsideState(Rule):
@@ -61,50 +61,124 @@ class OutsideState(Rule):
 
     def find(self, body: Body) -> Iterator[Found]:
         for node in body.nodes:
-            if isinstance(node, ast.Name) and not isinstance(node.ctx, ast.Load):
-                changed: ast.Name | None = node
-            else:
-                changed = _changed_root(node, body)
-            if changed is not None and body.is_outside(changed):
+            name = _changed_name(node, body)
+            if name:
                 yield (
                     node,
-                    f"{changed.id} lives outside of the workflow and is changed in each replay: "
+                    f"{name} lives outside of the workflow and is changed in each replay: "
                     "use local variables, and set_var to show them",
+                )
+            elif isinstance(node, ast.Call) and body.names.resolve(node.func) in CHANGING:
+                name = body.names.resolve(node.func)
+                yield (
+                    node,
+                    f"{name}() changes the process in each replay: give activities what they need",
                 )
 
 
-def _changed_root(node: ast.AST, body: Body) -> ast.Name | None:
-    """The variable whose value a node changes: ``CACHE`` of ``CACHE["a"].append(x)``."""
-    changed = node.func if isinstance(node, ast.Call) else node
-    if not isinstance(changed, ast.Attribute | ast.Subscript):
-        return None
-    if changed is node and isinstance(changed.ctx, ast.Load):
-        return None
-    root: ast.expr = changed.value
-    while isinstance(root, ast.Attribute | ast.Subscript):
-        root = root.value
-    if not isinstance(root, ast.Name):
-        return None
-    return root if changed is node or _mutates(changed, root, body) else None
+def _changed_name(node: ast.AST, body: Body) -> str:
+    """The name of what a node changes, if it lives outside of the workflow."""
+    is_variable = isinstance(node, ast.Name) and not isinstance(node.ctx, ast.Load)
+    changed = node if is_variable else _changed(node, body)
+    root = root_of(changed) if isinstance(changed, ast.expr) else None
+    if root is None or not isinstance(changed, ast.expr) or not body.is_outside(root):
+        return ""
+    name = body.names.resolve(changed)
+    return name if name in OF_PYTHON else root.id
 
 
-def _mutates(method: ast.Attribute | ast.Subscript, root: ast.Name, body: Body) -> bool:
+def root_of(node: ast.expr) -> ast.Name | None:
+    """The variable that an expression begins with: ``CACHE`` of ``CACHE["a"].rows``."""
+    while isinstance(node, ast.Attribute | ast.Subscript):
+        node = node.value
+    return node if isinstance(node, ast.Name) else None
+
+
+def _changed(node: ast.AST, body: Body) -> ast.expr | None:
+    """What a node changes: ``CACHE["a"]`` of ``CACHE["a"].append(x)``."""
+    if isinstance(node, ast.Call):
+        if isinstance(node.func, ast.Attribute) and _mutates(node.func, body):
+            return node.func.value
+        return None
+    if isinstance(node, ast.Attribute | ast.Subscript) and not isinstance(node.ctx, ast.Load):
+        return node.value
+    return None
+
+
+def _mutates(method: ast.Attribute, body: Body) -> bool:
     """Whether a call of a method changes the variable that it begins with."""
-    name = method.attr if isinstance(method, ast.Attribute) else ""
-    bindings = body.names.bindings(root)
-    # What functions of modules and classes do is not known: operator.add(a, b).
+    if body.names.resolve(method.value) in OF_PYTHON:
+        return method.attr in MUTATING | PERHAPS_MUTATING
+    root = root_of(method)
+    bindings = body.names.bindings(root) if root else []
+    # What functions of modules and classes do is not known: numpy.append(a, b) gives a value.
     if any(binding.target or binding.definition for binding in bindings):
+        call = body.names.parents[method]
+        return method.attr in MUTATING and isinstance(body.names.parents[call], ast.Expr)
+    if method.attr in PERHAPS_MUTATING:
+        return any(body.program.is_container(binding.value) for binding in bindings)
+    return method.attr in MUTATING
+
+
+class Environment(Rule):
+    """The environment is read
+
+    The next worker may run on another machine, with other variables, in another directory.  What
+    is read by ``side_effect`` is recorded; or it is an argument of the start.
+
+    Bad::
+
+        @workflow
+        def charge_all(cents: int) -> Workflow[None]:
+            if os.environ["MODE"] == "live":
+                yield mail.call(str(cents))
+
+    Instead::
+
+        @workflow
+        def charge_all(cents: int) -> Workflow[None]:
+            mode = yield from side_effect(os.environ.get, "MODE")
+            if mode == "live":
+                yield mail.call(str(cents))
+    """
+
+    code = "DUR108"
+    called = (
+        named("os", "getenv getenvb getcwd getcwdb getpid getppid getlogin")
+        | named("os", "getuid getgid uname cpu_count process_cpu_count getloadavg")
+        | named("os.path", "expanduser expandvars abspath")
+        | named("socket", "gethostname getfqdn")
+        | named("pathlib.Path", "cwd home")
+        | named("pathlib.Path()", "absolute expanduser")
+        | named("getpass", "getuser getpass")
+        | named("platform", "machine node platform processor python_version release system uname")
+        | named("locale", "getlocale getencoding getpreferredencoding")
+    )
+    read = ENVIRON | {"sys.argv"}
+
+    def find(self, body: Body) -> Iterator[Found]:
+        for node in body.nodes:
+            name = ""
+            if isinstance(node, ast.Call):
+                name = body.names.resolve(node.func)
+                name = f"{name}()" if name in self.called else ""
+            elif isinstance(node, ast.Name | ast.Attribute) and isinstance(node.ctx, ast.Load):
+                name = body.names.resolve(node)
+                name = name if name in self.read and _is_read(node, body) else ""
+            if name:
+                yield node, f"{name} differs from worker to worker: use side_effect or an argument"
+
+
+def _is_read(node: ast.expr, body: Body) -> bool:
+    """Not a write, which is a change of a global; nor ``os.environ.get`` that is only named."""
+    parent = body.names.parents[node]
+    if isinstance(parent, ast.Subscript) and not isinstance(parent.ctx, ast.Load):
         return False
-    if name in PERHAPS_MUTATING:
-        return any(is_container(binding.value, body) for binding in bindings)
-    return name in MUTATING
-
-
-def is_container(node: ast.expr | None, body: Body) -> bool:
-    """Whether an expression makes a list, a dict or another value that can be changed."""
-    if isinstance(node, ast.List | ast.Dict | ast.Set | ast.ListComp | ast.DictComp | ast.SetComp):
+    if not isinstance(parent, ast.Attribute):
         return True
-    return isinstance(node, ast.Call) and body.names.resolve(node.func) in CONTAINERS
+    around = body.names.parents[parent]
+    is_called = isinstance(around, ast.Call) and around.func is parent
+    return is_called and parent.attr not in MUTATING | PERHAPS_MUTATING
 
 
 class SetOrder(Rule):
@@ -199,7 +273,7 @@ class _Sets:
     def __init__(self, body: Body) -> None:
         self.body = body
         self.names = body.names
-        self._known: dict[tuple[Scope, str], bool] = {}
+        self._known: dict[tuple[object, str], bool] = {}
 
     def has(self, node: ast.expr) -> bool:
         match node:
@@ -213,7 +287,13 @@ class _Sets:
             case ast.NamedExpr() | ast.Await():
                 return self.has(node.value)
             case ast.Name():
-                return self._is_variable(node)
+                owner = self.names.owner(node)
+                return owner is not None and self._binds(
+                    (owner, node.id), self.names.bindings(node)
+                )
+            case ast.Attribute():
+                found = self.names.fields(node)
+                return bool(found) and self._binds((found[0], node.attr), found)
             case ast.Yield(value=ast.Call(func=ast.Attribute(attr="call"))) | ast.YieldFrom():
                 return isinstance(node.value, ast.Call) and self._returns_set(node.value.func)
             case ast.Call(func=ast.Attribute(attr=method)) if method in _SET_METHODS:
@@ -222,14 +302,9 @@ class _Sets:
                 return self.names.resolve(node.func) in _SET_TYPES or self._returns_set(node.func)
         return False
 
-    def _is_variable(self, node: ast.Name) -> bool:
-        owner = self.names.owner(node)
-        if owner is None:
-            return False
-        key = (owner, node.id)
+    def _binds(self, key: tuple[object, str], found: list[Binding]) -> bool:
         if key not in self._known:
             self._known[key] = True  # meanwhile: x = x | y
-            found = self.names.bindings(node)
             self._known[key] = bool(found) and all(map(self._binds_set, found))
         return self._known[key]
 
@@ -248,8 +323,8 @@ class _Sets:
         return self._is_type(found.returns)
 
     def _is_type(self, annotation: ast.expr) -> bool:
-        if isinstance(annotation, ast.Subscript):
-            if self.names.resolve(annotation.value) == "durable.Workflow":
-                return self._is_type(annotation.slice)
-            annotation = annotation.value
-        return self.names.resolve(annotation) in _SET_TYPES
+        annotation = self.names.bare_type(annotation)
+        name = self.names.type_name(annotation)
+        if name == "durable.Workflow" and isinstance(annotation, ast.Subscript):
+            return self._is_type(annotation.slice)
+        return name in _SET_TYPES

@@ -7,9 +7,10 @@ from collections.abc import Iterator
 
 from durable.lint.fates import COMBINATORS, Fates
 from durable.lint.names import Comprehension
-from durable.lint.program import Body
+from durable.lint.program import COMMANDS, Body
 from durable.lint.rule import Found, Rule
 
+TAKE_COMMANDS = COMBINATORS | {"durable.spawn"}
 EACH = "durable.Channel().each"  # runs a function for each value, as a part
 
 
@@ -26,7 +27,8 @@ class DirectCall(Rule):
     """An activity is called without ``.call``
 
     The plain function would run within the workflow, again in every replay; when it runs, this
-    raises ``UsageError``.  ``.call`` makes a command, and the ``yield`` has it done.
+    raises ``UsageError``.  ``.call(…)`` makes a command, and the ``yield`` has it done.  What is
+    only named is found as well: ``yield mail``, ``yield mail.call``.
 
     Bad::
 
@@ -47,12 +49,17 @@ class DirectCall(Rule):
 
     def find(self, body: Body) -> Iterator[Found]:
         for each in body.yields:
-            if each.value is not None and body.program.kind(each.value):
+            call = self._missing(each.value, body) if each.value is not None else ""
+            if each.value is not None and call:
                 name = written(each.value)
-                yield each, f"{name} is no command: write `yield {name}.call(…)`"
+                yield each, f"{name} is no command: write `yield {name}{call}`"
         for node in body.nodes:
             if not isinstance(node, ast.Call):
                 continue
+            if body.names.resolve(node.func) in TAKE_COMMANDS:
+                for arg in node.args:
+                    if call := self._missing(arg, body):
+                        yield arg, f"{written(arg)} is no command: write `{written(arg)}{call}`"
             kind = body.program.kind(node.func)
             # What is imported may also be a workflow, as a part of this one.
             is_part = isinstance(body.names.parents[node], ast.YieldFrom)
@@ -60,12 +67,22 @@ class DirectCall(Rule):
                 name = written(node.func)
                 yield node, f"{name}(…) is called in the workflow: write `yield {name}.call(…)`"
 
+    def _missing(self, node: ast.expr, body: Body) -> str:
+        """What makes a command of an expression: ``.call(…)`` of an activity."""
+        if body.program.is_definition(node):
+            return ".call(…)"
+        is_call = isinstance(node, ast.Attribute) and node.attr == "call"
+        if is_call and body.program.is_definition(node.value):  # type: ignore[attr-defined]
+            return "(…)"
+        return "(…)" if body.names.resolve(node) in COMMANDS else ""
+
 
 class ForgottenYield(Rule):
     """A command is not yielded
 
     A command is a value: nothing is done until it is yielded.  One that is taken for its result is
-    found as well, such as ``a, b = gather(…)``.
+    found as well, such as ``a, b = gather(…)``; and so are those in a list that nobody yields, or
+    that is yielded itself.
 
     Bad::
 
@@ -87,27 +104,33 @@ class ForgottenYield(Rule):
     def find(self, body: Body) -> Iterator[Found]:
         fates = Fates(body.program)
         for each in body.yields:
-            if each.value is not None and self._has_commands(each.value, body):
-                yield each, "several commands are no command: write `yield gather(…)`"
+            stars = fates.stars(each.value) if each.value is not None else ""
+            if stars:
+                all_of_them = f"{stars}{each.value.id}" if isinstance(each.value, ast.Name) else "…"
+                text = f"several commands are no command: write `yield gather({all_of_them})`"
+                yield each, text
         for node in body.nodes:
             if not isinstance(node, ast.Call) or not body.program.is_command(node):
                 continue
-            name = body.names.resolve(node.func)
-            if name in COMBINATORS and any(self._has_commands(arg, body) for arg in node.args):
-                yield node, f"{written(node)} takes commands, not a list: write a * before it"
+            if body.names.resolve(node.func) in COMBINATORS:
+                yield from self._lists(node, fates)
             fate = fates.of(node)
+            lost = f"{written(node)} is not yielded, so nothing is done: write"
             if fate == "dropped":
-                text = f"{written(node)} is not yielded, so nothing is done: write `yield …`"
-                yield node, text
+                yield node, f"{lost} `yield …`"
+            elif fate == "left":
+                yield node, f"{lost} `yield gather(…)`"
             elif fate in ("used", "iterated", "unpacked"):
                 yield node, f"{written(node)} is no result yet: write `(yield …)`"
 
-    def _has_commands(self, node: ast.expr, body: Body) -> bool:
-        if isinstance(node, ast.List | ast.Tuple):
-            return any(map(body.program.is_command, node.elts))
-        if isinstance(node, ast.ListComp | ast.GeneratorExp):
-            return body.program.is_command(node.elt)
-        return False
+    def _lists(self, call: ast.Call, fates: Fates) -> Iterator[Found]:
+        for stars in filter(None, map(fates.stars, call.args)):
+            if fates.names.resolve(call.func) == "durable.with_timeout":
+                yield call, f"{written(call)} takes one command: write `gather({stars}…)` in it"
+            else:
+                what = "a list" if stars == "*" else "a dict"
+                text = f"{written(call)} takes commands, not {what}: write a {stars} before it"
+                yield call, text
 
 
 class YieldInComprehension(Rule):
@@ -173,9 +196,14 @@ class ReturnedCommand(Rule):
         for node in body.nodes:
             if not isinstance(node, ast.Call) or not body.program.is_command(node):
                 continue
-            if fates.of(node) == "returned":
+            fate = fates.of(node)
+            if fate == "returned":
                 text = f"{written(node)} is returned, not its result: write `return (yield …)`"
                 yield node, text
+            elif fate == "listed" and body.is_workflow:
+                is_one = not isinstance(body.names.parents[node], Comprehension)
+                instead = "`(yield …)`" if is_one else "`return (yield gather(…))`"
+                yield node, f"{written(node)} is returned, not its result: write {instead}"
 
 
 class NotDelegated(Rule):
@@ -236,4 +264,4 @@ class NotDelegated(Rule):
         return {"yielded", "dropped", "combined"} if is_of_commands else {"yielded"}
 
 
-_LOST = {"combined", "dropped", "iterated", "returned", "unpacked", "used", "yielded"}
+_LOST = {"combined", "dropped", "left", "iterated", "returned", "unpacked", "used", "yielded"}

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import os
 import sys
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from cli_kit import Cli
@@ -65,6 +69,52 @@ def test_github(cli: Cli, flows: Path) -> None:
         "::error file=a%2Cb%3Ac%25/flows.py,line=7,col=22,title=DUR101::"
         "time.time() gives another time in each replay: use now()\n"
     )
+
+
+def test_no_path_or_message_ends_a_line_of_github(cli: Cli, flows: Path) -> None:
+    path = cli.directory / "a\r\n::b\x1b[2J\x07\u2028é.py"
+    path.write_bytes(b"x = 1\n\0")
+    result = cli("lint", ".", "--format", "github", "--select", "DUR101")
+    broken, clock = result.stdout.splitlines()
+    assert broken.startswith(
+        "::error file=a%0D%0A%3A%3Ab\\x1b[2J\\x07\\u2028é.py,line=1,col=1,title=DUR100::cannot be"
+    )
+    assert clock.startswith("::error file=flows.py,line=7,")
+
+
+@pytest.mark.parametrize("form", ["text", "json", "github"])
+def test_a_folder_without_programs_is_no_good_news(cli: Cli, form: str) -> None:
+    (cli.directory / "empty" / "build").mkdir(parents=True)
+    (cli.directory / "empty" / "build" / "flows.py").write_text(CLOCK, "utf-8")
+    (cli.directory / "empty" / "flows.txt").write_text(CLOCK, "utf-8")
+    result = cli("lint", "orders.py", "empty", "--format", form)
+    assert result.exit_code == 0
+    assert result.stdout == ("[]\n" if form == "json" else "")
+    assert result.stderr == "warning: there is no *.py in empty: nothing of it was checked\n"
+
+
+def test_a_folder_that_cannot_be_read_is_found(
+    cli: Cli, flows: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Who runs the tests may be root, and may read everything."""
+    (cli.directory / "locked").mkdir()
+
+    def refuse(what: Callable[..., Any]) -> Callable[..., Any]:
+        def call(path: str) -> Any:
+            if path.endswith("locked"):
+                raise PermissionError(errno.EACCES, "Permission denied", path)
+            return what(path)
+
+        return call
+
+    monkeypatch.setattr(os, "scandir", refuse(os.scandir))
+    monkeypatch.setattr(os, "listdir", refuse(os.listdir))
+    result = cli("lint", ".", "--select", "DUR105")
+    assert result.exit_code == 1
+    assert result.stdout.splitlines() == [
+        FOUND[0],
+        "locked:1:1 DUR100 cannot be read: Permission denied",
+    ]
 
 
 @pytest.mark.parametrize(

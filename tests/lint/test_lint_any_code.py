@@ -104,6 +104,10 @@ def test_lines_and_columns_are_those_of_an_editor(before: bytes) -> None:
         "x = x.options(1)",
         "x = [x for x in x]",
         "x = (x := x)",
+        "x = [*x, sleep(1)]; yield gather(x)",
+        "x = list(x); x.append(x); x += x; yield x",
+        "x.a = x.b; x.b = x.a; yield from x.a.b.c()",
+        "x = x().a.b",
     ],
 )
 def test_names_that_are_bound_by_themselves_take_no_time(line: str) -> None:
@@ -111,7 +115,8 @@ def test_names_that_are_bound_by_themselves_take_no_time(line: str) -> None:
     head = "from durable import sleep, workflow\n@workflow\ndef flow():\n    x = sleep(1)\n"
     uses = "    for z in x:\n        yield x.call(x)\n    return x\n"
     once = f"from durable import *\n{line}\n@workflow\ndef f():\n    yield x.call(x.y())\n"
-    for program in (head + f"    {line}\n" * 60 + uses, once):
+    field = f"{head}    x.m()\nclass X(X):\n  def m(self, x: 'X'):\n    self.x = x\n    {line}\n"
+    for program in (head + f"    {line}\n" * 60 + uses, once, field):
         assert all(found.code != "DUR100" for found in check_source(program.encode()))
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -47,6 +48,11 @@ def top(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 )
 def test_files(top: Path, paths: list[str], found: list[str]) -> None:
     assert list(python_files(paths)) == found
+
+
+def test_a_pipe_is_not_waited_for(top: Path) -> None:
+    os.mkfifo("b/pipe.py")
+    assert list(python_files(["."])) == ["a.py", "b/c.py"]
 
 
 def test_a_link_that_leads_up_does_not_go_on_for_ever(top: Path) -> None:

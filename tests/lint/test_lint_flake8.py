@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import os
 import re
 import subprocess
@@ -13,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from durable.lint.checking import check_source
+from durable.lint.plugin import Plugin
 
 ROOT = Path(__file__).resolve().parents[2]
 BAD = Path(__file__).with_name("corpus") / "bad_many_lines.py"
@@ -73,3 +75,10 @@ def test_comments_are_flake8s_own_business(flake8: Flake8, tmp_path: Path) -> No
 def test_nothing_is_found_in_what_is_right(flake8: Flake8) -> None:
     done = flake8("--select", "DUR", str(ROOT / "examples"))
     assert (done.stdout, done.returncode) == ("", 0), done
+
+
+def test_what_is_nested_too_deeply_is_reported() -> None:
+    """Not through flake8, whose own plugins may give up on such a file."""
+    deep = "from durable import workflow\nx = 0" + " + 1" * 900 + "\n"
+    found = list(Plugin(ast.parse(deep), deep.split("\n")).run())
+    assert found == [(1, 0, "DUR100 is nested too deeply to be checked", Plugin)]

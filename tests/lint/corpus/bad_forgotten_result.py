@@ -16,5 +16,9 @@ def flow() -> Workflow[int]:
     for receipt in charge.call(7):  # expect: DUR122 charge.call(…)
         total += receipt
     set_var("answer", wait_signal("answer"))  # expect: DUR122 wait_signal(…)
+    set_var("answer", value=wait_signal("answer"))  # expect: DUR122 wait_signal(…) is no result yet
+    yield gather(*charge.call(3))  # expect: DUR122 charge.call(…) is no result yet
+    if (answer := wait_signal("late")) and total:  # expect: DUR122 wait_signal(…) is no result yet
+        total += answer
     yield charge.call(charge.call(9))  # expect: DUR122 charge.call(…)
     return int(charge.call(8)) + first + second  # expect: DUR122 charge.call(…)

@@ -20,5 +20,7 @@ def flow(names: list[str]) -> Workflow[str]:
     yield mail.call(first, both.pop())  # expect: DUR110 the order of both
     for index, name in enumerate(unique):  # expect: DUR110 the order of unique
         yield mail.call(f"{index} {name}")
+    for name in (again := set(names)):  # expect: DUR110 the order of (again := set(names))
+        yield mail.call(f"{name} {len(again)}")
     found = yield from fetch.call()
     return "".join([name for name in list(found)])  # expect: DUR110 the order of found

@@ -18,3 +18,5 @@ def flow(prices: dict[str, int], set: list[str]) -> Workflow[None]:
     flags = 1 | 4
     for bit in range(flags):
         yield mail.call(str(bit))
+    for name in prices | {"ann": 5}:
+        yield mail.call(name)
