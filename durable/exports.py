@@ -29,7 +29,7 @@ import msgpack
 
 from durable.codec import Codec
 from durable.errors import PayloadError, UsageError
-from durable.events import BEGIN_AGAIN, KINDS, Event, dump, kind_of, load
+from durable.events import KINDS, Event, begins_again, dump, load
 from durable.model import Instance, Parent, ParentClose, Status, micros, moment
 from durable.plain import plain
 
@@ -60,7 +60,7 @@ class Export:
     @property
     def begins_again(self) -> bool:
         """Whether all of its last run is a copy, after which it has not gone on yet."""
-        return bool(self.messages) and kind_of(self.messages[0][2]) in BEGIN_AGAIN
+        return begins_again(data for _, _, data in self.messages)
 
 
 # -- writing ----------------------------------------------------------------------------

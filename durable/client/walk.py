@@ -32,7 +32,7 @@ from durable.events import (
     decoded,
 )
 from durable.interpreter import Interpreter, StepAborted
-from durable.model import Instance, Status
+from durable.model import Instance
 from durable.propagation import Propagators
 from durable.reprs import bounded, call_text
 from durable.starting import Flow
@@ -42,7 +42,8 @@ class Walk:
     """The moments of one run; a context manager, which drops what it holds of the workflow.
 
     instance: as the store has it. run: of it. events: of the run, not decoded. flow: its code;
-    None for a run without events. notes: on what is under way now.
+    None for a run without events. notes: on what is under way now. copied: whether all of its
+    history is a copy.
     """
 
     def __init__(
@@ -54,6 +55,7 @@ class Walk:
         codec: Codec,
         propagators: Propagators,
         notes: Notes,
+        copied: bool,
     ) -> None:
         self._instance, self._run = instance, run
         self._events = events
@@ -61,6 +63,7 @@ class Walk:
         self._codec = codec
         self._propagators = propagators
         self._notes = notes
+        self._copied = copied
         self.moments: list[int] = [
             event.seq
             for event in events
@@ -163,9 +166,7 @@ class Walk:
         self._interpreter = Interpreter(
             self._flow, codec, instance.id, self._run, propagators=self._propagators
         )
-        # What no worker has begun yet, and has a history, was forked or retried just now.
-        copied = self._run == instance.run and instance.status is Status.PENDING
-        self._steps = self._interpreter.steps(self._events, copied)
+        self._steps = self._interpreter.steps(self._events, self._copied)
 
     def _stop(self, error: BaseException) -> None:
         """The code does not follow the history: keep where it is, or if the error has thrown

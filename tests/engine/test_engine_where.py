@@ -179,7 +179,7 @@ def test_nothing_happens(engine: Engine, caplog: pytest.LogCaptureFixture) -> No
             client.get("i").vars(seq)
         client.get("i").where()
         gc.collect()
-    assert asked == {"instance", "history", "tasks"}
+    assert asked == {"instance", "history", "inbox", "tasks"}
     assert flows.EFFECTS == []
     assert caplog.records == []
     assert (handle.history(), handle.describe()) == (before, row)
