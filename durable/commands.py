@@ -320,7 +320,7 @@ class Gather(Request[T_co]):
     return_exceptions: bool = False
 
     def __repr__(self) -> str:
-        return f"gather({_few(self.commands)})"
+        return f"gather({_few(self.commands, self.names)})"
 
 
 @dataclass(frozen=True, eq=False, slots=True, repr=False)
@@ -333,7 +333,7 @@ class Race(Request[T_co]):
     return_exceptions: bool = False
 
     def __repr__(self) -> str:
-        return f"race({_few(self.commands)})"
+        return f"race({_few(self.commands, self.names)})"
 
 
 COMBINATORS = (Gather, Race, WithTimeout)
@@ -460,6 +460,12 @@ def _call_text(
     return f"{name}{verb}({', '.join(parts)})"
 
 
-def _few(commands: tuple[Command[Any], ...], limit: int = 4) -> str:
-    shown = ", ".join(repr(c) for c in commands[:limit])
-    return shown + (f", … {len(commands) - limit} more" if len(commands) > limit else "")
+def _few(
+    commands: Sequence[Command[Any]], names: Sequence[str | None] | None, limit: int = 4
+) -> str:
+    shown = [
+        f"{name}={command!r}" if name else repr(command)
+        for command, name in zip(commands[:limit], names or [None] * limit, strict=False)
+    ]
+    more = [f"… {len(commands) - limit} more"] if len(commands) > limit else []
+    return ", ".join(shown + more)

@@ -22,10 +22,23 @@ MAX_DEPTH = 4
 
 def bounded(value: object, width: int = MAX_WIDTH) -> str:
     """The ``repr`` of a value, in at most ``width`` characters."""
-    text = _REPR.repr(value)
-    if not text.isprintable():
-        text = "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+    return one_line(_REPR.repr(value), width)
+
+
+def one_line(text: str, width: int = MAX_WIDTH) -> str:
+    """A text without control characters, in at most ``width`` characters."""
+    text = escape(text)
     return text if len(text) <= width else text[: width - 1] + "…"
+
+
+def escape(text: str, keep: str = "") -> str:
+    """The text without control characters: what is stored can neither move the cursor nor
+    look like a line of ours. keep: those that are meant."""
+    if text.isprintable():
+        return text
+    return "".join(
+        c if c.isprintable() or c in keep else c.encode("unicode_escape").decode() for c in text
+    )
 
 
 def call_text(name: str, args: Iterable[object], kwargs: Mapping[str, object]) -> str:

@@ -21,7 +21,7 @@ from durable.cli.options import (
     store_option,
     yes_option,
 )
-from durable.cli.text import counted, escape
+from durable.cli.text import counted
 from durable.cli.where import chosen
 from durable.errors import (
     DurableError,
@@ -32,6 +32,7 @@ from durable.errors import (
     StoreError,
     WrongStatus,
 )
+from durable.reprs import escape
 
 GONE = (InstanceFinished, InstanceNotFinished, InstanceNotFound, WrongStatus)
 SHOWN = 5

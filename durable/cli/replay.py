@@ -15,11 +15,12 @@ from durable.cli.connect import client_at
 from durable.cli.errors import exit_code_of, say
 from durable.cli.options import STATUSES, output_option, store_option
 from durable.cli.output import print_rows
-from durable.cli.text import counted, escape
+from durable.cli.text import counted
 from durable.cli.transfer import STDIN, exports_of, lines_in
 from durable.cli.where import chosen
 from durable.errors import DurableError, InstanceNotFound, NonDeterminismError, UsageError
 from durable.exports import Export, each_export
+from durable.reprs import escape
 
 if TYPE_CHECKING:
     from durable.registry import Registry

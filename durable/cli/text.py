@@ -7,15 +7,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from durable.plain import plain
-
-
-def escape(text: str, keep: str = "") -> str:
-    """The text without control characters: a stored id cannot move the cursor."""
-    if text.isprintable():
-        return text
-    return "".join(
-        c if c.isprintable() or c in keep else c.encode("unicode_escape").decode() for c in text
-    )
+from durable.reprs import escape
 
 
 def shorten(text: str, width: int | None) -> str:

@@ -12,11 +12,12 @@ import click
 from durable.cli.connect import client_at
 from durable.cli.errors import Failed, exit_code_of, say
 from durable.cli.options import STATUSES, store_option
-from durable.cli.text import counted, escape
+from durable.cli.text import counted
 from durable.cli.where import chosen
 from durable.codec import Codec
 from durable.errors import InstanceAlreadyExists, InstanceNotFound, UsageError
 from durable.exports import Export, lines_of, read_exports
+from durable.reprs import escape
 
 if TYPE_CHECKING:
     from durable.client import Client, Handle

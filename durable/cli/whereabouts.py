@@ -13,8 +13,9 @@ from durable.cli.connect import client_at
 from durable.cli.errors import EXIT_FAILED, say
 from durable.cli.options import moment_options, output_option, store_option, utc_option
 from durable.cli.output import print_rows, print_table, print_value
-from durable.cli.text import escape, moment_text
+from durable.cli.text import moment_text
 from durable.cli.walking import QuietWalk, walking
+from durable.reprs import escape
 
 if TYPE_CHECKING:
     from durable.client import Handle, Where

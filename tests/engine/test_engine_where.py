@@ -76,8 +76,8 @@ EACH = [
     ("signal", "signal", "go"),
     ("promise", "promise", "approval"),
     ("task", "task", "sleeper"),
-    ("send", "channel", "to send to <Channel of 0>"),
-    ("receive", "channel", "to receive from <Channel of 0>"),
+    ("send", "channel", "room in <Channel of 0>"),
+    ("receive", "channel", "a value from <Channel of 0>"),
     ("condition", "condition", "<lambda>, line"),
     ("timed", "with_timeout", "1e+08 s"),
 ]

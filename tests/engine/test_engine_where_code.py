@@ -84,7 +84,7 @@ def test_code_that_differs_later_is_followed_up_to_there(engine: Engine) -> None
     with new.walk() as walk:
         bad = walk.where()
         assert bad.problem is not None
-        assert "the code ended (WorkflowCompleted)" in bad.problem
+        assert "the code returned 'early', at" in bad.problem
         assert (bad.seq, bad.coroutines) == (good.seq, good.coroutines)
         assert walk.where(5) == bad
         assert walk.where(0) == good
