@@ -15,7 +15,6 @@ from durable.cli.options import moment_options, output_option, store_option, utc
 from durable.cli.output import print_rows, print_table, print_value
 from durable.cli.text import moment_text
 from durable.cli.walking import QuietWalk, walking
-from durable.reprs import escape
 
 if TYPE_CHECKING:
     from durable.client import Handle, Where
@@ -68,7 +67,7 @@ def _print(where: Where, utc: bool) -> None:
     from durable.client.where_text import where_lines
 
     for line in where_lines(where, lambda at: moment_text(at, utc)):
-        click.echo(escape(line, "\n\t"))
+        click.echo(line)
 
 
 def _step(

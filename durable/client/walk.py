@@ -16,10 +16,11 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from typing import Any
 
 from durable.client.rewind import ENDS
-from durable.client.whereabouts import CoroutinePlace, Notes, Where, is_whole, places
+from durable.client.whereabouts import CoroutinePlace, Notes, Where, is_whole, places, raised
 from durable.codec import Codec
 from durable.collector import paused
 from durable.errors import DurableError, NonDeterminismError, UsageError
@@ -32,6 +33,7 @@ from durable.events import (
     decoded,
 )
 from durable.interpreter import Interpreter, StepAborted
+from durable.interpreter.ending import lost_failure
 from durable.model import Instance
 from durable.propagation import Propagators
 from durable.reprs import bounded, call_text
@@ -98,12 +100,7 @@ class Walk:
         if place is None:
             return self._made(None)
         seq = self.moments[place]
-        if not isinstance(self._events[seq], ENDS):
-            return self._look(seq, seq)
-        ended = self._ended(self._events[seq])
-        if not place:
-            return self._made(seq, ended=ended)
-        return self._look(self.moments[place - 1], seq, ended)
+        return self._end(place) if isinstance(self._events[seq], ENDS) else self._look(seq)
 
     def vars(self, at: int | None = None) -> dict[str, Any]:
         """What the workflow had set by ``set_var`` after the step of the event ``at``.
@@ -134,15 +131,40 @@ class Walk:
 
     # -- replaying ----------------------------------------------------------------------
 
-    def _look(self, moment: int, seq: int, ended: str | None = None) -> Where:
-        """Where it was at a moment, shown as that of ``seq``."""
+    def _look(self, moment: int, notes: Notes | None = None) -> Where:
+        """Where it was at a moment."""
         interpreter = self._go(moment)
         if interpreter is None:
             reached, problem, found = self._why_stopped
             return self._made(reached if reached >= 0 else None, found, problem=problem)
-        now = seq == len(self._events) - 1 and ended is None
-        found = places(interpreter, self._notes if now else {})
-        return self._made(seq, found, interpreter.signals.unread(), ended)
+        if notes is None:
+            notes = self._notes if moment == len(self._events) - 1 else {}
+        cancel = interpreter.cancel_reason if interpreter.cancel_requested else None
+        found, unread = places(interpreter, notes), interpreter.signals.unread()
+        return self._made(moment, found, unread=unread, cancel=cancel)
+
+    def _end(self, place: int) -> Where:
+        """How it ended, and where it was just before."""
+        before = self._look(self.moments[place - 1], {}) if place else self._made(None)
+        if before.problem is not None:
+            return before
+        moment = self.moments[place]
+        after = self._look(moment)
+        if after.problem is not None:
+            return after
+        interpreter, event = self._interpreter, self._events[moment]
+        assert interpreter is not None
+        error = None
+        if isinstance(event, WorkflowFailed) and interpreter.outcome is not None:
+            error = interpreter.outcome[1] or lost_failure(interpreter)
+        return replace(
+            before,
+            seq=moment,
+            at=event.at,
+            cancel=after.cancel,
+            ended=self._ended(event),
+            raised=raised(error),
+        )
 
     def _go(self, moment: int) -> Interpreter | None:
         """The interpreter, brought to a moment; None if the code does not get there."""
@@ -192,9 +214,7 @@ class Walk:
         self,
         seq: int | None,
         found: tuple[CoroutinePlace, ...] = (),
-        unread: tuple[str, ...] = (),
-        ended: str | None = None,
-        problem: str | None = None,
+        **more: Any,
     ) -> Where:
         instance = self._instance
         return Where(
@@ -208,9 +228,7 @@ class Walk:
             seq,
             None if seq is None else self._events[seq].at,
             found,
-            unread,
-            ended,
-            problem,
+            **more,
         )
 
     def _ended(self, event: Event) -> str:

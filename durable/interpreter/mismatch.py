@@ -12,6 +12,7 @@ from durable.codec import Codec
 from durable.errors import DurableError, NonDeterminismError
 from durable.events import Event, WorkflowCancelled, WorkflowFailed, decoded
 from durable.failure import users_frames
+from durable.interpreter.ending import lost_failure
 from durable.interpreter.waiting import as_code
 from durable.reprs import bounded, one_line
 
@@ -77,8 +78,7 @@ def _ended(it: Interpreter) -> tuple[str, str]:
     if not isinstance(event, WorkflowFailed):
         return f"returned {bounded(value)}", line
     kind, message = event.error[:2]
-    # A task's failure that nobody has waited for, or what is wrong with what was returned.
-    error = error or next((c.error for c in it.failures if not c.joined), None)
+    error = error or lost_failure(it)
     if error is not None and (frames := users_frames(error)):
         frame, number = frames[-1]
         line = f"{frame.f_code.co_filename}:{number}, in {frame.f_code.co_name}"

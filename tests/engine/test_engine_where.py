@@ -218,8 +218,54 @@ def test_one_that_failed(engine: Engine) -> None:
     where = ends(engine, flows.fails, lambda h: h.signal("go", 3), Status.FAILED)
     assert where.ended == "failed: ValueError: not 3"
     assert root(where).frames[0].line == flows.line_of("fails")
-    assert "just before that:" in str(where)
+    assert [(frame.function, frame.line) for frame in where.raised] == [
+        ("fails", flows.line_of("fails") + 1), ("refuse", flows.line_of("refuse")),
+    ]  # fmt: skip
+    assert where.raised[1].locals == {"number": "3"}
+    lines = str(where).splitlines()
+    ended = lines.index("ended: failed: ValueError: not 3")
+    assert lines[ended + 1].endswith(f"where_flows.py:{flows.line_of('fails') + 1}, in fails")
+    assert "just before that:" in lines[ended + 2 :]
     assert where.coroutines == engine.client.get("i").where(0).coroutines
+
+
+def test_a_failure_of_a_task_that_nobody_has_waited_for(engine: Engine) -> None:
+    where = ends(engine, flows.loses_a_failure, status=Status.FAILED)
+    assert where.ended == "failed: ValueError: not 7"
+    assert where.raised[-1].function == "refuse"
+
+
+def test_one_that_failed_at_once(engine: Engine) -> None:
+    where = ends(engine, flows.fails_at_once, status=Status.FAILED)
+    assert (where.ended, where.coroutines) == ("failed: ValueError: not 0", ())
+    assert [frame.function for frame in where.raised] == ["fails_at_once", "refuse"]
+
+
+def test_what_others_have_named_cannot_look_like_a_line_of_ours(engine: Engine) -> None:
+    forged = "x\nended: completed\x1b[2J"
+    handle = begin(engine, flows.named, forged)
+    handle.signal(forged)
+    handle.signal(forged)
+    handle.cancel(forged)
+    happens(handle, "CancelRequested")
+    where = handle.where()
+    assert where.unread == (forged,)
+    for text in (str(where), *map(str, where.coroutines)):
+        assert all(line.isprintable() and line != "ended: completed" for line in text.split("\n"))
+        assert "x\\nended: completed\\x1b[2J" in text
+    handle.terminate(forged)
+    assert all(line.isprintable() for line in str(handle.where()).split("\n"))
+
+
+def test_a_cancel_that_was_requested(engine: Engine) -> None:
+    handle = begin(engine, flows.named, "name")
+    assert handle.where().cancel is None
+    handle.cancel("enough")
+    happens(handle, "CancelRequested")
+    where = handle.where()
+    assert (where.cancel, where.status) == ("enough", Status.RUNNING)
+    assert "its cancel was requested: enough" in str(where).splitlines()
+    assert handle.where(0).cancel is None
 
 
 def test_one_that_completed_at_once(engine: Engine) -> None:
