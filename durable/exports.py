@@ -19,10 +19,11 @@ from __future__ import annotations
 
 import json
 from base64 import b64decode, b64encode
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, fields
 from datetime import datetime
+from functools import partial
 from typing import Any
 
 import msgpack
@@ -30,8 +31,11 @@ import msgpack
 from durable.codec import Codec
 from durable.errors import PayloadError, UsageError
 from durable.events import KINDS, Event, begins_again, dump, load
-from durable.model import Instance, Parent, ParentClose, Status, micros, moment
+from durable.failure import Failure
+from durable.header import Header
+from durable.model import Instance, Parent, ParentClose, Status, checked_id, micros, moment
 from durable.plain import plain
+from durable.reprs import bounded
 
 __all__ = ["FORMAT", "Export", "each_export", "lines_of", "read_exports"]
 
@@ -229,12 +233,13 @@ def _export(rows: Sequence[_Row]) -> tuple[Export, Sequence[_Row]]:
     place, head = rows[0]
     _check_format(place, head)
     try:
-        lengths, waiting = [int(count) for count in head["runs"]], int(head["messages"])
-        instance = _row_of(head, len(lengths))
-        unread = tuple(head["unread"])
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
-        raise UsageError(f"{place}: the instance cannot be read: {error!r}") from None
-    total = sum(lengths) + waiting
+        given = _read(head, _HEAD)
+        instance = _instance_from(given)
+        _check_result(instance)
+    except (TypeError, ValueError) as error:
+        raise UsageError(f"{place}: the instance cannot be read: {error}") from None
+    lengths, unread = given["runs"], given["unread"]
+    total = sum(lengths) + given["messages"]
     own, more = rows[1 : total + 1], rows[total + 1 :]
     for at, row in own:
         if "wrong" in row:
@@ -262,48 +267,27 @@ def _check_format(place: str, head: dict[str, Any]) -> None:
             '"durable": "instance": `durable export` makes one'
         )
     format = head.get("format")
-    if format != FORMAT:
+    if type(format) is not int or format != FORMAT:
         newer = isinstance(format, int) and format > FORMAT
         hint = ": a newer version of durable has written it" if newer else ""
         raise UsageError(f"{place}: it has format {format!r}; this version reads {FORMAT}{hint}")
 
 
-def _row_of(head: dict[str, Any], runs: int) -> Instance:
-    parent = head["parent"]
-    variables = {name: _bytes_from(value) for name, value in head["vars"].items()}
-    given: dict[str, Any] = {name: _bytes_from(head[name]) for name in _PAYLOADS}
-    given |= {name: _packed(head[name]) for name in _PACKED}
-    created_at = _moment_from(head["created_at"])
-    if created_at is None or given["args"] is None:
-        raise ValueError("it has no created_at, or no args")
+def _instance_from(given: dict[str, Any]) -> Instance:
+    """The row, from the fields of a head."""
+    own = {field.name for field in fields(Instance)}
+    variables = given.pop("vars")
     return Instance(
-        uid=bytes.fromhex(head["uid"]),
-        id=head["id"],
-        workflow=head["workflow"],
-        version=head["version"],
-        queue=head["queue"],
-        run=max(runs, 1),
-        status=Status(head["status"]),
+        run=len(given["runs"]),
         owner="",
         epoch=0,
         wake_at=None,
         history_length=0,
         crashes=0,
         blocked_by="",
-        reason=head["reason"],
         vars=msgpack.packb(variables) if variables else None,
-        tags=tuple(head["tags"]),
-        created_at=created_at,
-        started_at=_moment_from(head["started_at"]),
-        finished_at=_moment_from(head["finished_at"]),
-        parent=None if parent is None else _parent_from(parent),
-        **given,
+        **{name: value for name, value in given.items() if name in own},
     )
-
-
-def _parent_from(row: dict[str, Any]) -> Parent:
-    close = ParentClose(row["close"])
-    return Parent(bytes.fromhex(row["uid"]), row["id"], row["run"], row["command"], close)
 
 
 def _message(place: str, row: dict[str, Any]) -> tuple[str, int, bytes]:
@@ -347,17 +331,12 @@ def _shown(row: dict[str, Any]) -> str:
 
 def _field_from(cls: type[Event], name: str, value: Any) -> Any:
     if name in cls.payloads:
-        return _bytes_from(value)
+        return None if value is None else _bytes_from(value)
     if name == "vars":
-        return {key: _bytes_from(each) for key, each in value.items()} or None
+        return _variables(value) or None
     if name.endswith("_at"):
         return None if value is None else datetime.fromisoformat(value)
     return _from_json(value)
-
-
-def _bytes_from(value: Any) -> Any:
-    """A payload: its bytes, whatever its value says."""
-    return None if value is None else b64decode(value["bytes"], validate=True)
 
 
 def _from_json(value: Any) -> Any:
@@ -366,12 +345,137 @@ def _from_json(value: Any) -> Any:
     return [_from_json(each) for each in value] if isinstance(value, list) else value
 
 
-def _packed(value: Any) -> bytes | None:
-    if value is None:
-        return None
+# -- the fields of the first line -------------------------------------------------------
+
+
+def _read(row: Any, table: dict[str, Callable[[Any], Any]]) -> dict[str, Any]:
+    """The fields of a row, read as the table says: all of them, and no others."""
+    if not isinstance(row, dict):
+        raise ValueError(f"an object must be here, not {bounded(row)}")
+    unknown = sorted(row.keys() - table.keys())
+    if unknown:
+        raise ValueError(f"there is no field {unknown[0]!r}: a newer version may have it")
+    found = {}
+    for name, read in table.items():
+        if name not in row:
+            raise ValueError(f"it has no {name}")
+        try:
+            found[name] = read(row[name])
+        except Exception as error:  # whatever is wrong with what somebody has written
+            raise ValueError(f"{name}: {error}") from None
+    return found
+
+
+def _text(value: Any) -> str:
+    if not isinstance(value, str):
+        raise ValueError(f"text must be here, not {bounded(value)}")
+    return value
+
+
+def _texts(value: Any) -> tuple[str, ...]:
+    return tuple(_text(each) for each in _list(value))
+
+
+def _count(value: Any, least: int = 0) -> int:
+    if type(value) is not int or value < least:
+        raise ValueError(f"a number from {least} on must be here, not {bounded(value)}")
+    return value
+
+
+def _counts(value: Any) -> list[int]:
+    counts = [_count(each) for each in _list(value)]
+    if not counts:
+        raise ValueError("there must be one run at least")
+    return counts
+
+
+def _list(value: Any) -> list[Any]:
+    if not isinstance(value, list):
+        raise ValueError(f"a list must be here, not {bounded(value)}")
+    return value
+
+
+def _uid(value: Any) -> bytes:
+    uid = bytes.fromhex(_text(value))
+    if len(uid) != 16:
+        raise ValueError(f"16 bytes must be here, not {len(uid)}")
+    return uid
+
+
+def _moment_from(value: Any) -> int:
+    return micros(datetime.fromisoformat(_text(value)))
+
+
+def _parent_from(value: Any) -> Parent:
+    return Parent(**_read(value, _PARENT))
+
+
+def _bytes_from(value: Any) -> bytes:
+    """A payload: its bytes, whatever its value says."""
+    if not isinstance(value, dict) or not isinstance(value.get("bytes"), str):
+        raise ValueError(f'{{"bytes": …}} must be here, not {bounded(value)}')
+    return b64decode(value["bytes"], validate=True)
+
+
+def _variables(value: Any) -> dict[str, bytes]:
+    return {_text(name): _bytes_from(each) for name, each in dict(value).items()}
+
+
+def _failure(value: Any) -> bytes:
+    Failure.from_data(_list(_from_json(value)), bytes)  # it can be read
+    return _packed(value)
+
+
+def _header(value: Any) -> bytes:
+    Header.load(_packed(value))  # it can be read
+    return _packed(value)
+
+
+def _packed(value: Any) -> bytes:
     data: bytes = msgpack.packb(_from_json(value))
     return data
 
 
-def _moment_from(text: str | None) -> int | None:
-    return None if text is None else micros(datetime.fromisoformat(text))
+def _or_none(read: Callable[[Any], Any]) -> Callable[[Any], Any]:
+    return lambda value: None if value is None else read(value)
+
+
+def _check_result(instance: Instance) -> None:
+    if instance.status is Status.COMPLETED and instance.result is None:
+        raise ValueError("it is completed, and has no result")
+
+
+_PARENT: dict[str, Callable[[Any], Any]] = {
+    "uid": _uid,
+    "id": _text,
+    "run": partial(_count, least=1),
+    "command": _count,
+    "close": ParentClose,
+}
+_HEAD: dict[str, Callable[[Any], Any]] = {
+    "durable": _text,
+    "format": _count,
+    "id": checked_id,
+    "uid": _uid,
+    "workflow": _text,
+    "version": _or_none(_count),
+    "queue": _text,
+    "status": Status,
+    "reason": _text,
+    "created_at": _moment_from,
+    "started_at": _or_none(_moment_from),
+    "finished_at": _or_none(_moment_from),
+    "tags": _texts,
+    "parent": _or_none(_parent_from),
+    "args": _bytes_from,
+    "kwargs": _or_none(_bytes_from),
+    "memo": _or_none(_bytes_from),
+    "result": _or_none(_bytes_from),
+    "vars": _variables,
+    "failure": _or_none(_failure),
+    "header": _or_none(_header),
+    "unread": _texts,
+    "runs": _counts,
+    "messages": _count,
+}
+"""From the name of each field to what reads it, or raises."""
