@@ -96,7 +96,8 @@ def import_command(files: tuple[str, ...], resume: bool, url: str) -> int:
             handles = client.take_in(exports)
         except InstanceAlreadyExists as error:
             hint = "an import does not change what is there: delete it, or take another --store"
-            raise Failed(str(error), hint) from None
+            failed = Failed("\n".join([str(error), *getattr(error, "__notes__", ())]), hint)
+            raise failed from None
         for handle in handles:
             click.echo(escape(handle.id))
         paused = [handle for handle in handles if not handle.status().finished]
