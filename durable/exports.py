@@ -24,6 +24,7 @@ from contextlib import suppress
 from dataclasses import dataclass, fields
 from datetime import datetime
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import msgpack
@@ -37,7 +38,7 @@ from durable.model import Instance, Parent, ParentClose, Status, checked_id, mic
 from durable.plain import plain
 from durable.reprs import bounded
 
-__all__ = ["FORMAT", "Export", "each_export", "lines_of", "read_exports"]
+__all__ = ["FORMAT", "Export", "each_export", "lines_of", "lines_of_file", "read_exports"]
 
 FORMAT = 1
 
@@ -166,6 +167,14 @@ def _iso(at: int | None) -> str | None:
 
 
 # -- reading ----------------------------------------------------------------------------
+
+
+def lines_of_file(path: str) -> list[bytes]:
+    """What `read_exports` takes. Raises `UsageError` for a file that cannot be read."""
+    try:
+        return Path(path).read_bytes().splitlines(keepends=True)
+    except (OSError, ValueError) as error:  # a NUL in its name
+        raise UsageError(f"{path}: {getattr(error, 'strerror', error)}") from error
 
 
 def read_exports(lines: Iterable[bytes], name: str) -> Iterator[Export]:

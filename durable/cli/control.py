@@ -209,7 +209,7 @@ def listed(ids: Sequence[str]) -> str:
 
 def has_terminal() -> bool:
     """Whether somebody can be asked."""
-    return sys.stdin.isatty()
+    return sys.stdin is not None and sys.stdin.isatty()
 
 
 def confirm(what: str, found: Sequence[str], yes: bool) -> None:

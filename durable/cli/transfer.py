@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterable, Iterator
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
@@ -16,7 +15,7 @@ from durable.cli.text import counted
 from durable.cli.where import chosen
 from durable.codec import Codec
 from durable.errors import InstanceAlreadyExists, InstanceNotFound, UsageError
-from durable.exports import Export, lines_of, read_exports
+from durable.exports import Export, lines_of, lines_of_file, read_exports
 from durable.reprs import escape
 
 if TYPE_CHECKING:
@@ -129,9 +128,8 @@ def _tell(count: int, paused: int, resume: bool) -> None:
 
 def lines_in(name: str) -> Iterable[bytes]:
     """The lines of a file, or of stdin. Raises `UsageError`."""
-    if name == STDIN:
-        return sys.stdin.buffer
-    try:
-        return Path(name).read_bytes().splitlines(keepends=True)
-    except OSError as error:
-        raise UsageError(f"{name}: {error.strerror}") from None
+    if name != STDIN:
+        return lines_of_file(name)
+    if sys.stdin is None:
+        raise UsageError(f"{STDIN}: stdin is closed")
+    return sys.stdin.buffer

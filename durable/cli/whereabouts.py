@@ -87,7 +87,7 @@ def _step(
         print_rows(map(_row, wheres), (), output, utc)
         return max(map(_exit_code, wheres))
     steps = Steps(walk, _event_rows(handle, run, utc), utc)
-    if sys.stdin.isatty() and sys.stdout.isatty():
+    if all(stream is not None and stream.isatty() for stream in (sys.stdin, sys.stdout)):
         return steps.ask(first)
     return max(steps.show(place) for place in range(first, len(moments)))
 
