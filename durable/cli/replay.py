@@ -186,7 +186,8 @@ def _show(result: _Result) -> None:
         click.echo(f"{kind}: {escape(str(error))}")
         return
     source = f" ({escape(result.source)})" if result.source else ""
-    click.echo(f"failed: instance {escape(result.id)}, run {len(result.runs) + 1}{source}")
+    kind = "failed" if result.code == EXIT_MISMATCH else "not replayed"
+    click.echo(f"{kind}: instance {escape(result.id)}, run {len(result.runs) + 1}{source}")
     if not isinstance(error, NonDeterminismError) or error.seq is None:
         click.echo(f"  {escape(str(error))}")
         return

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from dataclasses import replace
 from functools import partial
-from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from durable.client.caller import Caller
 from durable.client.transfer import export_of
@@ -196,9 +196,8 @@ class Handle(Generic[T]):
             inbox = caller.repeat(partial(caller.store.inbox, instance.uid))
             copied = begins_again(message.event for message in inbox)
         _, events = caller.events(instance.uid, run)
-        flow = None
-        if events:
-            started = cast(WorkflowStarted, events[0])
+        flow, started = None, events[0] if events else None
+        if isinstance(started, WorkflowStarted):  # it may have been terminated before
             flow = self.client.known.workflow(started.workflow, started.version)
             if flow is None:
                 raise _unknown(started, self.client.known)

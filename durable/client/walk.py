@@ -44,7 +44,7 @@ class Walk:
     """The moments of one run; a context manager, which drops what it holds of the workflow.
 
     instance: as the store has it. run: of it. events: of the run, not decoded. flow: its code;
-    None for a run without events. notes: on what is under way now. copied: whether all of its
+    None for a run that has not begun. notes: on what is under way now. copied: whether all of its
     history is a copy.
     """
 
@@ -109,7 +109,7 @@ class Walk:
         does not follow the history up to there.
         """
         place = self._place(at)
-        if place is None:
+        if place is None or self._flow is None:
             return {}
         interpreter = self._go(self.moments[place])
         if interpreter is None:
@@ -145,26 +145,22 @@ class Walk:
 
     def _end(self, place: int) -> Where:
         """How it ended, and where it was just before."""
+        moment = self.moments[place]
         before = self._look(self.moments[place - 1], {}) if place else self._made(None)
         if before.problem is not None:
             return before
-        moment = self.moments[place]
+        event = self._events[moment]
+        before = replace(before, seq=moment, at=event.at, ended=self._ended(event))
+        if self._flow is None:
+            return before
         after = self._look(moment)
         if after.problem is not None:
             return after
-        interpreter, event = self._interpreter, self._events[moment]
+        interpreter, error = self._interpreter, None
         assert interpreter is not None
-        error = None
         if isinstance(event, WorkflowFailed) and interpreter.outcome is not None:
             error = interpreter.outcome[1] or lost_failure(interpreter)
-        return replace(
-            before,
-            seq=moment,
-            at=event.at,
-            cancel=after.cancel,
-            ended=self._ended(event),
-            raised=raised(error),
-        )
+        return replace(before, cancel=after.cancel, raised=raised(error))
 
     def _go(self, moment: int) -> Interpreter | None:
         """The interpreter, brought to a moment; None if the code does not get there."""

@@ -7,7 +7,7 @@ a message with a line break in it cannot look like a line of ours.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from datetime import UTC, datetime
 from textwrap import dedent
 from typing import TYPE_CHECKING
@@ -62,7 +62,8 @@ def where_lines(where: Where, moment: ShowMoment | None = None) -> Iterator[str]
         yield f"its cancel was requested{_because(where.cancel)}"
     if where.ended is not None:
         yield f"ended: {escape(where.ended)}"
-        for frame in where.raised:
+        waited = [_lines(place.frames) for place in where.coroutines]
+        for frame in where.raised if _lines(where.raised) not in waited else ():
             yield from _frame_lines(frame)
         if where.coroutines:
             yield "just before that:"
@@ -94,7 +95,7 @@ def coroutine_lines(place: CoroutinePlace, moment: ShowMoment = utc) -> Iterator
 
 
 def _state(where: Where) -> str:
-    return f"{where.status}{_because(where.reason)}"
+    return str(where.status) if where.ended else f"{where.status}{_because(where.reason)}"
 
 
 def _because(reason: str) -> str:
@@ -124,6 +125,10 @@ def _parts(waiting: Waiting, moment: ShowMoment, indent: str) -> Iterator[str]:
         yield from _parts(part, moment, indent + "    ")
     if len(waiting.parts) > len(parts):
         yield f"{indent}and {len(waiting.parts) - len(parts)} more"
+
+
+def _lines(frames: Iterable[Frame]) -> list[tuple[str, int]]:
+    return [(frame.file, frame.line) for frame in frames]
 
 
 def _frame_lines(frame: Frame) -> Iterator[str]:

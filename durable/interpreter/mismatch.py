@@ -6,6 +6,7 @@ The texts are bounded, and each stands on one line, whatever is in the history.
 from __future__ import annotations
 
 from dataclasses import fields
+from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from durable.codec import Codec
@@ -98,5 +99,9 @@ def shown(event: Event, codec: Codec) -> str:
     except DurableError as error:
         return f"{type(event).__name__} ({one_line(str(error))})"
     own = [f.name for f in fields(event)][2:]
-    shown = ", ".join(f"{n}={bounded(getattr(event, n))}" for n in own if n != "context")
+    shown = ", ".join(f"{n}={_value(getattr(event, n))}" for n in own if n != "context")
     return f"{type(event).__name__}({shown})"
+
+
+def _value(value: Any) -> str:
+    return value.isoformat() if isinstance(value, datetime) else bounded(value)

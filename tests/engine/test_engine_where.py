@@ -17,6 +17,7 @@ from durable.errors import UsageError
 from durable.events import TimerStarted
 from durable.interpreter import WAITS
 from durable.interpreter.waiting import DESCRIPTIONS
+from durable.testing import replay
 
 
 def test_the_stack_with_lines_and_variables(engine: Engine) -> None:
@@ -235,6 +236,16 @@ def test_a_failure_of_a_task_that_nobody_has_waited_for(engine: Engine) -> None:
     assert where.raised[-1].function == "refuse"
 
 
+def test_one_that_failed_where_it_waited(engine: Engine) -> None:
+    """Its stack is not shown twice."""
+    where = ends(engine, flows.meets_a_failure, status=Status.FAILED)
+    (waits, raised) = (root(where).frames, where.raised)
+    assert [frame.line for frame in raised] == [flows.line_of("meets_a_failure")]
+    assert [frame.line for frame in waits] == [frame.line for frame in raised]
+    assert str(where).count("in meets_a_failure") == 1
+    assert str(where).splitlines()[0] == "i: meets_a_failure version 1, run 1, failed"
+
+
 def test_one_that_failed_at_once(engine: Engine) -> None:
     where = ends(engine, flows.fails_at_once, status=Status.FAILED)
     assert (where.ended, where.coroutines) == ("failed: ValueError: not 0", ())
@@ -352,6 +363,17 @@ def test_one_that_has_not_begun(engine: Engine) -> None:
     assert handle.vars(run=1) == {}
     with pytest.raises(UsageError, match="has no events yet, and no event 0"):
         handle.where(0)
+
+
+def test_one_that_was_terminated_before_it_began(engine: Engine) -> None:
+    handle = engine.start(flows.fails)
+    handle.terminate("enough")
+    where = handle.where()
+    assert (where.seq, where.length, where.coroutines) == (0, 1, ())
+    assert where.ended == "terminated: enough"
+    assert handle.where(0) == where
+    assert handle.vars(0) == {}
+    assert [run.events for run in replay(flows.fails, handle)] == [1]
 
 
 def test_a_fork_that_no_worker_has_seen(engine: Engine) -> None:

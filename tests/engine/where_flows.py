@@ -178,6 +178,16 @@ def fails_at_once() -> Workflow[None]:
     yield
 
 
+@activity(retry=None)
+def broken() -> None:
+    raise ValueError("broken")
+
+
+@workflow
+def meets_a_failure() -> Workflow[None]:
+    yield broken.call()  # waits: meets_a_failure
+
+
 @workflow
 def loses_a_failure() -> Workflow[None]:
     def loses() -> Workflow[None]:
@@ -278,5 +288,6 @@ def at_once() -> Workflow[int]:
 FLOWS = [
     child, nested, many, each, effects, talks, fails, cleans, counts, sends, leaves_a_failure,
     deadlocked, at_once, rents, hurries, wide, says_its_id, fails_at_once, loses_a_failure, named,
+    meets_a_failure,
 ]  # fmt: skip
-ACTIVITIES = [double, later, by_hand]
+ACTIVITIES = [double, later, by_hand, broken]
