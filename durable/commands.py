@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Generic, NoReturn, TypedDict, T
 import msgpack
 
 from durable.current import running
+from durable.reprs import arguments_text
 from durable.retry import ONCE, Duration, Retry
 
 T = TypeVar("T")
@@ -192,7 +193,7 @@ class ActivityCall(Request[T_co]):
     definition: Any = field(default=None, compare=False)
 
     def __repr__(self) -> str:
-        return _call_text(self.name, self.args, self.kwargs)
+        return f"{self.name}.call({arguments_text(self.args, self.kwargs)})"
 
 
 @dataclass(frozen=True, eq=False, slots=True, repr=False)
@@ -265,7 +266,7 @@ class ChildCall(Request[T_co]):
     definition: Any = field(default=None, compare=False)
 
     def __repr__(self) -> str:
-        return _call_text(self.name, self.args, self.kwargs)
+        return f"{self.name}.call({arguments_text(self.args, self.kwargs)})"
 
 
 @dataclass(frozen=True, eq=False, slots=True, repr=False)
@@ -426,7 +427,7 @@ class ContinueAsNew:
     kwargs: Mapping[str, Any]
 
     def __repr__(self) -> str:
-        return _call_text("continue_as_new", self.args, self.kwargs, "")
+        return f"continue_as_new({arguments_text(self.args, self.kwargs)})"
 
 
 def mistake(value: object) -> str:
@@ -451,13 +452,6 @@ def mistake(value: object) -> str:
     if callable(value) and not isclass(value):
         return f"the function {name}: decorate it with @activity and write `yield {name}.call(…)`"
     return f"{value!r} ({type(value).__name__}), which is no command"
-
-
-def _call_text(
-    name: str, args: Sequence[Any], kwargs: Mapping[str, Any], verb: str = ".call"
-) -> str:
-    parts = [repr(a) for a in args] + [f"{k}={v!r}" for k, v in kwargs.items()]
-    return f"{name}{verb}({', '.join(parts)})"
 
 
 def _few(

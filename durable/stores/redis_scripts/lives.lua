@@ -84,7 +84,7 @@ end
 local function terminate(row, events, reason)
   local BEGIN_AGAIN = {[31] = true, [32] = true}  -- the third byte of an event is its kind
   touch(row)
-  local message = redis.call('HGET', MESSAGES, letters(row)[1] or '')
+  local message = redis.call('HGET', MESSAGES, with_prefix(INBOX, row.uid, 1)[1] or '')
   if message then
     local _, _, _, event = values_of(message, MESSAGE_FIELDS)
     if BEGIN_AGAIN[event:byte(3)] then append(row, cmsgpack.pack({event})) end
