@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import fields
+from random import Random
 from typing import Any
 
 import pytest
 
 from durable import Client, Codec, Orchestrator, Workflow, activity, wait_signal, workflow
-from durable.errors import UsageError
+from durable.errors import DurableError, UsageError
 from durable.events import KINDS
 from durable.exports import Export, each_export, lines_of, read_exports
+from durable.registry import Registry
+from durable.replay import replay_runs
 
 Row = dict[str, Any]
 
@@ -188,6 +192,11 @@ REFUSED = {
     "wrong base64": (change(2, args={"bytes": "?"}), r":3: this ActivityScheduled cannot be read"),
     "no bytes": (change(2, args=[1]), r":3: this ActivityScheduled cannot be read"),
     "wrong moment": (change(2, at="noon"), r":3: this ActivityScheduled cannot be read: .*'noon'"),
+    "number for a text": (change(2, name=7), r":3: this ActivityScheduled .*: text must be here"),
+    "text for a number": (change(2, command="0"), r":3: this ActivityScheduled .*: a whole number"),
+    "truth for a number": (change(2, command=True), r":3: this ActivityScheduled .*: a whole num"),
+    "list for a version": (change(1, version=[1]), r":2: this WorkflowStarted .*: a whole number"),
+    "deadline": (change(1, deadline_at="2026-01-01T00:00"), r":2: this .*: 2026.* names no zone"),
     "a gap": (lambda rows: rows.insert(2, rows.pop(3)), r":3: run 1, seq 1 must be here, and not"),
     "another run": (change(2, run=2), r":3: run 1, seq 1 must be here"),
 }
@@ -216,3 +225,27 @@ def test_instances_around_a_bad_one_are_read(rows: list[Row]) -> None:
     assert next(lines).instance.id == "ü"
     with pytest.raises(UsageError, match=r"^f\.jsonl:9: this is no JSON"):
         next(lines)
+
+
+ODD: list[Any] = [
+    None, True, 0, -1, 2**70, 1.5, "", "x", "\x00", [], [1], [[]], {}, {"bytes": "AA=="},
+    {"bytes": 1}, "2026-01-01T00:00:00Z", "2026-01-01", {"a": {"bytes": "gA=="}},
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("seed", range(300))
+def test_whatever_is_in_a_file_is_refused_or_replayed(rows: list[Row], seed: int) -> None:
+    """No error but those that say what is wrong: a value of a line was changed for another."""
+    random = Random(seed)
+    row = random.choice(rows)
+    name = random.choice(list(row))
+    inside = row[name]
+    if isinstance(inside, dict | list) and inside and random.random() < 0.5:
+        places = list(inside) if isinstance(inside, dict) else range(len(inside))
+        inside[random.choice(places)] = random.choice(ODD)
+    else:
+        row[name] = random.choice(ODD)
+    for found in each_export(as_lines(rows), "f.jsonl"):
+        if isinstance(found, Export):
+            with suppress(DurableError):
+                list(replay_runs(found, Registry([], [flow]), Codec()))
