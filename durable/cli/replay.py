@@ -38,6 +38,7 @@ Found = Export | DurableError
 @click.argument("names", nargs=-1, metavar="[FILE|ID]...")
 @click.option(
     "--module", "-m", "modules", multiple=True, required=True, metavar="MODULE",
+    envvar="DURABLE_MODULES", show_envvar=True,
     help="With the code: a module (orders) or a file (shop/orders.py); may be repeated.",
 )  # fmt: skip
 @click.option("--where", metavar="FILTERS", help="Instances that match, like 'status=running'.")

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from durable.interpreter.coroutine import Coroutine
 
 SHOWN = 3
+MAX_LINES = 10
 
 
 def mismatch(
@@ -42,7 +43,7 @@ def mismatch(
         line = issuing.line() if issuing else line
     else:
         issued = f"issued nothing more and waits{_for_what(interpreter)}"
-        line = "; ".join(c.line() for c in interpreter.coroutines)
+        line = _lines(interpreter)
     seq = interpreter.seq if event is None else event.seq
     return NonDeterminismError(
         f"{definition.name} does not match its history at event {seq}: the history has "
@@ -57,7 +58,7 @@ def mismatch(
 def unasked(interpreter: Interpreter, event: Event, command: int) -> NonDeterminismError:
     """The error for an answer to a command that the code has not issued."""
     name = interpreter.definition.name
-    line = "; ".join(c.line() for c in interpreter.coroutines) or interpreter.definition.where
+    line = _lines(interpreter)
     return NonDeterminismError(
         f"the history has {type(event).__name__} for command {command} at event {event.seq}, "
         f"which the code of {name} has not issued, at {line}",
@@ -84,6 +85,13 @@ def _ended(it: Interpreter) -> tuple[str, str]:
         frame, number = frames[-1]
         line = f"{frame.f_code.co_filename}:{number}, in {frame.f_code.co_name}"
     return f"raised {one_line(f'{kind}: {message}' if message else kind)}", line
+
+
+def _lines(interpreter: Interpreter) -> str:
+    """Where its coroutines wait: each line once, and not too many."""
+    lines = list(dict.fromkeys(c.line() for c in interpreter.coroutines))
+    more = [f"{len(lines) - MAX_LINES} more places"] if len(lines) > MAX_LINES else []
+    return "; ".join([*lines[:MAX_LINES], *more]) or interpreter.definition.where
 
 
 def _for_what(interpreter: Interpreter) -> str:

@@ -163,6 +163,7 @@ def test_a_replay_of_a_file_needs_no_store(cli: Cli, history: Path) -> None:
     result = cli("replay", "--module", "orders", FILE)
     assert (result.exit_code, result.stdout) == (0, "")
     assert result.stderr == "1 history replayed, 0 failed\n"
+    assert cli("replay", FILE, DURABLE_MODULES="orders").stderr == result.stderr
     assert cli.effects == effects
     assert list(cli.directory.glob("durable.db*")) == []
 

@@ -309,6 +309,20 @@ def test_the_texts_are_bounded(make: Callable[[str], Any]) -> None:
     assert str(error).isprintable()
 
 
+def test_lines_of_many_coroutines_are_told_once() -> None:
+    @named
+    def flow() -> Workflow[None]:
+        for _ in range(100):
+            spawn(wait_for("never"))
+        yield wait_signal("never")
+
+    error = refused(Stepper(waiting), flow)
+    first, second = error.line.split("; ")
+    assert first.endswith("in flow")
+    assert second.endswith("in wait_for")
+    assert error.issued.count("wait_signal('never')") == 3
+
+
 def test_replay_compares_where_a_signal_goes_and_its_value() -> None:
     def flow_of(*args: Any) -> Any:
         @named
