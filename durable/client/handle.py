@@ -21,7 +21,7 @@ from durable.errors import (
     WorkflowError,
     WorkflowTerminatedError,
 )
-from durable.events import Event, WorkflowStarted, begins_again, decoded
+from durable.events import Event, WorkflowStarted, decoded
 from durable.exports import Export
 from durable.model import Instance, Status
 from durable.registry import Registry
@@ -188,13 +188,13 @@ class Handle(Generic[T]):
         """To look at many moments of a run: a context manager. Raises as `where`."""
         instance, caller = self._instance(), self._caller
         run = _run_of(instance, run)
-        notes, copied = {}, False
+        notes, inbox = {}, list[bytes]()
         if run == instance.run and not instance.status.finished:
             tasks = caller.repeat(partial(caller.store.tasks, instance.uid))
             notes = {task.command: task_note(task) for task in tasks}
             # Before the history: what is applied meanwhile stands there already.
-            inbox = caller.repeat(partial(caller.store.inbox, instance.uid))
-            copied = begins_again(message.event for message in inbox)
+            waiting = caller.repeat(partial(caller.store.inbox, instance.uid))
+            inbox = [message.event for message in waiting]
         _, events = caller.events(instance.uid, run)
         flow, started = None, events[0] if events else None
         if isinstance(started, WorkflowStarted):  # it may have been terminated before
@@ -202,7 +202,7 @@ class Handle(Generic[T]):
             if flow is None:
                 raise _unknown(started, self.client.known)
         propagators = self.client.propagators
-        return Walk(instance, run, events, flow, caller.codec, propagators, notes, copied)
+        return Walk(instance, run, events, flow, caller.codec, propagators, notes, inbox)
 
     def export(self) -> Export:
         """The instance with the histories of all its runs, as they are stored: to be replayed

@@ -20,7 +20,15 @@ from dataclasses import replace
 from typing import Any
 
 from durable.client.rewind import ENDS
-from durable.client.whereabouts import CoroutinePlace, Notes, Where, is_whole, places, raised
+from durable.client.whereabouts import (
+    CoroutinePlace,
+    Notes,
+    Where,
+    arrived,
+    is_whole,
+    places,
+    raised,
+)
 from durable.codec import Codec
 from durable.collector import paused
 from durable.errors import DurableError, NonDeterminismError, UsageError
@@ -30,6 +38,7 @@ from durable.events import (
     WorkflowCancelled,
     WorkflowCompleted,
     WorkflowFailed,
+    begins_again,
     decoded,
 )
 from durable.interpreter import Interpreter, StepAborted
@@ -44,8 +53,8 @@ class Walk:
     """The moments of one run; a context manager, which drops what it holds of the workflow.
 
     instance: as the store has it. run: of it. events: of the run, not decoded. flow: its code;
-    None for a run that has not begun. notes: on what is under way now. copied: whether all of its
-    history is a copy.
+    None for a run that has not begun. notes: on what is under way now. inbox: encoded events that
+    wait for it now.
     """
 
     def __init__(
@@ -57,7 +66,7 @@ class Walk:
         codec: Codec,
         propagators: Propagators,
         notes: Notes,
-        copied: bool,
+        inbox: Sequence[bytes],
     ) -> None:
         self._instance, self._run = instance, run
         self._events = events
@@ -65,7 +74,7 @@ class Walk:
         self._codec = codec
         self._propagators = propagators
         self._notes = notes
-        self._copied = copied
+        self._inbox = inbox
         self.moments: list[int] = [
             event.seq
             for event in events
@@ -98,7 +107,7 @@ class Walk:
         """
         place = self._place(at)
         if place is None:
-            return self._made(None)
+            return self._made(None, arrived=arrived(self._inbox))
         seq = self.moments[place]
         return self._end(place) if isinstance(self._events[seq], ENDS) else self._look(seq)
 
@@ -137,11 +146,13 @@ class Walk:
         if interpreter is None:
             reached, problem, found = self._why_stopped
             return self._made(reached if reached >= 0 else None, found, problem=problem)
+        now = notes is None and moment == len(self._events) - 1
         if notes is None:
-            notes = self._notes if moment == len(self._events) - 1 else {}
+            notes = self._notes if now else {}
         cancel = interpreter.cancel_reason if interpreter.cancel_requested else None
         found, unread = places(interpreter, notes), interpreter.signals.unread()
-        return self._made(moment, found, unread=unread, cancel=cancel)
+        waiting = arrived(self._inbox) if now else ()
+        return self._made(moment, found, unread=unread, arrived=waiting, cancel=cancel)
 
     def _end(self, place: int) -> Where:
         """How it ended, and where it was just before."""
@@ -184,7 +195,7 @@ class Walk:
         self._interpreter = Interpreter(
             self._flow, codec, instance.id, self._run, propagators=self._propagators
         )
-        self._steps = self._interpreter.steps(self._events, self._copied)
+        self._steps = self._interpreter.steps(self._events, begins_again(self._inbox))
 
     def _stop(self, error: BaseException) -> None:
         """The code does not follow the history: keep where it is, or if the error has thrown

@@ -69,6 +69,8 @@ def where_lines(where: Where, moment: ShowMoment | None = None) -> Iterator[str]
             yield "just before that:"
     if where.unread:
         yield f"signals that nobody has read: {', '.join(map(escape, where.unread))}"
+    if where.arrived:
+        yield f"arrived, and not applied yet: {', '.join(map(escape, where.arrived))}"
     for place in where.coroutines[:MAX_COROUTINES]:
         yield ""
         yield from coroutine_lines(place, moment or utc)

@@ -8,12 +8,13 @@ its generators are gone.  Of a live one nothing is changed by looking; what its 
 from __future__ import annotations
 
 import linecache
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from types import FrameType
 
 from durable.client.where_text import coroutine_lines, where_lines
+from durable.events import CancelRequested, Event, SignalReceived, load
 from durable.failure import users_frames
 from durable.interpreter import Coroutine, Interpreter, Waiting
 from durable.interpreter.scopes import ScopeTimer
@@ -23,6 +24,9 @@ from durable.reprs import bounded
 
 AROUND = 2
 """Lines of source that are shown before the one that waits, and after it."""
+
+MAX_ARRIVED = 20
+"""Messages that are shown of those that wait."""
 
 MAX_RAISED = 10
 """Frames that are shown of a stack that raised."""
@@ -73,7 +77,8 @@ class Where:
 
     status, reason: of the instance, now. length: events of this run. seq, at: of the last
     event that was applied (None before the first). coroutines: the root first.
-    unread: names of signals that nobody has read so far. cancel: the reason for which a cancel
+    unread: names of signals that nobody has read so far. arrived: what waits to be applied, by
+    now: a worker will look at it, if it is not paused. cancel: the reason for which a cancel
     was requested ("" for none given); None if it was not.
     ended: how the run ended, if that is the last event; the coroutines are then as they were
     just before. raised: the stack that raised what it failed with, outermost first.
@@ -92,6 +97,7 @@ class Where:
     at: datetime | None
     coroutines: tuple[CoroutinePlace, ...] = ()
     unread: tuple[str, ...] = ()
+    arrived: tuple[str, ...] = ()
     cancel: str | None = None
     ended: str | None = None
     raised: tuple[Frame, ...] = ()
@@ -107,6 +113,19 @@ def places(interpreter: Interpreter, notes: Notes) -> tuple[CoroutinePlace, ...]
     live = [_place(coroutine, notes, blocks) for coroutine in interpreter.coroutines]
     lost = [c for c in interpreter.failures if not c.joined]
     return (*live, *(CoroutinePlace(c.name, None, (), _failure(c)) for c in lost))
+
+
+def arrived(inbox: Sequence[bytes]) -> tuple[str, ...]:
+    """What waits in an inbox: ``signal go``, a cancel, and else the kinds of events."""
+    shown = tuple(_arrived(load(data, 0)) for data in inbox[:MAX_ARRIVED])
+    more = len(inbox) - len(shown)
+    return (*shown, f"{more} more") if more else shown
+
+
+def _arrived(event: Event) -> str:
+    if isinstance(event, SignalReceived):
+        return f"signal {event.name}"
+    return "a cancel" if isinstance(event, CancelRequested) else type(event).__name__
 
 
 def raised(error: BaseException | None) -> tuple[Frame, ...]:

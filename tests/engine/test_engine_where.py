@@ -279,6 +279,25 @@ def test_a_cancel_that_was_requested(engine: Engine) -> None:
     assert handle.where(0).cancel is None
 
 
+def test_what_has_arrived_and_was_not_applied(engine: Engine) -> None:
+    handle = engine.start(flows.fails)
+    handle.signal("go", 1)
+    assert handle.where().arrived == ("signal go",)
+    begin(engine, flows.named, "name", id="other")
+    other = engine.client.get("other")
+    engine.stop()
+    other.signal("x\n")
+    other.cancel()
+    where = other.where()
+    assert (where.arrived, where.cancel, where.unread) == (("signal x\n", "a cancel"), None, ())
+    assert "arrived, and not applied yet: signal x\\n, a cancel" in str(where).splitlines()
+    for _ in range(30):
+        other.signal("again")
+    assert other.where().arrived[-2:] == ("signal again", "12 more")
+    other.terminate()
+    assert other.where().arrived == ()
+
+
 def test_one_that_completed_at_once(engine: Engine) -> None:
     where = ends(engine, flows.at_once)
     assert (where.ended, where.coroutines) == ("completed → 7", ())
