@@ -48,6 +48,10 @@ from durable.propagation import Propagators
 from durable.reprs import bounded, call_text
 from durable.starting import Flow
 
+Stopped = tuple[int, NonDeterminismError, tuple[CoroutinePlace, ...]]
+"""The last moment that fits the history (-1 for none), why the next does not, and where the
+coroutines were when that was seen."""
+
 
 class Walk:
     """The moments of one run; a context manager, which drops what it holds of the workflow.
@@ -84,7 +88,7 @@ class Walk:
         self._interpreter: Interpreter | None = None
         self._steps: Iterator[int] = iter(())
         self._reached = -1
-        self._stopped: tuple[int, str, tuple[CoroutinePlace, ...]] | None = None
+        self._stopped: Stopped | None = None
 
     def __enter__(self) -> Walk:
         return self
@@ -122,7 +126,7 @@ class Walk:
             return {}
         interpreter = self._go(self.moments[place])
         if interpreter is None:
-            raise NonDeterminismError(self._why_stopped[1])
+            raise self._why_stopped[1]
         decode = self._codec.decode
         return {name: decode(value) for name, value in interpreter.variables.items()}
 
@@ -144,8 +148,8 @@ class Walk:
         """Where it was at a moment."""
         interpreter = self._go(moment)
         if interpreter is None:
-            reached, problem, found = self._why_stopped
-            return self._made(reached if reached >= 0 else None, found, problem=problem)
+            reached, error, found = self._why_stopped
+            return self._made(reached if reached >= 0 else None, found, problem=str(error))
         now = notes is None and moment == len(self._events) - 1
         if notes is None:
             notes = self._notes if now else {}
@@ -202,8 +206,12 @@ class Walk:
         that away, where it was before."""
         interpreter, reached = self._interpreter, self._reached
         assert interpreter is not None
-        fits = isinstance(error, NonDeterminismError | StepAborted)
-        problem = str(error) if fits else f"{type(error).__name__}: {error}"
+        if isinstance(error, NonDeterminismError):
+            problem = error.with_traceback(None)  # which holds the generators
+        elif isinstance(error, StepAborted):
+            problem = NonDeterminismError(str(error))
+        else:
+            problem = NonDeterminismError(f"{type(error).__name__}: {error}")
         found = places(interpreter, {}) if is_whole(interpreter) else ()
         self.close()
         self._stopped = reached, problem, found
@@ -211,7 +219,7 @@ class Walk:
             self._stopped = reached, problem, places(before, {})
 
     @property
-    def _why_stopped(self) -> tuple[int, str, tuple[CoroutinePlace, ...]]:
+    def _why_stopped(self) -> Stopped:
         assert self._stopped is not None
         return self._stopped
 
