@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Generic, NoReturn, TypedDict, T
 import msgpack
 
 from durable.current import running
+from durable.reprs import arguments_text
 from durable.retry import ONCE, Duration, Retry
 
 T = TypeVar("T")
@@ -192,7 +193,7 @@ class ActivityCall(Request[T_co]):
     definition: Any = field(default=None, compare=False)
 
     def __repr__(self) -> str:
-        return _call_text(self.name, self.args, self.kwargs)
+        return f"{self.name}.call({arguments_text(self.args, self.kwargs)})"
 
 
 @dataclass(frozen=True, eq=False, slots=True, repr=False)
@@ -265,7 +266,7 @@ class ChildCall(Request[T_co]):
     definition: Any = field(default=None, compare=False)
 
     def __repr__(self) -> str:
-        return _call_text(self.name, self.args, self.kwargs)
+        return f"{self.name}.call({arguments_text(self.args, self.kwargs)})"
 
 
 @dataclass(frozen=True, eq=False, slots=True, repr=False)
@@ -320,7 +321,7 @@ class Gather(Request[T_co]):
     return_exceptions: bool = False
 
     def __repr__(self) -> str:
-        return f"gather({_few(self.commands)})"
+        return f"gather({_few(self.commands, self.names)})"
 
 
 @dataclass(frozen=True, eq=False, slots=True, repr=False)
@@ -333,7 +334,7 @@ class Race(Request[T_co]):
     return_exceptions: bool = False
 
     def __repr__(self) -> str:
-        return f"race({_few(self.commands)})"
+        return f"race({_few(self.commands, self.names)})"
 
 
 COMBINATORS = (Gather, Race, WithTimeout)
@@ -426,7 +427,7 @@ class ContinueAsNew:
     kwargs: Mapping[str, Any]
 
     def __repr__(self) -> str:
-        return _call_text("continue_as_new", self.args, self.kwargs, "")
+        return f"continue_as_new({arguments_text(self.args, self.kwargs)})"
 
 
 def mistake(value: object) -> str:
@@ -453,13 +454,12 @@ def mistake(value: object) -> str:
     return f"{value!r} ({type(value).__name__}), which is no command"
 
 
-def _call_text(
-    name: str, args: Sequence[Any], kwargs: Mapping[str, Any], verb: str = ".call"
+def _few(
+    commands: Sequence[Command[Any]], names: Sequence[str | None] | None, limit: int = 4
 ) -> str:
-    parts = [repr(a) for a in args] + [f"{k}={v!r}" for k, v in kwargs.items()]
-    return f"{name}{verb}({', '.join(parts)})"
-
-
-def _few(commands: tuple[Command[Any], ...], limit: int = 4) -> str:
-    shown = ", ".join(repr(c) for c in commands[:limit])
-    return shown + (f", … {len(commands) - limit} more" if len(commands) > limit else "")
+    shown = [
+        f"{name}={command!r}" if name else repr(command)
+        for command, name in zip(commands[:limit], names or [None] * limit, strict=False)
+    ]
+    more = [f"… {len(commands) - limit} more"] if len(commands) > limit else []
+    return ", ".join(shown + more)

@@ -11,7 +11,7 @@ failure data, in the store and in the interpreter; ``history()`` gives them deco
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, fields, replace
 from datetime import datetime
 from operator import attrgetter
@@ -405,6 +405,12 @@ BEGIN_AGAIN = frozenset({Retried, Forked})
 def kind_of(data: bytes) -> type[Event] | None:
     """The class of an encoded event, without decoding it: its number is the third byte."""
     return KINDS.get(data[2]) if len(data) > 2 else None
+
+
+def begins_again(messages: Iterable[bytes]) -> bool:
+    """Whether all of a history is a copy, which has not gone on yet: then the event that ends
+    the copy is the first of the encoded ones that wait in the inbox."""
+    return kind_of(next(iter(messages), b"")) in BEGIN_AGAIN
 
 
 _NUMBERS = {cls: number for number, cls in KINDS.items()}

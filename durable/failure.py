@@ -11,6 +11,7 @@ import traceback
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from textwrap import indent
+from types import FrameType
 from typing import Any
 
 from durable.retry import type_name
@@ -117,6 +118,13 @@ class RemoteError(Exception):
 
     def __str__(self) -> str:
         return f"{self.failure}\n{self.failure.traceback}".rstrip()
+
+
+def users_frames(error: BaseException) -> list[tuple[FrameType, int]]:
+    """Where an exception was raised: the frames of its traceback with their lines, outermost
+    first, without this library's own."""
+    walked = traceback.walk_tb(error.__traceback__)
+    return [(f, line) for f, line in walked if not f.f_code.co_filename.startswith(PACKAGE)]
 
 
 def _traceback(error: BaseException) -> str:

@@ -17,6 +17,7 @@ from durable.errors import DurableError, NonDeterminismError, PayloadError, Usag
 from durable.events import Event, WorkflowCompleted, WorkflowStarted, decoded, load
 from durable.exports import Export
 from durable.interpreter import Interpreter, StepAborted
+from durable.interpreter.waiting import as_code
 from durable.propagation import Propagators
 from durable.registry import Registry
 from durable.runner.held import revive
@@ -137,4 +138,5 @@ def _definition(registry: Registry, name: str, version: int | None) -> Flow:
 def _waits(interpreter: Interpreter) -> Iterator[str]:
     for coroutine in interpreter.coroutines:
         if coroutine.waiting is not None:
-            yield f"{coroutine.name} waits for {coroutine.waiting.command!r}, at {coroutine.line()}"
+            awaited = as_code(coroutine.waiting.command)
+            yield f"{coroutine.name} waits for {awaited}, at {coroutine.line()}"

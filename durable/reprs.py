@@ -10,7 +10,7 @@ Rules
 from __future__ import annotations
 
 import reprlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, fields, is_dataclass
 from itertools import islice
 from typing import Any
@@ -22,18 +22,36 @@ MAX_DEPTH = 4
 
 def bounded(value: object, width: int = MAX_WIDTH) -> str:
     """The ``repr`` of a value, in at most ``width`` characters."""
-    text = _REPR.repr(value)
-    if not text.isprintable():
-        text = "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+    return one_line(_REPR.repr(value), width)
+
+
+def one_line(text: str, width: int = MAX_WIDTH) -> str:
+    """A text without control characters, in at most ``width`` characters."""
+    text = escape(text)
     return text if len(text) <= width else text[: width - 1] + "…"
+
+
+def escape(text: str, keep: str = "") -> str:
+    """The text without control characters: what is stored can neither move the cursor nor
+    look like a line of ours. keep: those that are meant."""
+    if text.isprintable():
+        return text
+    return "".join(
+        c if c.isprintable() or c in keep else c.encode("unicode_escape").decode() for c in text
+    )
 
 
 def call_text(name: str, args: Iterable[object], kwargs: Mapping[str, object]) -> str:
     """``charge('o-1', cents=500)``."""
-    given = [bounded(value) for value in islice(args, MAX_ITEMS)]
-    given += [f"{key}={bounded(value)}" for key, value in islice(kwargs.items(), MAX_ITEMS)]
-    text = ", ".join(given)
-    return f"{name}({text if len(text) <= MAX_WIDTH else text[: MAX_WIDTH - 1] + '…'})"
+    some = dict(islice(kwargs.items(), MAX_ITEMS))
+    return f"{name}({one_line(arguments_text(islice(args, MAX_ITEMS), some, bounded))})"
+
+
+def arguments_text(
+    args: Iterable[object], kwargs: Mapping[str, object], show: Callable[[object], str] = repr
+) -> str:
+    """``'o-1', cents=500``, as long as it is."""
+    return ", ".join([*map(show, args), *(f"{key}={show(v)}" for key, v in kwargs.items())])
 
 
 class _Repr(reprlib.Repr):

@@ -253,7 +253,11 @@ class Store(ABC):
         close: Close | None = None,
     ) -> Sent:
         """End an instance now: epoch + 1, the event appended, tasks and inbox deleted, its
-        parent told (reply), its children closed."""
+        parent told (reply), its children closed.
+
+        If the first message in the inbox is one of `BEGIN_AGAIN`, it is appended before the
+        event: else nothing would tell that what is before it was copied.  So it is with the
+        children that are terminated."""
 
     @abstractmethod
     def pause(self, id: str, message_id: str, event: bytes) -> Sent:

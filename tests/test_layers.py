@@ -64,7 +64,7 @@ ROWS = (
             "store",
             "purging",
             "starting",
-            "exports",
+            "exports/",
         ),
     ),
     Row(

@@ -116,7 +116,8 @@ class LazyGroup(click.Group):
             return super().main(args, prog_name, complete_var, False, **extra)
         try:
             code = super().main(args, prog_name, complete_var, False, **extra)
-            sys.stdout.flush()
+            if sys.stdout is not None:  # it is, where it was closed before we began
+                sys.stdout.flush()
         except Exception as error:
             sys.exit(report(error, state))
         sys.exit(code if isinstance(code, int) else 0)

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import unquote
 
 from durable.cli.errors import EXIT_STORE, Failed
+from durable.cli.walking import quiet
 from durable.errors import UsageError
 
 if TYPE_CHECKING:
@@ -61,15 +62,17 @@ def client_at(
             raise missing(url)
         check_schema(store, create=create)
         store.open()
-        yield Client(store, modules=_loaded(modules))
+        yield Client(store, modules=loaded(modules))
 
 
-def _loaded(modules: Sequence[str]) -> list[ModuleType]:
+def loaded(modules: Sequence[str]) -> list[ModuleType]:
+    """The modules with these names, without what they print."""
     if not modules:
         return []
     from durable.loading import load_module
 
-    return [load_module(name) for name in modules]
+    with quiet():
+        return [load_module(name) for name in modules]
 
 
 def check_schema(store: Store, *, create: bool) -> None:

@@ -21,7 +21,7 @@ from durable.cli.options import (
     store_option,
     yes_option,
 )
-from durable.cli.text import counted, escape
+from durable.cli.text import counted
 from durable.cli.where import chosen
 from durable.errors import (
     DurableError,
@@ -32,6 +32,7 @@ from durable.errors import (
     StoreError,
     WrongStatus,
 )
+from durable.reprs import escape
 
 GONE = (InstanceFinished, InstanceNotFinished, InstanceNotFound, WrongStatus)
 SHOWN = 5
@@ -208,7 +209,7 @@ def listed(ids: Sequence[str]) -> str:
 
 def has_terminal() -> bool:
     """Whether somebody can be asked."""
-    return sys.stdin.isatty()
+    return sys.stdin is not None and sys.stdin.isatty()
 
 
 def confirm(what: str, found: Sequence[str], yes: bool) -> None:

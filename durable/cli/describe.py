@@ -7,7 +7,8 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from durable.cli.errors import failure_text
-from durable.cli.text import counted, duration_text, escape, moment_text, shorten, value_text
+from durable.cli.text import counted, duration_text, moment_text, shorten, value_text
+from durable.reprs import escape
 
 MAX_ERROR = 80
 MAX_DETAILS = 40

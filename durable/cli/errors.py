@@ -10,7 +10,6 @@ from dataclasses import dataclass
 
 import click
 
-from durable.cli.text import escape
 from durable.errors import (
     DurableError,
     InstanceAlreadyExists,
@@ -23,6 +22,7 @@ from durable.errors import (
     WorkflowError,
     WrongStatus,
 )
+from durable.reprs import escape
 
 EXIT_FAILED = 1
 EXIT_USAGE = 2

@@ -8,7 +8,8 @@ from datetime import datetime
 from typing import Any
 
 from durable import events as e
-from durable.cli.text import call_text, duration_text, escape, moment_text, value_text
+from durable.cli.text import call_text, duration_text, moment_text, value_text
+from durable.reprs import escape
 
 DEFAULT_WIDTH = 60
 

@@ -9,10 +9,11 @@ from collections.abc import Iterable
 import click
 
 from durable.cli.errors import EXIT_FAILED, say
-from durable.cli.text import counted, escape
+from durable.cli.text import counted
 from durable.lint.files import check_files, python_files
 from durable.lint.rule import Finding
 from durable.lint.rules import RULES
+from durable.reprs import escape
 
 Place = tuple[str, Finding]
 

@@ -18,9 +18,10 @@ from durable.cli.options import (
     utc_option,
 )
 from durable.cli.output import print_fields, print_rows, print_table, print_value
-from durable.cli.text import escape, moment_text
+from durable.cli.text import moment_text
 from durable.cli.walking import walking
 from durable.errors import ResultTimeout, UsageError
+from durable.reprs import escape
 
 PAGE = 1000
 LIST_COLUMNS = ("id", "workflow", "status", "queue", "created_at", "finished_at", "reason")

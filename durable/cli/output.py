@@ -9,8 +9,9 @@ from typing import Any
 
 import click
 
-from durable.cli.text import escape, moment_text, shorten
+from durable.cli.text import moment_text, shorten
 from durable.plain import plain
+from durable.reprs import escape
 
 MAX_CELL = 60
 Row = dict[str, Any]

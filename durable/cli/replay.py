@@ -11,18 +11,22 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from durable.cli.connect import client_at
+from durable.cli.connect import client_at, loaded
 from durable.cli.errors import exit_code_of, say
+from durable.cli.event_text import event_data
 from durable.cli.options import STATUSES, output_option, store_option
 from durable.cli.output import print_rows
-from durable.cli.text import counted, escape
+from durable.cli.text import counted
 from durable.cli.transfer import STDIN, exports_of, lines_in
-from durable.cli.where import chosen
+from durable.cli.walking import quiet
+from durable.cli.where import chosen, parse_where
 from durable.errors import DurableError, InstanceNotFound, NonDeterminismError, UsageError
 from durable.exports import Export, each_export
+from durable.reprs import escape
 
 if TYPE_CHECKING:
     from durable.registry import Registry
+    from durable.replay import Replayed
 
 SUFFIX = ".jsonl"
 EXIT_MISMATCH = 1
@@ -34,6 +38,7 @@ Found = Export | DurableError
 @click.argument("names", nargs=-1, metavar="[FILE|ID]...")
 @click.option(
     "--module", "-m", "modules", multiple=True, required=True, metavar="MODULE",
+    envvar="DURABLE_MODULES", show_envvar=True,
     help="With the code: a module (orders) or a file (shop/orders.py); may be repeated.",
 )  # fmt: skip
 @click.option("--where", metavar="FILTERS", help="Instances that match, like 'status=running'.")
@@ -54,15 +59,13 @@ def replay_command(
     Each history that does not match is shown with both sides, and the line of the code; then
     the exit code is 1. It is 2 if one cannot be read, or is of no workflow of the modules.
     """
-    from durable.loading import load_module
     from durable.registry import Registry
 
-    if not names and where is None:
-        raise click.UsageError("give FILEs, IDs, or --where")
-    registry = Registry([load_module(name) for name in modules])
+    files, ids = _sorted_out(names, where)
+    registry = Registry(loaded(modules))
     results: list[_Result] = []
     with ExitStack() as stack:
-        for found in _histories(stack, names, where, url):
+        for found in _histories(stack, files, ids, where, url):
             result = _replayed(found, registry)
             results.append(result)
             if output == "table" and result.error is not None:
@@ -81,12 +84,23 @@ def _sum_up(results: Sequence[_Result]) -> None:
     say(f"{replayed} replayed, {failed} failed{others}")
 
 
-def _histories(
-    stack: ExitStack, names: Sequence[str], where: str | None, url: str
-) -> Iterator[Found]:
-    """What is to be replayed, one after the other; or why something cannot be."""
+def _sorted_out(names: Sequence[str], where: str | None) -> tuple[list[str], list[str]]:
+    """The files and the ids, if they can be asked for so."""
     files = [name for name in names if is_file(name)]
     ids = [name for name in names if not is_file(name)]
+    if not names and where is None:
+        raise click.UsageError("give FILEs, IDs, or --where")
+    if ids and where is not None:
+        raise click.UsageError(f"{ids[0]!r} is no file, and IDs are not given beside --where")
+    if where is not None:
+        parse_where(where)
+    return files, ids
+
+
+def _histories(
+    stack: ExitStack, files: Sequence[str], ids: Sequence[str], where: str | None, url: str
+) -> Iterator[Found]:
+    """What is to be replayed, one after the other; or why something cannot be."""
     for name in files:
         try:
             yield from each_export(lines_in(name), name)
@@ -101,7 +115,8 @@ def _histories(
 
 def is_file(name: str) -> bool:
     """Whether this means a file, and not the id of an instance."""
-    return name == STDIN or name.endswith(SUFFIX) or os.path.exists(name)
+    there = os.path.exists(name) and not os.path.isdir(name)  # pipes are files, too
+    return name == STDIN or name.endswith(SUFFIX) or there
 
 
 # -- one history ------------------------------------------------------------------------
@@ -115,7 +130,7 @@ class _Result:
     id: str | None = None
     workflow: str | None = None
     source: str = ""
-    runs: Sequence[Any] = ()
+    runs: Sequence[Replayed] = ()
     error: DurableError | None = None
 
     @property
@@ -133,13 +148,18 @@ class _Result:
             "workflow": self.workflow,
             "source": self.source,
             "ok": error is None,
-            "runs": self.runs,
+            "runs": [_run_row(run) for run in self.runs],
             "error": None if error is None else str(error),
         }
         if isinstance(error, NonDeterminismError):
             parts = ("seq", "recorded", "issued", "line")
             row |= {"run": len(self.runs) + 1} | {name: getattr(error, name) for name in parts}
         return row
+
+
+def _run_row(run: Replayed) -> dict[str, Any]:
+    ending = None if run.ending is None else event_data(run.ending)
+    return {name: getattr(run, name) for name in type(run).__slots__} | {"ending": ending}
 
 
 def _replayed(found: Found, registry: Registry) -> _Result:
@@ -151,8 +171,9 @@ def _replayed(found: Found, registry: Registry) -> _Result:
     named = (found.instance.id, found.instance.workflow, found.source)
     runs = []
     try:
-        for replayed in replay_runs(found, registry, Codec()):
-            runs.append(replayed)
+        with quiet():
+            for replayed in replay_runs(found, registry, Codec()):
+                runs.append(replayed)
     except DurableError as error:
         return _Result(*named, runs, error)
     return _Result(*named, runs)
@@ -166,7 +187,8 @@ def _show(result: _Result) -> None:
         click.echo(f"{kind}: {escape(str(error))}")
         return
     source = f" ({escape(result.source)})" if result.source else ""
-    click.echo(f"failed: instance {escape(result.id)}, run {len(result.runs) + 1}{source}")
+    kind = "failed" if result.code == EXIT_MISMATCH else "not replayed"
+    click.echo(f"{kind}: instance {escape(result.id)}, run {len(result.runs) + 1}{source}")
     if not isinstance(error, NonDeterminismError) or error.seq is None:
         click.echo(f"  {escape(str(error))}")
         return

@@ -7,15 +7,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from durable.plain import plain
-
-
-def escape(text: str, keep: str = "") -> str:
-    """The text without control characters: a stored id cannot move the cursor."""
-    if text.isprintable():
-        return text
-    return "".join(
-        c if c.isprintable() or c in keep else c.encode("unicode_escape").decode() for c in text
-    )
+from durable.reprs import arguments_text, escape
 
 
 def shorten(text: str, width: int | None) -> str:
@@ -37,9 +29,7 @@ def value_text(value: Any, width: int | None = None) -> str:
 
 def call_text(name: str, args: Any, kwargs: Any, width: int | None = None) -> str:
     """``name('o-1', 500, fast=True)``."""
-    given = [repr(value) for value in args]
-    given += [f"{key}={value!r}" for key, value in kwargs.items()]
-    return f"{escape(name)}({shorten(escape(', '.join(given)), width)})"
+    return f"{escape(name)}({shorten(escape(arguments_text(args, kwargs)), width)})"
 
 
 def moment_text(at: datetime | None, utc: bool) -> str:

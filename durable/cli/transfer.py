@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterable, Iterator
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
@@ -12,11 +11,12 @@ import click
 from durable.cli.connect import client_at
 from durable.cli.errors import Failed, exit_code_of, say
 from durable.cli.options import STATUSES, store_option
-from durable.cli.text import counted, escape
+from durable.cli.text import counted
 from durable.cli.where import chosen
 from durable.codec import Codec
 from durable.errors import InstanceAlreadyExists, InstanceNotFound, UsageError
-from durable.exports import Export, lines_of, read_exports
+from durable.exports import Export, lines_of, lines_of_file, read_exports
+from durable.reprs import escape
 
 if TYPE_CHECKING:
     from durable.client import Client, Handle
@@ -95,7 +95,8 @@ def import_command(files: tuple[str, ...], resume: bool, url: str) -> int:
             handles = client.take_in(exports)
         except InstanceAlreadyExists as error:
             hint = "an import does not change what is there: delete it, or take another --store"
-            raise Failed(str(error), hint) from None
+            failed = Failed("\n".join([str(error), *getattr(error, "__notes__", ())]), hint)
+            raise failed from None
         for handle in handles:
             click.echo(escape(handle.id))
         paused = [handle for handle in handles if not handle.status().finished]
@@ -127,9 +128,8 @@ def _tell(count: int, paused: int, resume: bool) -> None:
 
 def lines_in(name: str) -> Iterable[bytes]:
     """The lines of a file, or of stdin. Raises `UsageError`."""
-    if name == STDIN:
-        return sys.stdin.buffer
-    try:
-        return Path(name).read_bytes().splitlines(keepends=True)
-    except OSError as error:
-        raise UsageError(f"{name}: {error.strerror}") from None
+    if name != STDIN:
+        return lines_of_file(name)
+    if sys.stdin is None:
+        raise UsageError(f"{STDIN}: stdin is closed")
+    return sys.stdin.buffer

@@ -10,9 +10,10 @@ import click
 from durable.cli.connect import client_at
 from durable.cli.options import output_option, store_option
 from durable.cli.output import MAX_CELL, print_rows, print_table
-from durable.cli.text import escape, shorten
+from durable.cli.text import shorten
 from durable.cli.where import matching
 from durable.errors import InstanceNotFound
+from durable.reprs import escape
 
 if TYPE_CHECKING:
     from durable.client import Client

@@ -1,5 +1,5 @@
-"""Walking through a history on the command line: what workflow code prints meanwhile is not
-shown, for it is not what was asked for."""
+"""Replaying on the command line: what the user's code prints meanwhile is not shown, for it is
+not what was asked for, and would stand between the lines of JSON."""
 
 from __future__ import annotations
 
@@ -8,39 +8,33 @@ from collections.abc import Iterator
 from contextlib import contextmanager, redirect_stdout
 from typing import TYPE_CHECKING, Any
 
-from durable.cli.errors import Failed
-from durable.errors import UsageError
-
 if TYPE_CHECKING:
     from durable.client import Handle, Walk, Where
 
 
 class QuietWalk:
-    """A `Walk` whose workflow prints nothing, and whose mistakes are failures of a command."""
+    """A `Walk` whose workflow prints nothing."""
 
     def __init__(self, walk: Walk) -> None:
         self._walk = walk
         self.moments = walk.moments
 
     def where(self, at: int | None = None) -> Where:
-        with _quiet(), _no_such_event():
+        with quiet():
             return self._walk.where(at)
 
     def vars(self, at: int | None = None) -> dict[str, Any]:
-        with _quiet(), _no_such_event():
+        with quiet():
             return self._walk.vars(at)
 
     def close(self) -> None:
-        with _quiet():
+        with quiet():
             self._walk.close()
 
 
 @contextmanager
 def walking(handle: Handle[Any], run: int | None) -> Iterator[QuietWalk]:
-    """Look at moments of a run. Raises `Failed` if there is no such run or event."""
-    last = handle.row().run
-    if run is not None and run > last:
-        raise Failed(f"instance {handle.id!r} has runs 1 to {last}, and no run {run}")
+    """Look at moments of a run. Raises `UsageError` if there is no such run or event."""
     walk = QuietWalk(handle.walk(run))
     try:
         yield walk
@@ -49,14 +43,7 @@ def walking(handle: Handle[Any], run: int | None) -> Iterator[QuietWalk]:
 
 
 @contextmanager
-def _quiet() -> Iterator[None]:
+def quiet() -> Iterator[None]:
+    """What is printed goes nowhere."""
     with open(os.devnull, "w") as nowhere, redirect_stdout(nowhere):
         yield
-
-
-@contextmanager
-def _no_such_event() -> Iterator[None]:
-    try:
-        yield
-    except UsageError as error:
-        raise Failed(str(error)) from None

@@ -13,7 +13,7 @@ from durable.cli.connect import client_at
 from durable.cli.errors import EXIT_FAILED, say
 from durable.cli.options import moment_options, output_option, store_option, utc_option
 from durable.cli.output import print_rows, print_table, print_value
-from durable.cli.text import escape, moment_text
+from durable.cli.text import moment_text
 from durable.cli.walking import QuietWalk, walking
 
 if TYPE_CHECKING:
@@ -67,7 +67,7 @@ def _print(where: Where, utc: bool) -> None:
     from durable.client.where_text import where_lines
 
     for line in where_lines(where, lambda at: moment_text(at, utc)):
-        click.echo(escape(line, "\n\t"))
+        click.echo(line)
 
 
 def _step(
@@ -87,7 +87,7 @@ def _step(
         print_rows(map(_row, wheres), (), output, utc)
         return max(map(_exit_code, wheres))
     steps = Steps(walk, _event_rows(handle, run, utc), utc)
-    if sys.stdin.isatty() and sys.stdout.isatty():
+    if all(stream is not None and stream.isatty() for stream in (sys.stdin, sys.stdout)):
         return steps.ask(first)
     return max(steps.show(place) for place in range(first, len(moments)))
 

@@ -213,8 +213,10 @@ class Client(Requests):
 
         exports: what ``Handle.export()`` gave, parents before their children.  What had ended
         has ended here, too.  Anything else is paused, and runs only when it is resumed: what
-        was under way is then asked for again.  Raises `InstanceAlreadyExists`, before anything
-        is created if its id was in use from the first.
+        was under way is then asked for again.  ``created_at`` and the like are of this store.
+
+        Raises `InstanceAlreadyExists` or `UsageError`, before anything is created; and if the
+        store fails half-way, an error whose note says what was taken in.
         """
         return [self._handle(*one) for one in take_in_all(self._caller, list(exports))]
 

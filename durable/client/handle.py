@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from dataclasses import replace
 from functools import partial
-from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from durable.client.caller import Caller
 from durable.client.transfer import export_of
@@ -163,16 +163,9 @@ class Handle(Generic[T]):
 
         Raises `UsageError` if there is no such run.
         """
-        _, _, events = self._events(run)
-        return [decoded(event, self._caller.codec.decode) for event in events]
-
-    def _events(self, run: int | None) -> tuple[Instance, int, list[Event]]:
-        """The instance, the number of a run, and its events."""
         instance = self._instance()
-        run = instance.run if run is None else run
-        if not 1 <= run <= instance.run:
-            raise UsageError(f"instance {self.id!r} has runs 1 to {instance.run}, and no run {run}")
-        return instance, run, self._caller.events(instance.uid, run)[1]
+        _, events = self._caller.events(instance.uid, _run_of(instance, run))
+        return [decoded(event, self._caller.codec.decode) for event in events]
 
     def where(self, at: int | None = None, *, run: int | None = None) -> Where:
         """Where the workflow is: its stack of generators with lines and local variables, every
@@ -193,18 +186,23 @@ class Handle(Generic[T]):
 
     def walk(self, run: int | None = None) -> Walk:
         """To look at many moments of a run: a context manager. Raises as `where`."""
-        instance, run, events = self._events(run)
-        flow, notes = None, {}
-        if events:
-            started = cast(WorkflowStarted, events[0])
+        instance, caller = self._instance(), self._caller
+        run = _run_of(instance, run)
+        notes, inbox = {}, list[bytes]()
+        if run == instance.run and not instance.status.finished:
+            tasks = caller.repeat(partial(caller.store.tasks, instance.uid))
+            notes = {task.command: task_note(task) for task in tasks}
+            # Before the history: what is applied meanwhile stands there already.
+            waiting = caller.repeat(partial(caller.store.inbox, instance.uid))
+            inbox = [message.event for message in waiting]
+        _, events = caller.events(instance.uid, run)
+        flow, started = None, events[0] if events else None
+        if isinstance(started, WorkflowStarted):  # it may have been terminated before
             flow = self.client.known.workflow(started.workflow, started.version)
             if flow is None:
                 raise _unknown(started, self.client.known)
-        if run == instance.run and not instance.status.finished:
-            tasks = self._caller.repeat(partial(self._caller.store.tasks, instance.uid))
-            notes = {task.command: task_note(task) for task in tasks}
         propagators = self.client.propagators
-        return Walk(instance, run, events, flow, self._caller.codec, propagators, notes)
+        return Walk(instance, run, events, flow, caller.codec, propagators, notes, inbox)
 
     def export(self) -> Export:
         """The instance with the histories of all its runs, as they are stored: to be replayed
@@ -239,6 +237,17 @@ class Handle(Generic[T]):
         unread = store.unread(instance.uid) if instance.status.finished else ()
         tasks = store.tasks(instance.uid)
         return describe(instance, tasks, unread, known, self._caller.codec)
+
+
+def _run_of(instance: Instance, run: int | None) -> int:
+    """The number of a run: the present one, if none is given."""
+    if run is None:
+        return instance.run
+    if isinstance(run, bool) or not isinstance(run, int):
+        raise TypeError(f"run= takes the number of a run, not {run!r}")
+    if not 1 <= run <= instance.run:
+        raise UsageError(f"instance {instance.id!r} has runs 1 to {instance.run}, and no run {run}")
+    return run
 
 
 def _unknown(started: WorkflowStarted, known: Registry) -> UsageError:

@@ -9,18 +9,20 @@ Rules of what is taken in
   in is copied to another one, as a retry does it: a `Retried` waits in the inbox, by which
   the engine asks again for what was under way, once somebody resumes it.
 * It keeps its uid, and so the idempotency keys of its activities, and its parent finds it.
+* When it was created, has begun and has ended, is told by its history: the row has the moments
+  of the store that took it in, which are what its listings and its purge go by.
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
-from dataclasses import replace
+from collections.abc import Collection, Iterator, Sequence
+from dataclasses import dataclass, replace
 from functools import partial
 
 from durable import message_ids
 from durable.client.caller import Caller, check_sent
-from durable.errors import InstanceAlreadyExists, StoreError
+from durable.errors import DurableError, InstanceAlreadyExists, StoreError, UsageError
 from durable.events import Paused, Retried, WorkflowStarted, dump, load
 from durable.exports import Export
 from durable.header import Header
@@ -86,20 +88,66 @@ def _read(caller: Caller, instance: Instance) -> Export:
 # -- into a store -----------------------------------------------------------------------
 
 
+@dataclass(frozen=True, slots=True)
+class _Plan:
+    """How an instance is taken in. new: the row to create. next: what the runs after the first
+    begin with."""
+
+    export: Export
+    new: NewInstance
+    next: Sequence[NextRun]
+
+    @property
+    def runs(self) -> list[tuple[bytes, ...]]:
+        """The history of each run that it gets."""
+        runs = list(self.export.runs)
+        return [*runs, runs[-1]] if _goes_on(self.export) else runs
+
+
 def take_in_all(caller: Caller, exports: Sequence[Export]) -> list[tuple[str, Created]]:
-    """Create instances with what is recorded of them: see `Client.take_in`."""
-    for export in exports:
-        id = export.instance.id
-        if caller.repeat(partial(caller.store.instance, id)) is not None:
-            raise InstanceAlreadyExists(f"an instance with the id {id!r} exists")
+    """Create instances with what is recorded of them: see `Client.take_in`.
+
+    All of them are looked at before the first is created.
+    """
+    _check_runs(exports)
     going_on = {(one.instance.uid, len(one.runs)) for one in exports if _goes_on(one)}
-    made = []
-    for export in exports:
-        parent = export.instance.parent
-        if parent is not None and (parent.uid, parent.run) in going_on:
-            parent = replace(parent, run=parent.run + 1)
-        made.append((export.instance.id, _take_in(caller, export, parent)))
+    plans = [_plan(one, going_on) for one in exports]
+    _check_free(caller, exports)
+    made: list[tuple[str, Created]] = []
+    for plan in plans:
+        id = plan.export.instance.id
+        try:
+            made.append((id, _take_in(caller, plan)))
+        except DurableError as error:
+            before = ", ".join(one for one, _ in made) or "nothing"
+            error.add_note(
+                f"taken in before: {before}; of {id} a part may be there: terminate and delete it"
+            )
+            raise
     return made
+
+
+def _check_runs(exports: Sequence[Export]) -> None:
+    for export in exports:
+        if not export.runs:
+            raise UsageError(f"instance {export.instance.id!r} has no run")
+
+
+def _check_free(caller: Caller, exports: Sequence[Export]) -> None:
+    """Raise `InstanceAlreadyExists` if an id or a uid is in use, here or twice in the exports."""
+    seen: dict[str | bytes, str] = {}
+    for instance in (export.instance for export in exports):
+        for key in (instance.id, instance.uid):
+            if key in seen:
+                raise InstanceAlreadyExists(
+                    f"instances {seen[key]!r} and {instance.id!r} are the same one, twice"
+                )
+            seen[key] = instance.id
+        if caller.repeat(partial(caller.store.instance, instance.id)) is not None:
+            raise InstanceAlreadyExists(f"an instance with the id {instance.id!r} exists")
+        (there,) = caller.repeat(partial(caller.store.history, [(instance.uid, 1)]))
+        if there:
+            raise InstanceAlreadyExists(f"instance {instance.id!r} exists under another id")
 
 
 def _goes_on(export: Export) -> bool:
@@ -108,23 +156,30 @@ def _goes_on(export: Export) -> bool:
     return unfinished and bool(export.runs[-1]) and not export.begins_again
 
 
-def _take_in(caller: Caller, export: Export, parent: Parent | None) -> Created:
+def _plan(export: Export, going_on: Collection[tuple[bytes, int]]) -> _Plan:
+    """going_on: (uid, run) of those for which another run follows: their children are then
+    that run's."""
+    parent, last = export.instance.parent, len(export.runs) - 1
+    if parent is not None and (parent.uid, parent.run) in going_on:
+        parent = replace(parent, run=parent.run + 1)
+    new = _new(export, os.urandom(16), parent)
+    following = range(1, len(export.runs) + _goes_on(export))
+    return _Plan(export, new, [_begun(export, min(run, last)) for run in following])
+
+
+def _take_in(caller: Caller, plan: _Plan) -> Created:
     """Create an instance with what is recorded of it.
 
-    parent: who started it, and the run there that waits for it.
     Raises `InstanceAlreadyExists`; `StoreError` if somebody else changed it meanwhile.
     """
-    instance, token = export.instance, os.urandom(16)
-    (made,) = caller.repeat(partial(caller.store.create, [_new(export, token, parent)], "raise"))
-    runs = list(export.runs)
-    if _goes_on(export):
-        runs.append(runs[-1])
-    for run in range(1, len(runs)):
-        following = _begun(export, min(run, len(export.runs) - 1))
+    export, runs = plan.export, plan.runs
+    instance = export.instance
+    (made,) = caller.repeat(partial(caller.store.create, [plan.new], "raise"))
+    for run, following in enumerate(plan.next, 1):
         _commit(caller, instance, run, Step(made.uid, run, 0, 0, [*runs[run - 1]], next=following))
     _commit(caller, instance, len(runs), _last(export, len(runs), runs[-1]))
     if not instance.status.finished:
-        _deliver(caller, export, token.hex(), len(runs))
+        _deliver(caller, export, os.urandom(16).hex(), len(runs))
     return replace(made, run=len(runs))
 
 

@@ -16,10 +16,19 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from typing import Any
 
 from durable.client.rewind import ENDS
-from durable.client.whereabouts import CoroutinePlace, Notes, Where, is_whole, places
+from durable.client.whereabouts import (
+    CoroutinePlace,
+    Notes,
+    Where,
+    arrived,
+    is_whole,
+    places,
+    raised,
+)
 from durable.codec import Codec
 from durable.collector import paused
 from durable.errors import DurableError, NonDeterminismError, UsageError
@@ -29,20 +38,27 @@ from durable.events import (
     WorkflowCancelled,
     WorkflowCompleted,
     WorkflowFailed,
+    begins_again,
     decoded,
 )
 from durable.interpreter import Interpreter, StepAborted
-from durable.model import Instance, Status
+from durable.interpreter.ending import lost_failure
+from durable.model import Instance
 from durable.propagation import Propagators
 from durable.reprs import bounded, call_text
 from durable.starting import Flow
+
+Stopped = tuple[int, NonDeterminismError, tuple[CoroutinePlace, ...]]
+"""The last moment that fits the history (-1 for none), why the next does not, and where the
+coroutines were when that was seen."""
 
 
 class Walk:
     """The moments of one run; a context manager, which drops what it holds of the workflow.
 
     instance: as the store has it. run: of it. events: of the run, not decoded. flow: its code;
-    None for a run without events. notes: on what is under way now.
+    None for a run that has not begun. notes: on what is under way now. inbox: encoded events that
+    wait for it now.
     """
 
     def __init__(
@@ -54,6 +70,7 @@ class Walk:
         codec: Codec,
         propagators: Propagators,
         notes: Notes,
+        inbox: Sequence[bytes],
     ) -> None:
         self._instance, self._run = instance, run
         self._events = events
@@ -61,6 +78,7 @@ class Walk:
         self._codec = codec
         self._propagators = propagators
         self._notes = notes
+        self._inbox = inbox
         self.moments: list[int] = [
             event.seq
             for event in events
@@ -70,7 +88,7 @@ class Walk:
         self._interpreter: Interpreter | None = None
         self._steps: Iterator[int] = iter(())
         self._reached = -1
-        self._stopped: tuple[int, str, tuple[CoroutinePlace, ...]] | None = None
+        self._stopped: Stopped | None = None
 
     def __enter__(self) -> Walk:
         return self
@@ -93,14 +111,9 @@ class Walk:
         """
         place = self._place(at)
         if place is None:
-            return self._made(None)
+            return self._made(None, arrived=arrived(self._inbox))
         seq = self.moments[place]
-        if not isinstance(self._events[seq], ENDS):
-            return self._look(seq, seq)
-        ended = self._ended(self._events[seq])
-        if not place:
-            return self._made(seq, ended=ended)
-        return self._look(self.moments[place - 1], seq, ended)
+        return self._end(place) if isinstance(self._events[seq], ENDS) else self._look(seq)
 
     def vars(self, at: int | None = None) -> dict[str, Any]:
         """What the workflow had set by ``set_var`` after the step of the event ``at``.
@@ -109,11 +122,11 @@ class Walk:
         does not follow the history up to there.
         """
         place = self._place(at)
-        if place is None:
+        if place is None or self._flow is None:
             return {}
         interpreter = self._go(self.moments[place])
         if interpreter is None:
-            raise NonDeterminismError(self._why_stopped[1])
+            raise self._why_stopped[1]
         decode = self._codec.decode
         return {name: decode(value) for name, value in interpreter.variables.items()}
 
@@ -131,15 +144,38 @@ class Walk:
 
     # -- replaying ----------------------------------------------------------------------
 
-    def _look(self, moment: int, seq: int, ended: str | None = None) -> Where:
-        """Where it was at a moment, shown as that of ``seq``."""
+    def _look(self, moment: int, notes: Notes | None = None) -> Where:
+        """Where it was at a moment."""
         interpreter = self._go(moment)
         if interpreter is None:
-            reached, problem, found = self._why_stopped
-            return self._made(reached if reached >= 0 else None, found, problem=problem)
-        now = seq == len(self._events) - 1 and ended is None
-        found = places(interpreter, self._notes if now else {})
-        return self._made(seq, found, interpreter.signals.unread(), ended)
+            reached, error, found = self._why_stopped
+            return self._made(reached if reached >= 0 else None, found, problem=str(error))
+        now = notes is None and moment == len(self._events) - 1
+        if notes is None:
+            notes = self._notes if now else {}
+        cancel = interpreter.cancel_reason if interpreter.cancel_requested else None
+        found, unread = places(interpreter, notes), interpreter.signals.unread()
+        waiting = arrived(self._inbox) if now else ()
+        return self._made(moment, found, unread=unread, arrived=waiting, cancel=cancel)
+
+    def _end(self, place: int) -> Where:
+        """How it ended, and where it was just before."""
+        moment = self.moments[place]
+        before = self._look(self.moments[place - 1], {}) if place else self._made(None)
+        if before.problem is not None:
+            return before
+        event = self._events[moment]
+        before = replace(before, seq=moment, at=event.at, ended=self._ended(event))
+        if self._flow is None:
+            return before
+        after = self._look(moment)
+        if after.problem is not None:
+            return after
+        interpreter, error = self._interpreter, None
+        assert interpreter is not None
+        if isinstance(event, WorkflowFailed) and interpreter.outcome is not None:
+            error = interpreter.outcome[1] or lost_failure(interpreter)
+        return replace(before, cancel=after.cancel, raised=raised(error))
 
     def _go(self, moment: int) -> Interpreter | None:
         """The interpreter, brought to a moment; None if the code does not get there."""
@@ -163,17 +199,19 @@ class Walk:
         self._interpreter = Interpreter(
             self._flow, codec, instance.id, self._run, propagators=self._propagators
         )
-        # What no worker has begun yet, and has a history, was forked or retried just now.
-        copied = self._run == instance.run and instance.status is Status.PENDING
-        self._steps = self._interpreter.steps(self._events, copied)
+        self._steps = self._interpreter.steps(self._events, begins_again(self._inbox))
 
     def _stop(self, error: BaseException) -> None:
         """The code does not follow the history: keep where it is, or if the error has thrown
         that away, where it was before."""
         interpreter, reached = self._interpreter, self._reached
         assert interpreter is not None
-        fits = isinstance(error, NonDeterminismError | StepAborted)
-        problem = str(error) if fits else f"{type(error).__name__}: {error}"
+        if isinstance(error, NonDeterminismError):
+            problem = error.with_traceback(None)  # which holds the generators
+        elif isinstance(error, StepAborted):
+            problem = NonDeterminismError(str(error))
+        else:
+            problem = NonDeterminismError(f"{type(error).__name__}: {error}")
         found = places(interpreter, {}) if is_whole(interpreter) else ()
         self.close()
         self._stopped = reached, problem, found
@@ -181,7 +219,7 @@ class Walk:
             self._stopped = reached, problem, places(before, {})
 
     @property
-    def _why_stopped(self) -> tuple[int, str, tuple[CoroutinePlace, ...]]:
+    def _why_stopped(self) -> Stopped:
         assert self._stopped is not None
         return self._stopped
 
@@ -191,9 +229,7 @@ class Walk:
         self,
         seq: int | None,
         found: tuple[CoroutinePlace, ...] = (),
-        unread: tuple[str, ...] = (),
-        ended: str | None = None,
-        problem: str | None = None,
+        **more: Any,
     ) -> Where:
         instance = self._instance
         return Where(
@@ -207,9 +243,7 @@ class Walk:
             seq,
             None if seq is None else self._events[seq].at,
             found,
-            unread,
-            ended,
-            problem,
+            **more,
         )
 
     def _ended(self, event: Event) -> str:

@@ -61,8 +61,7 @@ def _end_with(it: Interpreter, value: Any, error: BaseException | None) -> None:
 def finish(it: Interpreter, value: Any, error: BaseException | None) -> None:
     """Record how it ended, or match what is recorded."""
     it.leave_context()
-    if error is None and it.failures:
-        error = next((c.error for c in it.failures if not c.joined), None)
+    error = error or lost_failure(it)
     event: Event | None = None
     if error is None:
         try:
@@ -76,6 +75,11 @@ def finish(it: Interpreter, value: Any, error: BaseException | None) -> None:
     it.ending = Ending(event, it.signals.unread(), carried, types, it.cancel_requested)
     if it.expect(type(event), None, event) is None:
         it.emit(event)
+
+
+def lost_failure(it: Interpreter) -> BaseException | None:
+    """The failure of a task that nobody has waited for: the run fails with it."""
+    return next((c.error for c in it.failures if not c.joined), None) if it.failures else None
 
 
 def _returned(it: Interpreter, value: Any) -> Event:

@@ -11,7 +11,6 @@ from collections.abc import Callable
 from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any
 
-from durable.errors import NonDeterminismError
 from durable.events import (
     RUN_DEADLINE,
     ActivityCancelled,
@@ -36,6 +35,7 @@ from durable.events import (
 )
 from durable.failure import Failure
 from durable.interpreter.aborted import StepAborted
+from durable.interpreter.mismatch import unasked
 from durable.interpreter.scopes import RunDeadline, cancelled
 from durable.model import micros
 
@@ -175,10 +175,7 @@ def go_on(it: Interpreter) -> None:
 def answered(it: Interpreter, event: Event, command: int) -> Any:
     """The wait that an answer is for; None if nobody waits any more."""
     if command not in it.pending:
-        raise NonDeterminismError(
-            f"the history has {type(event).__name__} for command {command} at event "
-            f"{event.seq}, which the code of {it.definition.name} has not issued"
-        )
+        raise unasked(it, event, command)
     if it.timers:
         it.timers.pop(command, None)
     if it.decision.tasks:  # one that a retry has just asked for again

@@ -1,19 +1,28 @@
-"""What is said when the code and the history of an instance do not match."""
+"""What is said when the code and the history of an instance do not match.
+
+The texts are bounded, and each stands on one line, whatever is in the history.
+"""
 
 from __future__ import annotations
 
 from dataclasses import fields
+from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from durable.codec import Codec
 from durable.errors import DurableError, NonDeterminismError
-from durable.events import Event, decoded
+from durable.events import Event, WorkflowCancelled, WorkflowFailed, decoded
+from durable.failure import users_frames
+from durable.interpreter.ending import lost_failure
+from durable.interpreter.waiting import as_code
+from durable.reprs import bounded, one_line
 
 if TYPE_CHECKING:
     from durable.interpreter.core import Interpreter
     from durable.interpreter.coroutine import Coroutine
 
 SHOWN = 3
+MAX_LINES = 10
 
 
 def mismatch(
@@ -27,16 +36,14 @@ def mismatch(
     definition = interpreter.definition
     recorded = "nothing more" if event is None else shown(event, interpreter.codec)
     line = definition.where
-    if isinstance(command, Event):
-        issued = f"ended ({type(command).__name__})"
+    if isinstance(command, Event) or (command is None and interpreter.ending is not None):
+        issued, line = _ended(interpreter)
     elif command is not None:
-        issued = f"issued {command!r}"
+        issued = f"issued {as_code(command)}"
         line = issuing.line() if issuing else line
-    elif interpreter.ending is not None:
-        issued = "has ended"
     else:
         issued = f"issued nothing more and waits{_for_what(interpreter)}"
-        line = "; ".join(c.line() for c in interpreter.coroutines)
+        line = _lines(interpreter)
     seq = interpreter.seq if event is None else event.seq
     return NonDeterminismError(
         f"{definition.name} does not match its history at event {seq}: the history has "
@@ -48,8 +55,47 @@ def mismatch(
     )
 
 
+def unasked(interpreter: Interpreter, event: Event, command: int) -> NonDeterminismError:
+    """The error for an answer to a command that the code has not issued."""
+    name = interpreter.definition.name
+    line = _lines(interpreter)
+    return NonDeterminismError(
+        f"the history has {type(event).__name__} for command {command} at event {event.seq}, "
+        f"which the code of {name} has not issued, at {line}",
+        seq=event.seq,
+        recorded=shown(event, interpreter.codec),
+        issued=f"has not issued command {command}",
+        line=line,
+    )
+
+
+def _ended(it: Interpreter) -> tuple[str, str]:
+    """How the code ended, and at which line, as far as that is known."""
+    assert it.ending is not None
+    event, line = it.ending.event, it.definition.where
+    if isinstance(event, WorkflowCancelled):
+        return "ended, because it was cancelled", line
+    assert it.outcome is not None
+    value, error = it.outcome
+    if not isinstance(event, WorkflowFailed):
+        return f"returned {bounded(value)}", line
+    kind, message = event.error[:2]
+    error = error or lost_failure(it)
+    if error is not None and (frames := users_frames(error)):
+        frame, number = frames[-1]
+        line = f"{frame.f_code.co_filename}:{number}, in {frame.f_code.co_name}"
+    return f"raised {one_line(f'{kind}: {message}' if message else kind)}", line
+
+
+def _lines(interpreter: Interpreter) -> str:
+    """Where its coroutines wait: each line once, and not too many."""
+    lines = list(dict.fromkeys(c.line() for c in interpreter.coroutines))
+    more = [f"{len(lines) - MAX_LINES} more places"] if len(lines) > MAX_LINES else []
+    return "; ".join([*lines[:MAX_LINES], *more]) or interpreter.definition.where
+
+
 def _for_what(interpreter: Interpreter) -> str:
-    commands = [repr(c.waiting.command) for c in interpreter.coroutines if c.waiting is not None]
+    commands = [as_code(c.waiting.command) for c in interpreter.coroutines if c.waiting is not None]
     more = ", …" if len(commands) > SHOWN else ""
     return f" for {', '.join(commands[:SHOWN])}{more}" if commands else ""
 
@@ -59,7 +105,11 @@ def shown(event: Event, codec: Codec) -> str:
     try:
         event = decoded(event, codec.decode)
     except DurableError as error:
-        return f"{type(event).__name__} ({error})"
+        return f"{type(event).__name__} ({one_line(str(error))})"
     own = [f.name for f in fields(event)][2:]
-    shown = ", ".join(f"{name}={getattr(event, name)!r}" for name in own if name != "context")
+    shown = ", ".join(f"{n}={_value(getattr(event, n))}" for n in own if n != "context")
     return f"{type(event).__name__}({shown})"
+
+
+def _value(value: Any) -> str:
+    return value.isoformat() if isinstance(value, datetime) else bounded(value)

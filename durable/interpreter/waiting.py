@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
+from durable.commands import ActivityCall, ChildCall
 from durable.interpreter import channels, signals
 from durable.interpreter.combinators import Combinator, GatherWait, RaceWait, TimedWait
 from durable.interpreter.predicates import PredicateWait
@@ -63,6 +64,13 @@ def describe(wait: Wait, name: str = "") -> Waiting:
     )
 
 
+def as_code(command: Any) -> str:
+    """A command as it would be written, in a bounded text: ``charge.call('o-1')``."""
+    if isinstance(command, ActivityCall | ChildCall):
+        return call_text(f"{command.name}.call", command.args, command.kwargs)
+    return bounded(command)
+
+
 def _parts(wait: Combinator) -> tuple[Waiting, ...]:
     names = getattr(wait.command, "names", None) or [None] * len(wait.children)
     return tuple(
@@ -83,10 +91,6 @@ def _of_all(wait: Any) -> str:
     ended = sum(child.settled for child in wait.children)
     failed = "; it has failed, and waits for those" if wait.failure is not None else ""
     return f"{len(wait.children) - ended} of {len(wait.children)}{failed}"
-
-
-def _channel(verb: str) -> Callable[[Any], str]:
-    return lambda wait: f"{verb} {wait.command.channel}"
 
 
 def _condition(wait: Any) -> str:
@@ -113,8 +117,8 @@ DESCRIPTIONS: dict[type[Wait], tuple[str, Callable[[Any], str]]] = {
     ),
     PromiseWait: ("promise", lambda wait: wait.command._state.name),
     JoinWait: ("task", lambda wait: wait.command.name),
-    channels.ChannelSendWait: ("channel", _channel("to send to")),
-    channels.ChannelReceiveWait: ("channel", _channel("to receive from")),
+    channels.ChannelSendWait: ("channel", lambda wait: f"room in {wait.command.channel}"),
+    channels.ChannelReceiveWait: ("channel", lambda wait: f"a value from {wait.command.channel}"),
     PredicateWait: ("condition", _condition),
     SideEffectWait: ("side_effect", _side_effect),
     GatherWait: ("gather", _of_all),
@@ -123,4 +127,4 @@ DESCRIPTIONS: dict[type[Wait], tuple[str, Callable[[Any], str]]] = {
 }
 """From what waits, to its kind and its words."""
 
-__all__ = ["DESCRIPTIONS", "Waiting", "describe"]
+__all__ = ["DESCRIPTIONS", "Waiting", "as_code", "describe"]

@@ -12,13 +12,12 @@ from durable.codec import Codec
 from durable.definitions import WorkflowDefinition
 from durable.errors import PayloadError
 from durable.events import (
-    BEGIN_AGAIN,
     ActivityCancelled,
     ActivityCompleted,
     ActivityFailed,
     Event,
     WorkflowStarted,
-    kind_of,
+    begins_again,
     load,
 )
 from durable.header import Header
@@ -68,7 +67,7 @@ class Held:
     @property
     def begins_again(self) -> bool:
         """Whether all of its history is a copy, after which it has not gone on yet."""
-        return bool(self.messages) and kind_of(self.messages[0].event) in BEGIN_AGAIN
+        return begins_again(message.event for message in self.messages)
 
     def evict(self) -> None:
         """Drop the interpreter, whose last step was not committed."""

@@ -11,6 +11,7 @@ Rules
 from __future__ import annotations
 
 from durable import message_ids
+from durable.events import begins_again
 from durable.model import ParentClose, Status
 from durable.store import Close, Start
 from durable.stores.memory_rows import Row, Rows
@@ -55,13 +56,17 @@ class Family:
     def terminate(self, row: Row, event: bytes, reason: str, now: int) -> None:
         """End an instance, whoever owns it."""
         instance = row.instance
-        row.histories[instance.run].append(event)
+        history = row.histories[instance.run]
+        waiting = [message.event for message in row.inbox.values()]
+        if begins_again(waiting):
+            history.append(waiting[0])
+        history.append(event)
         self._rows.finish(
             row,
             Status.TERMINATED,
             now,
             epoch=instance.epoch + 1,
-            history_length=instance.history_length + 1,
+            history_length=len(history),
             reason=reason,
         )
 

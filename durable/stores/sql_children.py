@@ -13,6 +13,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from durable import message_ids
+from durable.events import begins_again
 from durable.model import ParentClose
 from durable.store import Close, NewInstance, Step
 from durable.stores.sql_clients import EMPTY, insert
@@ -44,13 +45,19 @@ OPEN = Query(
     kinds="vxvxvv",
     unbounded=True,
 )
+FIRST_MESSAGES = Query(
+    """
+    SELECT number, event FROM {inbox}
+    WHERE id IN (SELECT min(id) FROM {inbox} WHERE number IN ({list}) GROUP BY number)
+    """,
+    kinds="vb",
+)
 TERMINATE = Update(
     """
     status = 'terminated', reason = v.column2, finished_at = v.column3,
-    history_length = history_length + 1, epoch = epoch + 1, owner = '', wake_at = NULL,
-    blocked_by = ''
+    history_length = v.column4, epoch = epoch + 1, owner = '', wake_at = NULL, blocked_by = ''
     """,
-    columns="ntn",
+    columns="ntnn",
 )
 
 Ended = tuple[int, int, int, bytes, str]
@@ -111,7 +118,16 @@ def close(tx: Tx, over: Sequence[tuple[bytes, int, Close]]) -> None:
 
 def terminate(tx: Tx, ended: Sequence[Ended]) -> None:
     """End instances now, whoever owns them."""
-    tx.insert(ADD_EVENTS, [(number, run, seq, event) for number, run, seq, event, _ in ended])
-    tx.each(TERMINATE, [(number, reason, tx.now) for number, *_, reason in ended])
+    first = tx.pairs(FIRST_MESSAGES, [number for number, *_ in ended])
+    events: list[tuple[int, int, int, bytes]] = []
+    rows: list[tuple[int, str, int, int]] = []
+    for number, run, length, event, reason in ended:
+        # What ends a copy says of the events before it that they were copied.
+        message = first.get(number, b"")
+        added = [message, event] if begins_again([message]) else [event]
+        events += [(number, run, seq, one) for seq, one in enumerate(added, length)]
+        rows.append((number, reason, tx.now, length + len(added)))
+    tx.insert(ADD_EVENTS, events)
+    tx.each(TERMINATE, rows)
     for statement in EMPTY:
         tx.each(statement, [number for number, *_ in ended])

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from os import PathLike, fspath
-from pathlib import Path
 from types import ModuleType
 from typing import Any
 
@@ -13,7 +12,7 @@ from durable.codec import Codec
 from durable.definitions import WorkflowDefinition
 from durable.errors import UsageError
 from durable.events import Event, WorkflowStarted, dump, encoded
-from durable.exports import Export, read_exports
+from durable.exports import Export, lines_of_file, read_exports
 from durable.model import DEFAULT_QUEUE, Instance, Status, micros
 from durable.registry import Registry
 from durable.replay import Replayed, replay_runs
@@ -62,7 +61,8 @@ def replay(
 
 def _exports(history: Any, id: str, codec: Codec) -> Iterable[Export]:
     if isinstance(history, str | PathLike):
-        return _read(fspath(history))
+        path = fspath(history)
+        return read_exports(lines_of_file(path), path)
     if isinstance(history, Handle):
         return [history.export()]
     if isinstance(history, Export):
@@ -75,14 +75,6 @@ def _exports(history: Any, id: str, codec: Codec) -> Iterable[Export]:
     if not isinstance(items[0], WorkflowStarted):
         raise UsageError(f"a history begins with WorkflowStarted, and not with {items[0]!r}")
     return [_of_events(items, id, codec)]
-
-
-def _read(path: str) -> Iterable[Export]:
-    try:
-        lines = Path(path).read_bytes().splitlines(keepends=True)
-    except OSError as error:
-        raise UsageError(f"{path}: {error.strerror}") from error
-    return read_exports(lines, path)
 
 
 def _of_events(events: Sequence[Event], id: str, codec: Codec) -> Export:

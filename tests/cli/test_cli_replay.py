@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
+import subprocess
 import sys
 from pathlib import Path
 
 import pytest
-from cli_kit import Cli
+from cli_kit import Cli, clean_env
 
 FILE = "order.jsonl"
 
@@ -134,6 +135,24 @@ def test_an_import_of_what_was_cut_creates_nothing(cli: Cli, history: Path, line
     assert not (cli.directory / "other.db").exists()
 
 
+def test_an_import_of_what_is_damaged_creates_nothing(cli: Cli, history: Path) -> None:
+    head, *events = history.read_text().splitlines(keepends=True)
+    other = "sqlite:///other.db"
+    bad = {
+        "order.jsonl:1: the instance cannot be read: uid: 16 bytes must be": {"uid": "00"},
+        "order.jsonl:1: the instance cannot be read: there is no field 'color'": {"color": 1},
+        "order.jsonl:1: the instance cannot be read: runs: there must be one": {"runs": []},
+    }
+    for said, change in bad.items():
+        history.write_text("".join([json.dumps(json.loads(head) | change) + "\n", *events]))
+        assert said in cli.fails(2, "import", FILE, "--store", other)
+    again = json.dumps(json.loads(head) | {"id": "order-2"}) + "\n"
+    history.write_text("".join([head, *events, again, *events]))
+    said = cli.fails(1, "import", FILE, "--store", other)
+    assert "instances 'order-1' and 'order-2' are the same one, twice" in said
+    assert cli.json("list", "--store", other) == []
+
+
 # -- replay -----------------------------------------------------------------------------
 
 
@@ -144,6 +163,7 @@ def test_a_replay_of_a_file_needs_no_store(cli: Cli, history: Path) -> None:
     result = cli("replay", "--module", "orders", FILE)
     assert (result.exit_code, result.stdout) == (0, "")
     assert result.stderr == "1 history replayed, 0 failed\n"
+    assert cli("replay", FILE, DURABLE_MODULES="orders").stderr == result.stderr
     assert cli.effects == effects
     assert list(cli.directory.glob("durable.db*")) == []
 
@@ -169,7 +189,7 @@ def test_code_that_does_not_match(cli: Cli, history: Path) -> None:
     head, at, recorded, issued, line, source = first.splitlines()
     assert head == "instance order-1, run 1 (order.jsonl:1)"
     assert at == "  at event 3"
-    assert recorded.startswith("  the history has TimerStarted(command=1, due_at=")
+    assert recorded.startswith("  the history has TimerStarted(command=1, due_at=20")
     assert issued == "  the code issued ship.call('o-1')"
     assert line == f"  at {cli.directory}/orders.py:28, in order"
     assert source == "      yield ship.call(order_id)"
@@ -179,6 +199,7 @@ def test_code_that_does_not_match(cli: Cli, history: Path) -> None:
 def test_a_replay_as_json(cli: Cli, history: Path) -> None:
     (good,) = cli.json("replay", "-m", "orders", FILE)
     assert (good["id"], good["ok"], good["error"]) == ("order-1", True, None)
+    assert good["runs"][0]["ending"]["type"] == "WorkflowCompleted"
     assert good["runs"][0]["ending"]["value"] == {"receipt": "receipt-o-1", "parcel": "parcel-o-1"}
     deploy(cli, "yield sleep(pause)", "")
     result = cli("replay", "-m", "orders", FILE, "-o", "jsonl")
@@ -217,7 +238,7 @@ def test_a_history_of_another_workflow(cli: Cli, history: Path) -> None:
     (cli.directory / "others.py").write_text("from orders import approval\n")
     result = cli("replay", "-m", "others", FILE)
     assert result.exit_code == 2
-    assert "failed: instance order-1, run 1 (order.jsonl:1)\n" in result.stdout
+    assert "not replayed: instance order-1, run 1 (order.jsonl:1)\n" in result.stdout
     assert "of workflow order (version 1); the code given has approval" in result.stdout
     both = cli("replay", "-m", "others", "-m", "orders", FILE)
     assert both.exit_code == 0
@@ -238,3 +259,77 @@ def test_a_replay_of_stdin(cli: Cli, history: Path) -> None:
     assert result.exit_code == 2
     assert result.stdout.startswith("unreadable: -:10: this is no JSON")
     assert result.stderr == "1 history replayed, 0 failed, 1 could not be replayed\n"
+
+
+def test_what_the_code_prints_is_not_in_the_output(cli: Cli, history: Path) -> None:
+    """Neither when it is imported, nor when it runs, nor when it is dropped."""
+    deploy(cli, "@workflow\ndef order", "print('import')\n\n\n@workflow\ndef order")
+    deploy(cli, '    set_var("stage", "charging")', '    print("noise")\n    set_var("stage", "c")')
+    deploy(
+        cli,
+        '    return (yield wait_signal("approve"))',
+        '    try:\n        return (yield wait_signal("approve"))\n'
+        '    finally:\n        print("dropped")',
+    )
+    cli.ok("start", "approval", "--id", "a-1")
+    cli.ok("worker", "orders", "--burst")
+    rows = cli.json("replay", "-m", "orders", FILE, "a-1")
+    assert [row["ok"] for row in rows] == [True, True]
+    assert rows[1]["runs"][0]["ending"] is None
+    assert rows[1]["runs"][0]["waits"][0].startswith("root waits for wait_signal('approve'), at ")
+    assert cli("replay", "-m", "orders", FILE, "a-1").stdout == ""
+    assert cli.json("where", "a-1", "-m", "orders")["status"] == "running"
+    assert cli.json("vars", "order-1", "-m", "orders", "--at", "0") == {"stage": "c"}
+
+
+def test_code_that_raises(cli: Cli, history: Path) -> None:
+    """The failure is named, and the line that raised."""
+    deploy(cli, "    yield sleep(pause)", '    raise LookupError(f"no {order_id}\\n at event 9")')
+    result = cli("replay", "-m", "orders", FILE)
+    assert result.exit_code == 1
+    assert result.stdout.splitlines()[3:] == [
+        "  the code raised LookupError: no o-1\\n at event 9",
+        f"  at {cli.directory}/orders.py:28, in order",
+        '      raise LookupError(f"no {order_id}\\n at event 9")',
+    ]
+
+
+def test_arguments_are_looked_at_first(cli: Cli, history: Path) -> None:
+    """Before a module is imported, or a file replayed."""
+    for args, said in (
+        ((FILE, "order-1", "--where", "status=failed"), "'order-1' is no file, and IDs are not"),
+        ((FILE, "--where", "color=red"), "there is no filter 'color'"),
+        ((FILE, "--where", "status=odd"), "there is no status 'odd'"),
+    ):
+        result = cli("replay", "-m", "nomodule", *args)
+        assert (result.exit_code, result.stdout) == (2, "")
+        assert said in result.stderr
+
+
+def test_a_directory_is_no_file(cli: Cli, history: Path) -> None:
+    (cli.directory / "order-1").mkdir()
+    assert cli("replay", "-m", "orders", "order-1").stderr == "1 history replayed, 0 failed\n"
+
+
+def test_a_pipe_is_a_file(cli: Cli, history: Path) -> None:
+    script = f'"$0" -m durable replay -m orders <(cat {FILE})'
+    result = in_a_shell(cli, script)
+    assert (result.returncode, result.stderr) == (0, "1 history replayed, 0 failed\n")
+
+
+def test_closed_stdin_and_stdout(cli: Cli, history: Path) -> None:
+    for verb in ("replay -m orders", "import"):
+        result = in_a_shell(cli, f'"$0" -m durable {verb} - <&-')
+        assert result.returncode == 2
+        assert "-: stdin is closed\n" in result.stdout + result.stderr
+    for verb in ("where -m orders --step order-1", "export order-1", "list"):
+        result = in_a_shell(cli, f'"$0" -m durable {verb} <&- >&-')
+        assert result.returncode == 0
+        assert "error" not in result.stderr
+
+
+def in_a_shell(cli: Cli, script: str) -> subprocess.CompletedProcess[str]:
+    words = ["bash", "-c", script, sys.executable]
+    return subprocess.run(
+        words, cwd=cli.directory, env=clean_env(), capture_output=True, text=True, timeout=60
+    )

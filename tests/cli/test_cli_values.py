@@ -16,9 +16,10 @@ import pytest
 from durable.cli.arguments import json_value, named_values
 from durable.cli.options import parse_duration, parse_moment
 from durable.cli.output import print_table
-from durable.cli.text import call_text, duration_text, escape, moment_text, shorten, value_text
+from durable.cli.text import call_text, duration_text, moment_text, shorten, value_text
 from durable.cli.where import parse_where
 from durable.plain import plain
+from durable.reprs import escape
 
 
 @pytest.mark.parametrize(

@@ -101,10 +101,10 @@ def test_the_past(waits: Cli) -> None:
 
 
 def test_what_is_not_there(waits: Cli) -> None:
-    said = waits.fails(1, "where", "a", "-m", "shop", "--at", "9")
+    said = waits.fails(2, "where", "a", "-m", "shop", "--at", "9")
     assert "run 1 of 'a' has events 0 to 3, and no event 9" in said
-    assert "no run 2" in waits.fails(1, "where", "a", "-m", "shop", "--run", "2")
-    assert "no event 9" in waits.fails(1, "vars", "a", "-m", "shop", "--at", "9")
+    assert "no run 2" in waits.fails(2, "where", "a", "-m", "shop", "--run", "2")
+    assert "no event 9" in waits.fails(2, "vars", "a", "-m", "shop", "--at", "9")
     assert "there is no instance 'b'" in waits.fails(4, "where", "b", "-m", "shop")
     said = waits.fails(2, "where", "a")
     assert "the code of workflow order version 1 is not here" in said

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -26,7 +27,7 @@ from durable import (
     wait_signal,
     workflow,
 )
-from durable.errors import OutcomeUnknown, WorkflowError
+from durable.errors import DurableError, OutcomeUnknown, StoreError, WorkflowError
 from durable.exports import Export, lines_of, read_exports
 from durable.store import Verdict
 from durable.stores import open_store
@@ -318,3 +319,64 @@ class Forgetful(StoreProxy):
 
     def send(self, *args: Any) -> Any:
         return self._lose("send", self.inner.send(*args))
+
+
+def ended(origin: Client, *ids: str) -> list[Export]:
+    for id in ids:
+        origin.start(once.options(id=id), 1).result(TIMEOUT)
+    return [origin.get(id).export() for id in ids]
+
+
+def with_(export: Export, **values: Any) -> Export:
+    return replace(export, instance=replace(export.instance, **values))
+
+
+BAD: dict[str, Callable[[Export], Export]] = {
+    "a workflow that cannot be": lambda export: with_(export, workflow=""),
+    "an id that cannot be": lambda export: with_(export, id="x" * 256),
+    "no runs": lambda export: replace(export, runs=()),
+    "a start that cannot be read": lambda export: replace(export, runs=((b"?",),) * 2),
+    "the same id": lambda export: with_(export, id="a", uid=bytes(16)),
+}
+
+
+@pytest.mark.parametrize("bad", BAD)
+def test_all_are_looked_at_before_the_first_is_created(
+    engine: Engine, origin: Client, bad: str
+) -> None:
+    first, second = ended(origin, "a", "b")
+    with pytest.raises(DurableError) as raised:
+        engine.client.take_in([first, BAD[bad](second)])
+    assert engine.client.list().rows == []
+    assert not hasattr(raised.value, "__notes__")
+
+
+def test_the_same_instance_under_two_ids(engine: Engine, origin: Client) -> None:
+    (one,) = ended(origin, "a")
+    other = with_(one, id="b")
+    with pytest.raises(InstanceAlreadyExists, match="'a' and 'b' are the same one, twice"):
+        engine.client.take_in([one, other])
+    assert engine.client.list().rows == []
+    engine.client.take_in([one])
+    with pytest.raises(InstanceAlreadyExists, match="'b' exists under another id"):
+        engine.client.take_in([other])
+    assert [row.id for row in engine.client.list().rows] == ["a"]
+
+
+def test_what_was_taken_in_before_the_store_failed(origin: Client) -> None:
+    store = Full(open_store("memory://"))  # type: ignore[abstract]  # see proxy
+    with pytest.raises(StoreError, match="the disk is full") as raised:
+        Client(store).take_in(ended(origin, "a", "b", "c"))
+    assert raised.value.__notes__ == [
+        "taken in before: a, b; of c a part may be there: terminate and delete it"
+    ]
+
+
+@proxy
+class Full(StoreProxy):
+    """It has room for two."""
+
+    def create(self, new: Any, if_exists: str) -> Any:
+        if any(one.id == "c" for one in new):
+            raise StoreError("the disk is full")
+        return self.inner.create(new, if_exists)

@@ -17,6 +17,7 @@ from durable.errors import UsageError
 from durable.events import TimerStarted
 from durable.interpreter import WAITS
 from durable.interpreter.waiting import DESCRIPTIONS
+from durable.testing import replay
 
 
 def test_the_stack_with_lines_and_variables(engine: Engine) -> None:
@@ -76,8 +77,8 @@ EACH = [
     ("signal", "signal", "go"),
     ("promise", "promise", "approval"),
     ("task", "task", "sleeper"),
-    ("send", "channel", "to send to <Channel of 0>"),
-    ("receive", "channel", "to receive from <Channel of 0>"),
+    ("send", "channel", "room in <Channel of 0>"),
+    ("receive", "channel", "a value from <Channel of 0>"),
     ("condition", "condition", "<lambda>, line"),
     ("timed", "with_timeout", "1e+08 s"),
 ]
@@ -179,7 +180,7 @@ def test_nothing_happens(engine: Engine, caplog: pytest.LogCaptureFixture) -> No
             client.get("i").vars(seq)
         client.get("i").where()
         gc.collect()
-    assert asked == {"instance", "history", "tasks"}
+    assert asked == {"instance", "history", "inbox", "tasks"}
     assert flows.EFFECTS == []
     assert caplog.records == []
     assert (handle.history(), handle.describe()) == (before, row)
@@ -218,8 +219,83 @@ def test_one_that_failed(engine: Engine) -> None:
     where = ends(engine, flows.fails, lambda h: h.signal("go", 3), Status.FAILED)
     assert where.ended == "failed: ValueError: not 3"
     assert root(where).frames[0].line == flows.line_of("fails")
-    assert "just before that:" in str(where)
+    assert [(frame.function, frame.line) for frame in where.raised] == [
+        ("fails", flows.line_of("fails") + 1), ("refuse", flows.line_of("refuse")),
+    ]  # fmt: skip
+    assert where.raised[1].locals == {"number": "3"}
+    lines = str(where).splitlines()
+    ended = lines.index("ended: failed: ValueError: not 3")
+    assert lines[ended + 1].endswith(f"where_flows.py:{flows.line_of('fails') + 1}, in fails")
+    assert "just before that:" in lines[ended + 2 :]
     assert where.coroutines == engine.client.get("i").where(0).coroutines
+
+
+def test_a_failure_of_a_task_that_nobody_has_waited_for(engine: Engine) -> None:
+    where = ends(engine, flows.loses_a_failure, status=Status.FAILED)
+    assert where.ended == "failed: ValueError: not 7"
+    assert where.raised[-1].function == "refuse"
+
+
+def test_one_that_failed_where_it_waited(engine: Engine) -> None:
+    """Its stack is not shown twice."""
+    where = ends(engine, flows.meets_a_failure, status=Status.FAILED)
+    (waits, raised) = (root(where).frames, where.raised)
+    assert [frame.line for frame in raised] == [flows.line_of("meets_a_failure")]
+    assert [frame.line for frame in waits] == [frame.line for frame in raised]
+    assert str(where).count("in meets_a_failure") == 1
+    assert str(where).splitlines()[0] == "i: meets_a_failure version 1, run 1, failed"
+
+
+def test_one_that_failed_at_once(engine: Engine) -> None:
+    where = ends(engine, flows.fails_at_once, status=Status.FAILED)
+    assert (where.ended, where.coroutines) == ("failed: ValueError: not 0", ())
+    assert [frame.function for frame in where.raised] == ["fails_at_once", "refuse"]
+
+
+def test_what_others_have_named_cannot_look_like_a_line_of_ours(engine: Engine) -> None:
+    forged = "x\nended: completed\x1b[2J"
+    handle = begin(engine, flows.named, forged)
+    handle.signal(forged)
+    handle.signal(forged)
+    handle.cancel(forged)
+    happens(handle, "CancelRequested")
+    where = handle.where()
+    assert where.unread == (forged,)
+    for text in (str(where), *map(str, where.coroutines)):
+        assert all(line.isprintable() and line != "ended: completed" for line in text.split("\n"))
+        assert "x\\nended: completed\\x1b[2J" in text
+    handle.terminate(forged)
+    assert all(line.isprintable() for line in str(handle.where()).split("\n"))
+
+
+def test_a_cancel_that_was_requested(engine: Engine) -> None:
+    handle = begin(engine, flows.named, "name")
+    assert handle.where().cancel is None
+    handle.cancel("enough")
+    happens(handle, "CancelRequested")
+    where = handle.where()
+    assert (where.cancel, where.status) == ("enough", Status.RUNNING)
+    assert "its cancel was requested: enough" in str(where).splitlines()
+    assert handle.where(0).cancel is None
+
+
+def test_what_has_arrived_and_was_not_applied(engine: Engine) -> None:
+    handle = engine.start(flows.fails)
+    handle.signal("go", 1)
+    assert handle.where().arrived == ("signal go",)
+    begin(engine, flows.named, "name", id="other")
+    other = engine.client.get("other")
+    engine.stop()
+    other.signal("x\n")
+    other.cancel()
+    where = other.where()
+    assert (where.arrived, where.cancel, where.unread) == (("signal x\n", "a cancel"), None, ())
+    assert "arrived, and not applied yet: signal x\\n, a cancel" in str(where).splitlines()
+    for _ in range(30):
+        other.signal("again")
+    assert other.where().arrived[-2:] == ("signal again", "12 more")
+    other.terminate()
+    assert other.where().arrived == ()
 
 
 def test_one_that_completed_at_once(engine: Engine) -> None:
@@ -306,6 +382,17 @@ def test_one_that_has_not_begun(engine: Engine) -> None:
     assert handle.vars(run=1) == {}
     with pytest.raises(UsageError, match="has no events yet, and no event 0"):
         handle.where(0)
+
+
+def test_one_that_was_terminated_before_it_began(engine: Engine) -> None:
+    handle = engine.start(flows.fails)
+    handle.terminate("enough")
+    where = handle.where()
+    assert (where.seq, where.length, where.coroutines) == (0, 1, ())
+    assert where.ended == "terminated: enough"
+    assert handle.where(0) == where
+    assert handle.vars(0) == {}
+    assert [run.events for run in replay(flows.fails, handle)] == [1]
 
 
 def test_a_fork_that_no_worker_has_seen(engine: Engine) -> None:

@@ -63,8 +63,14 @@ def test_code_that_asks_for_something_else(engine: Engine) -> None:
     assert where.seq is None  # not even the first step fits
     assert root(where).frames[0].locals == {"order": "'o-1'"}
     assert "does not follow this history" in str(where)
-    with pytest.raises(NonDeterminismError, match="event 1"):
+    with pytest.raises(NonDeterminismError, match="event 1") as raised:
         changed(engine, other).vars(2)
+    error = raised.value
+    assert (error.seq, error.issued) == (
+        1, "issued nothing more and waits for wait_signal('o-1')",
+    )  # fmt: skip
+    assert error.recorded.startswith("SideEffectRecorded(")
+    assert error.line.startswith(f"{__file__}:")
 
 
 def test_code_that_differs_later_is_followed_up_to_there(engine: Engine) -> None:
@@ -84,7 +90,7 @@ def test_code_that_differs_later_is_followed_up_to_there(engine: Engine) -> None
     with new.walk() as walk:
         bad = walk.where()
         assert bad.problem is not None
-        assert "the code ended (WorkflowCompleted)" in bad.problem
+        assert "the code returned 'early', at" in bad.problem
         assert (bad.seq, bad.coroutines) == (good.seq, good.coroutines)
         assert walk.where(5) == bad
         assert walk.where(0) == good

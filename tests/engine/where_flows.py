@@ -6,7 +6,7 @@ from collections.abc import Generator
 from contextvars import ContextVar
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 from durable import (
     Cancelled,
@@ -165,7 +165,52 @@ def talks() -> Workflow[list[int]]:
 @workflow
 def fails() -> Workflow[None]:
     number = yield wait_signal("go")  # waits: fails
-    raise ValueError(f"not {number}")
+    refuse(number)
+
+
+def refuse(number: Any) -> NoReturn:
+    raise ValueError(f"not {number}")  # waits: refuse
+
+
+@workflow
+def fails_at_once() -> Workflow[None]:
+    refuse(0)
+    yield
+
+
+@activity(retry=None)
+def broken() -> None:
+    raise ValueError("broken")
+
+
+@workflow
+def meets_a_failure() -> Workflow[None]:
+    yield broken.call()  # waits: meets_a_failure
+
+
+@workflow
+def loses_a_failure() -> Workflow[None]:
+    def loses() -> Workflow[None]:
+        refuse(7)
+        yield
+
+    spawn(loses(), name="loses")
+    yield double.call(1)
+
+
+@workflow
+def named(name: str) -> Workflow[None]:
+    """All that has a name has this one, also where it waits when it was cancelled."""
+
+    def task() -> Workflow[None]:
+        commands: dict[str, Any] = {name: wait_signal(name), "other": wait_signal("never")}
+        with shield():
+            yield race(**commands)
+            yield external(name)
+
+    spawn(task(), name=name)
+    with shield():
+        yield wait_signal("never")
 
 
 @workflow
@@ -242,6 +287,7 @@ def at_once() -> Workflow[int]:
 
 FLOWS = [
     child, nested, many, each, effects, talks, fails, cleans, counts, sends, leaves_a_failure,
-    deadlocked, at_once, rents, hurries, wide, says_its_id,
+    deadlocked, at_once, rents, hurries, wide, says_its_id, fails_at_once, loses_a_failure, named,
+    meets_a_failure,
 ]  # fmt: skip
-ACTIVITIES = [double, later, by_hand]
+ACTIVITIES = [double, later, by_hand, broken]

@@ -269,7 +269,7 @@ def test_replay_finds_other_code() -> None:
     assert "in other_arguments" in message
     assert "name='charge'" in replay_as(original, other_name)
     assert "issued sleep(1)" in replay_as(original, other_kind)
-    assert "ended (WorkflowCompleted)" in replay_as(original, early_return)
+    assert "the code returned 'done', at" in replay_as(original, early_return)
     assert "issued nothing more and waits" in replay_as(original, waits_for_a_signal)
 
 

@@ -16,6 +16,7 @@ from durable import (
     Channel,
     ForgottenYield,
     Workflow,
+    continue_as_new,
     external,
     gather,
     race,
@@ -194,6 +195,132 @@ def test_replay_finds_every_other_command() -> None:
             else:
                 with pytest.raises(NonDeterminismError, match=recorded):
                     step.replay(flow_of(another))
+
+
+def refused(step: Stepper, code: Any) -> NonDeterminismError:
+    """How the replay by other code fails; the message has all parts."""
+    with pytest.raises(NonDeterminismError) as raised:
+        step.replay(code)
+    error = raised.value
+    assert f"the history has {error.recorded}; the code {error.issued}, at {error.line}" in str(
+        error
+    )
+    return error
+
+
+def test_code_that_raises_where_the_history_goes_on() -> None:
+    def breaks() -> Workflow[None]:
+        yield from ()
+        raise LookupError("no such\norder")
+
+    @named
+    def flow() -> Workflow[None]:
+        yield from breaks()
+
+    error = refused(Stepper(waiting), flow)
+    line = breaks.__code__.co_firstlineno + 2
+    assert error.seq == 1
+    assert error.recorded.startswith("ActivityScheduled(command=0, name='charge'")
+    assert error.issued == "raised LookupError: no such\\norder"
+    assert error.line == f"{__file__}:{line}, in breaks"
+
+
+def test_a_task_that_fails_where_the_history_goes_on() -> None:
+    def breaks() -> Workflow[None]:
+        yield from ()
+        raise LookupError
+
+    @named
+    def flow() -> Workflow[None]:
+        spawn(breaks())
+        yield sleep(0)
+
+    @named
+    def patient() -> Workflow[None]:
+        yield sleep(0)
+        yield sleep(0)
+
+    step = Stepper(patient)
+    step.fire(0)
+    error = refused(step, flow)
+    assert (error.issued, error.seq) == ("raised LookupError", 3)
+    assert error.line == f"{__file__}:{breaks.__code__.co_firstlineno + 2}, in breaks"
+
+
+@pytest.mark.parametrize(
+    ("make", "issued"),
+    [
+        (lambda: 7, "returned 7"),
+        (continue_as_new, "returned continue_as_new()"),
+    ],
+)
+def test_code_that_returns_where_the_history_goes_on(make: Callable[[], Any], issued: str) -> None:
+    @named
+    def flow() -> Any:
+        return make()
+
+    error = refused(Stepper(waiting), flow)
+    assert error.issued == issued
+    assert error.line == f"{__file__}:{flow.fn.__code__.co_firstlineno}"
+
+
+def test_code_that_was_cancelled_where_the_history_goes_on() -> None:
+    @named
+    def stubborn() -> Workflow[str]:
+        with contextlib.suppress(BaseException):
+            yield wait_signal("never")
+        return "all the same"
+
+    step = Stepper(stubborn)
+    step.cancel()
+    error = refused(step, empty)
+    assert (error.seq, error.issued) == (2, "ended, because it was cancelled")
+
+
+def test_an_answer_that_nobody_has_asked_for_has_its_parts() -> None:
+    step = Stepper(empty)
+    with pytest.raises(NonDeterminismError) as raised:
+        step.complete(7)
+    error = raised.value
+    assert error.seq == 1
+    assert error.recorded.startswith("ActivityCompleted(command=7")
+    assert error.issued == "has not issued command 7"
+    assert error.line.endswith("in empty")
+
+
+@pytest.mark.parametrize(
+    "make",
+    [charge.call, child.call, lambda text: send_signal("other", "x", text)],
+    ids=["activity", "child", "signal"],
+)
+def test_the_texts_are_bounded(make: Callable[[str], Any]) -> None:
+    """However large an argument is, and whatever signs are in it."""
+
+    def flow_of(text: str) -> Any:
+        @named
+        def flow() -> Workflow[None]:
+            yield gather(make(text), wait_signal("never"))
+
+        return flow
+
+    step = Stepper(flow_of("a" * 2_000_000))
+    error = refused(step, flow_of("b\n\x1b[2J" * 500_000))
+    assert len(str(error)) < 2000
+    assert str(error).isprintable()
+
+
+def test_lines_of_many_coroutines_are_told_once() -> None:
+    @named
+    def flow() -> Workflow[None]:
+        for _ in range(100):
+            spawn(wait_for("never"))
+        yield wait_signal("never")
+
+    error = refused(Stepper(waiting), flow)
+    first, second = error.line.split("; ")
+    assert first.endswith("in flow")
+    assert second.endswith("in wait_for")
+    assert error.issued.count("wait_signal('never')") == 3
 
 
 def test_replay_compares_where_a_signal_goes_and_its_value() -> None:

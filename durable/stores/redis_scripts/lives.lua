@@ -79,9 +79,16 @@ local function finish(row, status)
   row[FINISHED_AT] = NOW
 end
 
--- End an instance, whoever owns it.
+-- End an instance, whoever owns it.  The first message may be what ends a copy: nothing else
+-- says of the events before it that they were copied.
 local function terminate(row, events, reason)
+  local BEGIN_AGAIN = {[31] = true, [32] = true}  -- the third byte of an event is its kind
   touch(row)
+  local message = redis.call('HGET', MESSAGES, with_prefix(INBOX, row.uid, 1)[1] or '')
+  if message then
+    local _, _, _, event = values_of(message, MESSAGE_FIELDS)
+    if BEGIN_AGAIN[event:byte(3)] then append(row, cmsgpack.pack({event})) end
+  end
   append(row, events)
   finish(row, 'terminated')
   row[EPOCH], row[REASON] = row[EPOCH] + 1, reason
