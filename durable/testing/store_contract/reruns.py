@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from datetime import UTC, datetime
 
 import pytest
 
-from durable.model import Status
+from durable.events import Event, Forked, Retried, dump
+from durable.model import ParentClose, Status
 from durable.store import Completion, Sent, Store
 from durable.testing.store_contract.base import (
+    CLOSE,
     COMPLETED,
     HOUR,
     LOST,
@@ -31,6 +34,8 @@ from durable.testing.store_contract.base import (
     start,
     terminate,
 )
+
+NOW = datetime(2026, 1, 1, tzinfo=UTC)
 
 
 class Reruns(Base):
@@ -93,6 +98,28 @@ class Reruns(Base):
         worker = FakeWorker(store, queues=("ended",))
         worker.advance(worker.take(), messages=[], next=a_next(store))
         assert inbox(store, look(store).uid) == []
+
+    @pytest.mark.parametrize("event", [Retried(1, NOW, 1), Forked(1, NOW, "i-1", 1, b"")])
+    def test_a_copy_that_is_terminated_says_so(self, store: Store, event: Event) -> None:
+        """Else nothing would tell that what is before the end was copied."""
+        a_finished(store, "i-1")
+        uid, again = look(store).uid, dump(event)
+        new = a_next(store, history=[b"x"], messages=[("again", again), ("m-1", b"later")])
+        store.rerun("i-1", "r-1", 1, new)
+        terminate(store)
+        assert events(store, uid, 2) == [b"x", again, b"terminated"]
+        assert look(store).history_length == 3
+
+    def test_a_copy_goes_with_its_parent_and_says_so(self, store: Store) -> None:
+        start(store)
+        worker = FakeWorker(store)
+        parent = a_family(worker, close=ParentClose.TERMINATE)
+        nursed = nurse(store)
+        uid = nursed.finish(nursed.take()).uid
+        again = dump(Retried(1, NOW, 1))
+        store.rerun("child", "r-1", 1, a_next(store, history=[b"x"], messages=[("again", again)]))
+        worker.advance(parent, end=COMPLETED, close=CLOSE)
+        assert events(store, uid, 2) == [b"x", again, b"closed"]
 
     def test_a_rerun_fences_the_run_before(self, store: Store) -> None:
         start(store)
