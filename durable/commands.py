@@ -447,9 +447,17 @@ def mistake(value: object) -> str:
     name = getattr(value, "__name__", type(value).__name__)
     if isinstance(value, ContinueAsNew):
         return "continue_as_new(…): write `return continue_as_new(…)`"
-    if hasattr(value, "__durable_definition__"):
+    owner = getattr(value, "__self__", value)  # of a method
+    definition = getattr(owner, "definition", owner)  # with options
+    if hasattr(definition, "__durable_definition__"):
+        name = getattr(definition, "__name__", name)
+        if owner is not definition:
+            return f"{name} with options: write `yield {name}.options(…).call(…)`"
         return f"the definition {name} itself: write `yield {name}.call(…)`"
     if callable(value) and not isclass(value):
+        if str(getattr(value, "__module__", "")).startswith("durable."):
+            call = f"{'' if owner is value else '….'}{name}(…)"
+            return f"the function {name} itself: write `yield {call}`"
         return f"the function {name}: decorate it with @activity and write `yield {name}.call(…)`"
     return f"{value!r} ({type(value).__name__}), which is no command"
 

@@ -13,6 +13,7 @@ from stepper import Stepper
 from durable import (
     ActivityError,
     Cancelled,
+    Channel,
     ForgottenYield,
     Retry,
     Workflow,
@@ -103,7 +104,11 @@ MISTAKES: list[tuple[Any, str]] = [
     (5, "which is no command"),
     (charge, r"write `yield charge\.call\(…\)`"),
     ((i for i in "ab"), "write `yield from"),
+    (charge.call, r"the definition charge itself: write `yield charge\.call\(…\)`"),
+    (charge.options(queue="q"), r"write `yield charge\.options\(…\)\.call\(…\)`"),
+    (charge.options(queue="q").call, r"write `yield charge\.options\(…\)\.call\(…\)`"),
     (len, r"decorate it with @activity"),
+    (sleep, r"the function sleep itself: write `yield sleep\(…\)`"),
 ]
 
 
