@@ -13,7 +13,6 @@ from stepper import Stepper
 from durable import (
     ActivityError,
     Cancelled,
-    Channel,
     ForgottenYield,
     Retry,
     Workflow,
