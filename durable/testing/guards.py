@@ -7,13 +7,15 @@ Rules
 -----
 * Only calls while a workflow runs are looked at, and only in the thread of the test.
 * What the standard library does for logging, warnings, imports and tracebacks is no business
-  of the workflow, nor is what durable does itself.
+  of the workflow, nor is what durable does itself, nor what the garbage collector runs when it
+  happens to be its turn: finalizers of others, and callbacks (Hypothesis times collections).
 * A call fails the test, even if the workflow catches the error.
 """
 
 from __future__ import annotations
 
 import builtins
+import gc
 import os
 import random
 import secrets
@@ -98,6 +100,15 @@ MACHINERY = frozenset(
 @contextmanager
 def guarded(tell: Callable[[GuardError], None]) -> Iterator[None]:
     """Watch what workflows call in this block. tell: is told of what they must not call."""
+    collecting = False
+
+    def begins(phase: str, info: dict[str, int]) -> None:
+        nonlocal collecting
+        collecting = True
+
+    def ends(phase: str, info: dict[str, int]) -> None:
+        nonlocal collecting
+        collecting = phase == "start"
 
     def watch(frame: FrameType, event: str, called: Any) -> None:
         caller: FrameType | None = frame
@@ -107,7 +118,7 @@ def guarded(tell: Callable[[GuardError], None]) -> Iterator[None]:
             found, caller = WRITTEN.get(frame.f_code), frame.f_back
         else:
             return
-        if found is None or running.get() is None:
+        if found is None or collecting or running.get() is None:
             return
         seeded = event == "call" and frame.f_code in SEEDED
         if seeded and frame.f_locals.get("self") is not _shared:
@@ -121,11 +132,15 @@ def guarded(tell: Callable[[GuardError], None]) -> Iterator[None]:
     if before is not None and not callable(before):  # cProfile before 3.12: it cannot be put back
         yield
         return
+    gc.callbacks.insert(0, begins)  # around those of others: they are called in their order
+    gc.callbacks.append(ends)
     sys.setprofile(watch)
     try:
         yield
     finally:
         sys.setprofile(before)
+        gc.callbacks.remove(begins)
+        gc.callbacks.remove(ends)
 
 
 def _builtin(called: Any) -> tuple[str, str] | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import cProfile
+import gc
 import logging
 import os
 import pathlib
@@ -172,6 +173,50 @@ def test_mocks_and_callbacks_may() -> None:
     env.mock(child, side_effect=time.time)
     env.after(seconds=0, do=time.time)
     assert min(env.run()) > 0
+
+
+class Late:
+    """In a cycle: the garbage collector finalizes it, whenever it runs."""
+
+    def __init__(self, done: list[str]) -> None:
+        self.myself = self
+        self.done = done
+
+    def __del__(self) -> None:
+        self.done.append(f"finalized at {time.time():.0f}")
+
+
+@pytest.mark.parametrize("place", [0, 1 << 20])
+def test_the_garbage_collector_may(place: int) -> None:
+    done: list[str] = []
+
+    def timed(phase: str, info: dict[str, int]) -> None:
+        done.append(f"{phase} at {time.perf_counter()}")
+
+    @workflow
+    def flow() -> Workflow[None]:
+        yield sleep(1)
+        Late(done)
+        gc.collect()
+        yield sleep(1)
+
+    gc.callbacks.insert(place, timed)
+    try:
+        WorkflowEnv(flow).run()
+    finally:
+        gc.callbacks.remove(timed)
+    assert {what.partition(" ")[0] for what in done} == {"start", "finalized", "stop"}
+
+
+def test_what_comes_after_a_collection_is_seen() -> None:
+    @workflow
+    def flow() -> Workflow[None]:
+        gc.collect()
+        time.time()
+        yield sleep(1)
+
+    with pytest.raises(GuardError, match=r"time\.time"):
+        WorkflowEnv(flow).run()
 
 
 def test_without_guards() -> None:
