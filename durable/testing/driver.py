@@ -5,6 +5,7 @@ Rules
 -----
 * Nothing happens by itself.  `settle` does all that is due; `advance` moves the clock to the
   next moment at which something is, and only when everything waits.
+* What goes on for ever is an error: a call of the test has so many turns, through all time.
 * Attempts run here, one after the other, when their time has passed.
 * After each commit the history is replayed: code that decides otherwise the second time fails
   the test at once (see `replays`).
@@ -18,6 +19,7 @@ Rules
 from __future__ import annotations
 
 import warnings
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import replace
@@ -30,14 +32,17 @@ from durable.errors import (
     Cancelled,
     DurableError,
     ForgottenYield,
+    InstanceFinished,
     KitError,
     MockError,
     StuckError,
     TimeoutExpired,
 )
+from durable.events import SignalReceived, dump, load
 from durable.interpreter import StepAborted
 from durable.model import Instance, Status, WorkerInfo
 from durable.propagation import Propagators
+from durable.records import Outgoing, Sent
 from durable.registry import Registry
 from durable.runner import Attempt, Outcome, Runner
 from durable.runner.attempt import CompleteLater, failed
@@ -46,20 +51,32 @@ from durable.runner.decide import Proposal
 from durable.starting import new_uid
 from durable.store import Created, NewInstance, Step, Verdict
 from durable.stores.memory import MemoryStore
-from durable.testing.agenda import Agenda
+from durable.testing.agenda import Agenda, Item
 from durable.testing.chooser import Chooser
+from durable.testing.faults import (
+    DEATHS,
+    DIES,
+    FAILS,
+    FAILS_FOR_GOOD,
+    LEFT_BEHIND,
+    LONGER,
+    LOSES_ANSWER_FOR_GOOD,
+    RARELY,
+    REPEATS,
+    REPEATS_AFTER,
+    SLOWLY,
+    WORKER,
+    ends_of,
+)
 from durable.testing.guards import guarded
 from durable.testing.replays import Replays
 
-__all__ = ["MAX_TURNS", "Driver", "ends_the_test"]
+__all__ = ["MAX_TURNS", "Driver", "checked_turns", "ends_the_test"]
 
 FOREVER = 1 << 60
-WHAT = "| fails | is done, and its answer is lost | is done, and the worker dies"
-SLOWLY = "| takes a second | takes a minute | takes an hour | takes a day"
-LONGER = tuple(seconds * 1_000_000 for seconds in (0, 1, 60, 3600, 24 * 3600))
 
-MAX_TURNS = 100_000
-"""Of a test, after which it is taken for one that never ends."""
+MAX_TURNS = 10_000
+"""Of a call of a test, after which it is taken for one that never ends."""
 
 
 class Driver:
@@ -70,6 +87,8 @@ class Driver:
     longer than usual.
     began: called when an instance has made its first step. guards: whether calls that a
     workflow must not make are errors (see `guards`). chooser: decides on what may happen.
+    signals_twice: whether clients may send signals again. max_turns: of a call of the test.
+    where: shows where an instance is.
     """
 
     def __init__(
@@ -84,6 +103,9 @@ class Driver:
         began: Callable[[Instance], None],
         guards: bool,
         chooser: Chooser,
+        signals_twice: bool,
+        max_turns: int,
+        where: Callable[[str], str],
     ) -> None:
         self.now = self._start_at = now
         self.registry = registry
@@ -99,7 +121,13 @@ class Driver:
         self._chooser = chooser
         self._workers = 0
         self._queues: tuple[str, ...] = ()
+        self._signals_twice = signals_twice
+        self._max_turns = max_turns
+        self._where = where
         self._turns = 0
+        self._happened: Counter[str] = Counter()
+        self._stepped: Counter[str] = Counter()
+        self._waits = False
         self._next_wake_at: int | None = None
         self.replays = Replays(self.store, registry, codec, propagators)
         self.runner = self._make_runner()
@@ -133,13 +161,28 @@ class Driver:
 
     # -- time ---------------------------------------------------------------------------
 
+    def begin(self) -> None:
+        """A call of the test begins: its turns are counted from here."""
+        self._turns = 0
+        self._happened.clear()
+        self._stepped.clear()
+
     def settle(self) -> None:
         """Do all that is due now. Raises what went wrong."""
         with _strict(), guarded(self.fail) if self._guards else nullcontext():
             while self._act():
                 self._turns += 1
-                if self._turns > MAX_TURNS:
-                    raise StuckError(f"after {MAX_TURNS} turns there is still something to do")
+                if self._turns > self._max_turns:
+                    raise StuckError(self._endless())
+
+    def _endless(self) -> str:
+        """What goes on for ever."""
+        steps = {f"a step of {id}": count for id, count in self._stepped.items()}
+        often = (self._happened + Counter(steps)).most_common(3)
+        words = ", ".join(f"{what} ({count} times)" for what, count in often)
+        lines = [f"after {self._max_turns} turns (max_turns=) it still goes on: {words}"]
+        lines += [self._where(id) for id, _ in self._stepped.most_common(1)]
+        return "\n".join(lines)
 
     def advance(self, limit: int | None = None) -> bool:
         """Move the clock to the next moment at which something is due, at most to the limit;
@@ -157,54 +200,70 @@ class Driver:
         """Do one thing, if one is due."""
         self.check()
         due = self.agenda.due(self.now)
-        if due and self._timers_first():
+        if due and not self._worker_first():
+            first = due.pop(self._chooser.order([item.what for item in due]))
             self.agenda.put_back(self.now, due)
-        elif due:
-            first = due.pop(self._chooser.order(len(due), "what is done first"))
-            self.agenda.put_back(self.now, due)
-            first()
+            self._do(first)
             return True
+        self.agenda.put_back(self.now, due)
         try:
             self._next_wake_at = self.runner.claim().next_wake_at
-            if not self.runner.busy:
-                return False
+            self._waits = not self.runner.busy
+            if self._waits:
+                return bool(due)
             starting = self.runner.turn()
         except _Died:
             self._die()
             return True
         for attempt in starting:
-            attempt.clock = self._seconds
-            attempt.begin()
-            longer = self._chooser.fault(len(LONGER), f"{_named(attempt)} {SLOWLY}")
-            at = self.now + self._takes(attempt, LONGER[longer])
-            self.agenda.add(at, partial(self._run, self.runner, attempt))
+            self._start(attempt)
         return True
+
+    def _worker_first(self) -> bool:
+        """Whether the worker goes on before what else is due."""
+        is_due = self._next_wake_at is not None and self._next_wake_at <= self.now
+        if self._waits and not is_due:
+            return False
+        return bool(self._chooser.order(("what is due", "the worker")))
+
+    def _do(self, item: Item) -> None:
+        self._waits = False  # the worker may have something to do now
+        self._happened[item.what] += 1
+        try:
+            item.do()
+        except InstanceFinished:
+            if not self._chooser.may_be_late():
+                raise
+
+    def _start(self, attempt: Attempt) -> None:
+        attempt.clock = self._seconds
+        attempt.begin()
+        name = _named(attempt)
+        longer = LONGER[self._chooser.fault(name, SLOWLY, RARELY)]
+        at = self.now + self._takes(attempt, longer)
+        self.agenda.add(at, f"the end of {name}", partial(self._run, self.runner, attempt))
 
     def _seconds(self) -> float:
         """The clock of attempts: since the test began, so that no digit is lost."""
         return (self.now - self._start_at) / 1_000_000
 
-    def _timers_first(self) -> bool:
-        """Whether timers that are due go before what else is."""
-        is_due = self._next_wake_at is not None and self._next_wake_at <= self.now
-        return is_due and bool(self._chooser.order(2, "the timers first"))
-
     def _run(self, runner: Runner, attempt: Attempt) -> None:
         """An attempt ends: of a worker that has died, it may have been done."""
         name = _named(attempt)
         if runner is not self.runner:
-            if self._chooser.fault(2, f"{name} was done by the worker that has died"):
+            if self._chooser.fault(name, LEFT_BEHIND, RARELY):
                 self._perform(attempt)
             return
-        happens = self._chooser.fault(4, f"{name} {WHAT}")
-        error = (
-            ConnectionError("not done") if happens == 1 else TimeoutExpired("the answer is lost")
-        )
-        outcome = None if happens == 1 else self._perform(attempt)
-        if happens == 3:
+        happens = self._chooser.fault(name, ends_of(attempt))
+        outcome = None if happens in (FAILS, FAILS_FOR_GOOD) else self._perform(attempt)
+        if happens == DIES:
             self._die()
-        elif happens or outcome is None:
-            runner.finish(failed(attempt, error, self.codec))
+        elif outcome is None:
+            error: Exception = ConnectionError("not done")
+            runner.finish(failed(attempt, error, self.codec, happens == FAILS_FOR_GOOD))
+        elif happens:
+            error = TimeoutExpired("the answer is lost")
+            runner.finish(failed(attempt, error, self.codec, happens == LOSES_ANSWER_FOR_GOOD))
         else:
             runner.finish(outcome)
 
@@ -237,7 +296,20 @@ class Driver:
         """Whether the worker dies with a commit: 1 before, 2 after it."""
         if not steps:
             return 0
-        return self._chooser.fault(3, "the worker dies | before | after | a commit")
+        return self._chooser.fault(WORKER, DEATHS, RARELY)
+
+    def sent(self, message: Outgoing) -> None:
+        """A client has sent something: who does not learn that it has arrived sends it again."""
+        event = load(message.event, 0)
+        if not self._signals_twice or not isinstance(event, SignalReceived):
+            return
+        what = f"signal {event.name} to {message.id}"
+        happens = self._chooser.fault(what, REPEATS, RARELY)
+        if happens:
+            id = f"{message.message_id}:again"
+            again = replace(message, message_id=id, event=dump(replace(event, message_id=id)))
+            send = partial(MemoryStore.send, self.store, [again])
+            self.agenda.add(self.now + REPEATS_AFTER[happens], f"{what}, again,", send)
 
     def _check_code(self, instance: Instance, step: Step) -> None:
         """What nobody here can run must not look as if it took its time."""
@@ -258,6 +330,7 @@ class Driver:
 
     def committed(self, instance: Instance, step: Step, outcome: tuple[Any, Any] | None) -> None:
         """A step was stored. outcome: (value, error) of a run that has ended with it."""
+        self._stepped[instance.id] += 1
         if step.history_length == 0 and step.events and step.run == 1:
             self._began(instance)
         self._check_code(instance, step)
@@ -293,6 +366,13 @@ class _Store(MemoryStore):
         self._created += 1
         name = f"{self._created} {id}".encode()
         return new_uid(self._driver.now, blake2b(name, digest_size=10).digest())
+
+    def send(self, messages: Sequence[Outgoing]) -> list[Sent]:
+        sent = super().send(messages)
+        for message, answer in zip(messages, sent, strict=True):
+            if answer is Sent.SENT:
+                self._driver.sent(message)
+        return sent
 
     def commit(self, worker: str, steps: Sequence[Step]) -> list[Verdict]:
         for step in steps:
@@ -330,6 +410,13 @@ class _Runner(Runner):
         super().answered(proposal, verdict)
         if verdict is Verdict.COMMITTED:
             self.driver.committed(proposal.held.instance, proposal.step, outcome)
+
+
+def checked_turns(given: int) -> int:
+    """``max_turns=``. Raises `KitError` unless it is a number of at least 1."""
+    if isinstance(given, bool) or not isinstance(given, int) or given < 1:
+        raise KitError(f"max_turns={given!r} is no whole number of at least 1")
+    return given
 
 
 def ends_the_test(error: BaseException | None) -> bool:

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from functools import partial
+from os.path import basename
 from types import ModuleType, TracebackType
 from typing import Any
 
@@ -25,7 +26,7 @@ from durable.runner.attempt import timed_out
 from durable.starting import flow_of
 from durable.testing.chooser import Chooser
 from durable.testing.doubles import Answers, mocked_activity, mocked_workflow, performed
-from durable.testing.driver import Driver, ends_the_test
+from durable.testing.driver import MAX_TURNS, Driver, checked_turns, ends_the_test
 from durable.testing.mocks import UNSET, Call, Mock, Mocks, name_of
 from durable.testing.replays import Recorded
 from durable.testing.stuck import explained
@@ -48,7 +49,9 @@ class WorkflowEnv:
     what else may run: activities, objects that have some, children. modules: all that they
     have. start_at: when the clock begins, an aware datetime. strict: activities that are not
     mocked are refused. guards: clocks, chance and I/O in workflow code are errors. codec,
-    propagators: as of `Worker`. chooser: decides on what may happen (see `explore`).
+    propagators: as of `Worker`. max_turns: how much may happen in one call of a test before it
+    is taken for something that never ends. chooser: decides on what may happen, and
+    signals_twice: whether that includes signals that are sent again (see `explore`).
 
     >>> env = WorkflowEnv(process_order, activities=[ship])
     >>> env.mock(charge, returns="r-1")
@@ -68,7 +71,9 @@ class WorkflowEnv:
         guards: bool = True,
         codec: Codec | None = None,
         propagators: Iterable[Any] = (),
+        max_turns: int = MAX_TURNS,
         chooser: Chooser | None = None,
+        signals_twice: bool = False,
     ) -> None:
         self.strict = strict
         self._flow = flow
@@ -88,7 +93,9 @@ class WorkflowEnv:
         self._driver = Driver(
             self._registry, self._codec, self._propagators, self._began,
             perform=self._perform, takes=self._takes, began=self._note_child, guards=guards,
-            chooser=chooser or Chooser(),
+            chooser=chooser or Chooser(), signals_twice=signals_twice,
+            max_turns=checked_turns(max_turns),
+            where=lambda id: str(self.client.get(id).where()),
         )  # fmt: skip
         self._answers = Answers(self._mocks, self._driver.fail)
         self.client = Client(self._driver.store, codec=self._codec, propagators=propagators)
@@ -180,12 +187,14 @@ class WorkflowEnv:
         takes it: ``env.at(hours=1, do=…)``.
         """
         at = self._began if when is None else micros(checked_moment(when, "env.at"))
-        self._driver.agenda.add(at + _microseconds(duration), partial(self._outside, do))
+        self._call_back(at + _microseconds(duration), do)
 
     def after(self, *, do: Callable[[], object], **duration: float) -> None:
         """Call something so long from now: ``env.after(minutes=5, do=…)``."""
-        at = self._driver.now + _microseconds(duration)
-        self._driver.agenda.add(at, partial(self._outside, do))
+        self._call_back(self._driver.now + _microseconds(duration), do)
+
+    def _call_back(self, at: int, do: Callable[[], object]) -> None:
+        self._driver.agenda.add(at, f"a call of {_shown_function(do)}", partial(self._outside, do))
 
     def on_child(self, target: Any, do: Callable[[Handle[Any]], object]) -> None:
         """Call something with the handle of each child of this workflow, when it has begun."""
@@ -228,8 +237,9 @@ class WorkflowEnv:
         """Run to the end of the workflow (or of another instance), and give its result."""
         handle = handle or self.handle
         self._not_inside("env.result")
+        self._driver.begin()
         while True:
-            self.settle()
+            self._settle()
             if handle.status().finished:
                 return handle.result(timeout=0)
             if not self._driver.advance():
@@ -239,14 +249,18 @@ class WorkflowEnv:
         """Let so much time pass: ``env.advance(hours=1)``; all that falls due is done."""
         end = self._driver.now + _microseconds(duration)
         self._not_inside("env.advance")
-        self.settle()
+        self._driver.begin()
+        self._settle()
         while self._driver.advance(end):
-            self.settle()
+            self._settle()
 
     def settle(self) -> None:
         """Do all that is due now; calls from within are for nothing."""
-        if self._inside:
-            return
+        if not self._inside:
+            self._driver.begin()
+            self._settle()
+
+    def _settle(self) -> None:
         self._inside = True
         try:
             self._driver.settle()
@@ -399,12 +413,21 @@ class WorkflowEnv:
         call = Call(tuple(args), kwargs, self.now, instance=instance.id)
         self._mocks.record(instance.workflow, call)
         for do in self._listeners.get(instance.workflow, ()):
-            told = partial(do, self.client.get(instance.id))
-            self._driver.agenda.add(self._driver.now, partial(self._outside, told))
+            self._call_back(self._driver.now, partial(do, self.client.get(instance.id)))
 
 
 def _microseconds(duration: dict[str, float]) -> int:
     return microseconds(timedelta(**duration), "the duration")
+
+
+def _shown_function(do: Callable[..., object]) -> str:
+    """Its name; of a lambda, where it stands."""
+    if isinstance(do, partial):
+        return _shown_function(do.func)
+    name, code = getattr(do, "__name__", type(do).__name__), getattr(do, "__code__", None)
+    if name != "<lambda>" or code is None:
+        return name
+    return f"the lambda at {basename(code.co_filename)}:{code.co_firstlineno}"
 
 
 def _shown(name: str, call: Call) -> str:

@@ -135,30 +135,55 @@ def test_a_deadlock() -> None:
     def dead() -> Workflow[None]:
         yield wait_until(lambda: False)
 
-    with pytest.raises(KitError, match=r"deadlock|nothing will"):
+    text = r"dead-1 is blocked: deadlock: every coroutine waits .*test_env_answers\.py:\d+, in dead"
+    with pytest.raises(KitError, match=text):
         WorkflowEnv(dead).run()
 
 
-def test_a_workflow_that_never_ends(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_workflow_that_never_ends() -> None:
     @workflow
     def endless() -> Workflow[None]:
         while True:
             yield ship.call("o-1")
 
-    monkeypatch.setattr("durable.testing.driver.MAX_TURNS", 100)
-    with pytest.raises(StuckError, match="after 100 turns"):
-        WorkflowEnv(endless, activities=[ship]).run()
+    with pytest.raises(StuckError) as caught:
+        WorkflowEnv(endless, activities=[ship], max_turns=100).run()
+    first, *rest = str(caught.value).splitlines()
+    assert first == (
+        "after 100 turns (max_turns=) it still goes on: "
+        "a step of endless-1 (51 times), the end of ship of endless-1 (50 times)"
+    )
+    assert any(line.startswith("  > ") and "yield ship.call" in line for line in rest)
 
 
-def test_a_poll_that_never_ends_through_time(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_poll_that_never_ends_through_time() -> None:
     @workflow
     def polling() -> Workflow[None]:
         while True:
             yield sleep(60)
 
-    monkeypatch.setattr("durable.testing.driver.MAX_TURNS", 100)
+    with pytest.raises(StuckError, match=r"after 100 turns .* a step of polling-1 \(101 times"):
+        WorkflowEnv(polling, max_turns=100).run()
+
+
+def test_turns_are_of_one_call() -> None:
+    @workflow
+    def polling() -> Workflow[None]:
+        while True:
+            yield sleep(60)
+
+    env = WorkflowEnv(polling, max_turns=100)
+    env.start()
+    for _ in range(3):
+        env.advance(minutes=90)
     with pytest.raises(StuckError, match="after 100 turns"):
-        WorkflowEnv(polling).run()
+        env.advance(minutes=110)
+
+
+@pytest.mark.parametrize("given", [0, -1, 1.5, True, None])
+def test_what_is_no_number_of_turns(given: Any) -> None:
+    with pytest.raises(KitError, match=f"max_turns={given!r} is no whole number"):
+        WorkflowEnv(max_turns=given)
 
 
 # -- looking ----------------------------------------------------------------------------
