@@ -122,8 +122,8 @@ def test_all_that_was_given_is_in_it() -> None:
 
 def test_what_has_no_name_is_left_out() -> None:
     with pytest.raises(ExploreError) as caught:
-        explore(naps, "o-1", 5, setup=set().add, invariants=[lambda env: False])
-    call = "explore(naps, 'o-1', 5, setup=….add, invariants=[…], schedule='')"
+        explore(naps, "o-1", 5, setup=object().__eq__, invariants=[lambda env: False])
+    call = "explore(naps, 'o-1', 5, setup=….__eq__, invariants=[…], schedule='')"
     assert again(str(caught.value)) == call
     with pytest.raises(ExploreError) as caught:
         explore(naps, "o-1", 5, setup=PLANTED["a late child"].begin, invariants=[never])
