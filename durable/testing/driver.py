@@ -74,6 +74,7 @@ from durable.testing.replays import Replays
 __all__ = ["MAX_TURNS", "Driver", "checked_turns", "ends_the_test"]
 
 FOREVER = 1 << 60
+SECRET = bytes(32)
 
 MAX_TURNS = 10_000
 """Of a call of a test, after which it is taken for one that never ends."""
@@ -350,12 +351,16 @@ class Driver:
 
 
 class _Store(MemoryStore):
-    """It tells which queues are used."""
+    """It tells which queues are used, and what was sent."""
 
     def __init__(self, driver: Driver) -> None:
         super().__init__(lambda: driver.now)
         self._driver = driver
         self._created = 0
+
+    def secret(self) -> bytes:
+        """Tokens are the same in each run of a test, as all else is."""
+        return SECRET
 
     def create(self, rows: Sequence[NewInstance], if_exists: str) -> list[Created]:
         for row in rows:

@@ -14,6 +14,7 @@ from durable import (
     Handle,
     Workflow,
     activity,
+    current_activity,
     gather,
     race,
     shield,
@@ -322,3 +323,15 @@ def test_children_are_listened_to_and_signalled() -> None:
     assert env.run() == [1, 2]
     assert heard == ["p/1.1", "p/1.2"]
     assert [call.instance for call in env.calls(waiting)] == heard
+
+
+def test_tokens_are_the_same_in_each_run() -> None:
+    @activity
+    def ask() -> str:
+        return current_activity().token
+
+    @workflow
+    def flow() -> Workflow[str]:
+        return (yield from ask.call())
+
+    assert WorkflowEnv(flow, activities=[ask]).run() == WorkflowEnv(flow, activities=[ask]).run()

@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 from kit_flows import waiting
-from planted import ACTIVITIES, KEYS, STATE, WORLD, charge, charges_once, charges_twice, refund
+from planted import ACTIVITIES, KEYS, STATE, WORLD, charge, charges_once, charges_twice
 
 from durable import (
     ActivityError,
@@ -25,7 +25,6 @@ from durable import (
     gather,
     on_signal,
     sleep,
-    timeout,
     wait_signal,
     workflow,
 )
@@ -341,8 +340,12 @@ def test_a_failure_of_pytest_breaks_it() -> None:
 
 
 def test_a_mistake_in_the_arguments_is_told() -> None:
+    @workflow
+    def naps(seconds: int) -> Workflow[None]:
+        yield sleep(seconds)
+
     with pytest.raises(ExploreError, match=r"then TypeError: .*missing a required argument"):
-        explore(parent)
+        explore(naps)
 
 
 def skips(env: WorkflowEnv) -> None:
@@ -403,19 +406,6 @@ def test_a_mistake_of_the_setup_is_the_test_s_own(error: Exception) -> None:
 
 
 # -- calls from outside that come too late ------------------------------------------------
-
-
-@workflow
-def hurries() -> Workflow[str]:
-    """It may have ended when the signal comes."""
-    with timeout(60):
-        yield gather(refund.call(), wait_signal("go"))
-    return "went"
-
-
-@workflow
-def parent(seconds: int) -> Workflow[None]:
-    yield sleep(seconds)
 
 
 def both_end_it(env: WorkflowEnv) -> None:
