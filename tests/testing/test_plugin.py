@@ -1,4 +1,9 @@
-"""The pytest plugin, in pytest sessions of its own; and the stores that it makes."""
+"""The pytest plugin, in pytest sessions of its own; and the stores that it makes.
+
+The sessions are processes: inside this one they would find modules that other tests have imported
+under the names of theirs, and drop those that they import first (pytester restores ``sys.modules``),
+so that later tests would meet a second copy of them.
+"""
 
 from __future__ import annotations
 
@@ -13,6 +18,8 @@ from durable import Client, Workflow, wait_signal, workflow
 from durable.testing.scratch import scratch_store
 
 pytest_plugins = ["pytester"]
+
+LIMIT = 60
 
 FLOWS = """
     import time
@@ -36,15 +43,18 @@ FLOWS = """
 
 @pytest.fixture
 def session(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> pytest.Pytester:
-    """The plugin is loaded by name, installed or not."""
+    """The plugin is loaded by name, installed or not; what was asked of this pytest is not asked
+    of the others."""
     monkeypatch.setenv("PYTEST_DISABLE_PLUGIN_AUTOLOAD", "1")
+    monkeypatch.delenv("PYTEST_ADDOPTS", raising=False)
     pytester.makepyfile(flows=FLOWS)
     return pytester
 
 
 def run(session: pytest.Pytester, test: str, *words: str) -> pytest.RunResult:
     session.makepyfile(test_flows="import pytest\nfrom flows import *\n\n" + test)
-    return session.runpytest("-p", "durable.testing.plugin", "-p", "no:cacheprovider", *words)
+    words = ("-p", "durable.testing.plugin", "-p", "no:cacheprovider", *words)
+    return session.runpytest_subprocess(*words, timeout=LIMIT)
 
 
 # -- durable_env ------------------------------------------------------------------------------
