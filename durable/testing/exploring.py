@@ -18,7 +18,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from durable.errors import ExploreError, KitError, NonDeterminismError, WorkflowError
+from durable.errors import ExploreError, KitError, MockError, NonDeterminismError
 from durable.testing.chooser import Chooser, RandomChooser, parsed, written
 from durable.testing.env import WorkflowEnv
 from durable.testing.mocks import name_of
@@ -63,7 +63,8 @@ def explore(
     kept. seeds: how many, or which. faults: how many things go wrong in a run at most. schedule:
     runs this one alone, as an error has given it. options: of `WorkflowEnv` (activities,
     workflows, modules, …).
-    Raises `ExploreError`, with what happened in words, and how to run it again.
+    Raises `ExploreError`, with what happened in words, and how to run it again; `MockError` for
+    mocks that no run has called.
 
     >>> explore(process_order, "o-1", 500, activities=[charge], invariants=[charged_once])
     """
@@ -74,6 +75,7 @@ def explore(
         return found
     for seed in range(seeds) if isinstance(seeds, int) else seeds:
         trial.once(RandomChooser(seed, faults), found, f"with seed {seed}")
+    trial.check_mocks(found.runs)
     return found
 
 
@@ -94,6 +96,7 @@ def crash_everywhere(
         for choice in (1, 2) if question.startswith(DEATH) else ():
             crash = Chooser({number: choice})
             trial.once(crash, found, "with one crash", smaller=False)
+    trial.check_mocks(found.runs)
     return found
 
 
@@ -107,6 +110,15 @@ class _Trial:
     setup: Callable[[WorkflowEnv], object] | None
     invariants: Sequence[Invariant]
     options: Mapping[str, Any]
+    unused: list[set[str]] = field(default_factory=list)
+    """Of each run the mocks that it has not called."""
+
+    def check_mocks(self, runs: int) -> None:
+        """Raise `MockError` for mocks that no run has called: a crash may have kept one from
+        being called in this run or that."""
+        never = set.intersection(*self.unused) if self.unused else ()
+        if never:
+            raise MockError(f"in none of {runs} runs: {'; '.join(sorted(never))}")
 
     def once(self, chooser: Chooser, found: Explored, how: str, *, smaller: bool = True) -> None:
         """Run it. Raises `ExploreError` if it breaks."""
@@ -128,6 +140,7 @@ class _Trial:
             if self.setup is not None:
                 self.setup(env)
             self._to_its_end(env)
+            self.unused.append(env.unused())
             return str(env.status), self._unkept(env)
         except (AssertionError, NonDeterminismError) as error:
             return "", error
@@ -148,11 +161,8 @@ class _Trial:
         return None
 
     def _to_its_end(self, env: WorkflowEnv) -> None:
-        try:
-            env.start(*self.args, **self.kwargs)
-            env.result()
-        except WorkflowError:  # cancelled and terminated, too
-            pass
+        env.start(*self.args, **self.kwargs)
+        env.run_to_end()
         env.settle()
 
     def _smaller(self, chooser: Chooser, error: BaseException) -> tuple[Chooser, BaseException]:

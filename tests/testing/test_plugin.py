@@ -1,8 +1,8 @@
 """The pytest plugin, in pytest sessions of its own; and the stores that it makes.
 
 The sessions are processes: inside this one they would find modules that other tests have imported
-under the names of theirs, and drop those that they import first (pytester restores ``sys.modules``),
-so that later tests would meet a second copy of them.
+under the names of theirs, and drop those that they import first (pytester restores
+``sys.modules``), so that later tests would meet a second copy of them.
 """
 
 from __future__ import annotations

@@ -1,0 +1,66 @@
+"""What is given to the kit: checked, and compared as a call would be."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from datetime import timedelta
+from typing import Any, TypeVar
+
+from durable.decorated import Definition
+from durable.retry import Duration, microseconds
+from durable.testing.mocks import Call
+
+__all__ = ["checked_callable", "checked_names", "same_call", "shown_call", "span"]
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+WORDS = ("weeks", "days", "hours", "minutes", "seconds", "milliseconds", "microseconds")
+
+
+def span(verb: str, given: Duration | None, words: dict[str, float]) -> int:
+    """A duration in microseconds: seconds, a timedelta, or words that `timedelta` takes."""
+    if wrong := sorted(words.keys() - set(WORDS)):
+        raise TypeError(f"{verb} takes {', '.join(WORDS)}, and not {wrong[0]}")
+    if given is not None and words:
+        raise TypeError(f"{verb} takes a duration or words, not both: {verb}(hours=1)")
+    if given is not None:
+        return microseconds(given, verb)
+    return microseconds(timedelta(**words), verb)
+
+
+def checked_callable(do: F, what: str) -> F:
+    if not callable(do):
+        raise TypeError(f"{what} takes a function without arguments to call, not {do!r}")
+    return do
+
+
+def checked_names(names: Iterable[str], what: str) -> frozenset[str]:
+    found = [names] if isinstance(names, str) else [*names]
+    for name in found:
+        if not isinstance(name, str):
+            raise TypeError(f"{what}= takes names of calls and modules, not {name!r}")
+    return frozenset(found)
+
+
+def same_call(one: Call, other: Call, definition: Definition[..., Any] | None) -> bool:
+    """Whether two calls give the same arguments, by place or by name, or leave them out for
+    their defaults."""
+    return one == other or (
+        definition is not None and _bound(one, definition) == _bound(other, definition)
+    )
+
+
+def _bound(call: Call, definition: Definition[..., Any]) -> object:
+    """Arguments by name; the call itself, if they do not fit."""
+    try:
+        bound = definition.signature.bind(*call.args, **call.kwargs)
+    except TypeError:
+        return call
+    bound.apply_defaults()
+    return bound.arguments
+
+
+def shown_call(name: str, call: Call) -> str:
+    words = [repr(value) for value in call.args]
+    words += [f"{word}={value!r}" for word, value in call.kwargs.items()]
+    return f"{name}({', '.join(words)})"
