@@ -7,10 +7,20 @@ from datetime import timedelta
 from typing import Any, TypeVar
 
 from durable.decorated import Definition
+from durable.definitions import ActivityDefinition, WorkflowDefinition
 from durable.retry import Duration, microseconds
-from durable.testing.mocks import Call
+from durable.starting import flow_of
+from durable.testing.mocks import Call, definition_of, name_of
 
-__all__ = ["checked_callable", "checked_names", "same_call", "shown_call", "span"]
+__all__ = [
+    "checked_callable",
+    "checked_flag",
+    "checked_flow",
+    "checked_names",
+    "same_call",
+    "shown_call",
+    "span",
+]
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -21,6 +31,9 @@ def span(verb: str, given: Duration | None, words: dict[str, float]) -> int:
     """A duration in microseconds: seconds, a timedelta, or words that `timedelta` takes."""
     if wrong := sorted(words.keys() - set(WORDS)):
         raise TypeError(f"{verb} takes {', '.join(WORDS)}, and not {wrong[0]}")
+    for word, value in words.items():
+        if isinstance(value, bool) or not isinstance(value, (int, float)):
+            raise TypeError(f"{verb} takes numbers, and not {word}={value!r}")
     if given is not None and words:
         raise TypeError(f"{verb} takes a duration or words, not both: {verb}(hours=1)")
     if given is not None:
@@ -30,8 +43,21 @@ def span(verb: str, given: Duration | None, words: dict[str, float]) -> int:
 
 def checked_callable(do: F, what: str) -> F:
     if not callable(do):
-        raise TypeError(f"{what} takes a function without arguments to call, not {do!r}")
+        raise TypeError(f"{what} takes a function to call, not {do!r}")
     return do
+
+
+def checked_flag(value: bool, what: str) -> bool:
+    if not isinstance(value, bool):
+        raise TypeError(f"{what}= is True or False, not {value!r}")
+    return value
+
+
+def checked_flow(flow: Any) -> WorkflowDefinition[..., Any] | None:
+    """The definition of what is to be run; None, if it is known by its name alone."""
+    if isinstance(definition_of(flow), ActivityDefinition):
+        raise TypeError(f"WorkflowEnv runs a workflow, and {name_of(flow)} is an activity")
+    return flow_of(flow)[2]
 
 
 def checked_names(names: Iterable[str], what: str) -> frozenset[str]:

@@ -23,6 +23,8 @@ from durable.retry import Duration
 from durable.starting import flow_of
 from durable.testing.arguments import (
     checked_callable,
+    checked_flag,
+    checked_flow,
     checked_names,
     same_call,
     shown_call,
@@ -79,14 +81,12 @@ class WorkflowEnv:
         propagators: Iterable[Any] = (),
         chooser: Chooser | None = None,
     ) -> None:
-        allow = checked_names(allow, "allow")
         self._flow = flow
         self._codec = codec or Codec()
         self._registry = Registry(modules, workflows, activities)
-        if flow is not None:
-            definition = flow_of(flow)[2]
-            if definition is not None:
-                self._registry.add(definition)
+        definition = None if flow is None else checked_flow(flow)
+        if definition is not None:
+            self._registry.add(definition)
         self._propagators = Propagators(propagators)
         self._mocks = Mocks()
         self._mocked_flows: set[str] = set()
@@ -94,7 +94,8 @@ class WorkflowEnv:
         self._began = micros(checked_moment(start_at, "start_at"))
         self._driver = Driver(
             self._registry, self._codec, self._propagators, self._began,
-            mocks=self._mocks, strict=strict, began=self._note_child, guards=guards, allow=allow,
+            mocks=self._mocks, strict=checked_flag(strict, "strict"), began=self._note_child,
+            guards=checked_flag(guards, "guards"), allow=checked_names(allow, "allow"),
             chooser=chooser or Chooser(),
         )  # fmt: skip
         self._answers = Answers(self._mocks, self._driver.raised)
