@@ -18,20 +18,18 @@ Rules
 
 from __future__ import annotations
 
-import warnings
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, nullcontext
+from collections.abc import Callable, Collection, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import replace
 from functools import partial
 from hashlib import blake2b
-from typing import Any
 
 from durable.codec import Codec
+from durable.current import observer
 from durable.errors import (
     Cancelled,
     DurableError,
-    ForgottenYield,
     InstanceFinished,
     KitError,
     MockError,
@@ -39,12 +37,12 @@ from durable.errors import (
     TimeoutExpired,
 )
 from durable.events import SignalReceived, dump, load
-from durable.interpreter import StepAborted
-from durable.model import Instance, Status, WorkerInfo
+from durable.interpreter import Interpreter, StepAborted
+from durable.model import Instance, Status, WorkerInfo, moment
 from durable.propagation import Propagators
 from durable.records import Outgoing, Sent
 from durable.registry import Registry
-from durable.runner import Attempt, Outcome, Runner
+from durable.runner import Attempt, Runner
 from durable.runner.attempt import CompleteLater, failed
 from durable.runner.cache import Cache
 from durable.runner.decide import Proposal
@@ -52,6 +50,7 @@ from durable.starting import new_uid
 from durable.store import Created, NewInstance, Step, Verdict
 from durable.stores.memory import MemoryStore
 from durable.testing.agenda import Agenda, Item
+from durable.testing.attempts import Attempts
 from durable.testing.chooser import Chooser
 from durable.testing.faults import (
     DEATHS,
@@ -68,10 +67,11 @@ from durable.testing.faults import (
     WORKER,
     ends_of,
 )
-from durable.testing.guards import guarded
+from durable.testing.guards import guarded, unguarded
+from durable.testing.mocks import Mocks
 from durable.testing.replays import Replays
 
-__all__ = ["MAX_TURNS", "Driver", "checked_turns", "ends_the_test"]
+__all__ = ["MAX_TURNS", "Driver", "ends_the_test"]
 
 FOREVER = 1 << 60
 SECRET = bytes(32)
@@ -84,12 +84,11 @@ class Driver:
     """A worker without threads.
 
     registry: what it can run. now: where the clock begins, in microseconds since 1970.
-    perform: runs an attempt. takes: how many microseconds an attempt will take, given how many
-    longer than usual.
-    began: called when an instance has made its first step. guards: whether calls that a
-    workflow must not make are errors (see `guards`). chooser: decides on what may happen.
-    signals_twice: whether clients may send signals again. max_turns: of a call of the test.
-    where: shows where an instance is.
+    mocks, strict: what answers instead of activities, and whether those that have none are
+    refused. began: called when an instance has made its first step. guards: whether calls that
+    a workflow must not make are errors, but for those in allow (see `guards`). chooser: decides
+    on what may happen. signals_twice: whether clients may send signals again. max_turns: of a
+    call of the test. where: shows where an instance is.
     """
 
     def __init__(
@@ -99,10 +98,11 @@ class Driver:
         propagators: Propagators,
         now: int,
         *,
-        perform: Callable[[Attempt], Outcome],
-        takes: Callable[[Attempt, int], int],
+        mocks: Mocks,
+        strict: bool,
         began: Callable[[Instance], None],
         guards: bool,
+        allow: Collection[str],
         chooser: Chooser,
         signals_twice: bool,
         max_turns: int,
@@ -115,10 +115,14 @@ class Driver:
         self.agenda = Agenda()
         self.store = _Store(self)
         self.failure: BaseException | None = None
-        self._perform = perform
-        self._takes = takes
+        self._attempts = Attempts(
+            mocks, registry, codec, propagators,
+            strict=strict, tell=self.raised, now=lambda: moment(self.now),
+        )  # fmt: skip
         self._began = began
-        self._guards = guards
+        self._watching: Callable[[], AbstractContextManager[None]] = (
+            partial(guarded, self.fail, frozenset(allow)) if guards else unguarded
+        )
         self._chooser = chooser
         self._workers = 0
         self._queues: tuple[str, ...] = ()
@@ -170,11 +174,14 @@ class Driver:
 
     def settle(self) -> None:
         """Do all that is due now. Raises what went wrong."""
-        with _strict():
+        before = observer.set(self)
+        try:
             while self._act():
                 self._turns += 1
                 if self._turns > self._max_turns:
                     raise StuckError(self._endless())
+        finally:
+            observer.reset(before)
 
     def _endless(self) -> str:
         """What goes on for ever."""
@@ -189,12 +196,12 @@ class Driver:
         """Move the clock to the next moment at which something is due, at most to the limit;
         False if there is none (before it)."""
         moments = [at for at in (self.agenda.next, self._next_wake_at) if at is not None]
-        moment = min(moments, default=None)
-        if moment is None or (limit is not None and moment > limit):
+        first = min(moments, default=None)
+        if first is None or (limit is not None and first > limit):
             if limit is not None:
                 self.now = max(self.now, limit)
             return False
-        self.now = max(self.now, moment)
+        self.now = max(self.now, first)
         return True
 
     def _act(self) -> bool:
@@ -213,7 +220,7 @@ class Driver:
             if self._waits:
                 return bool(due)
             # Nowhere else does code of workflows run, and to be watched takes half of the time.
-            with guarded(self.fail) if self._guards else nullcontext():
+            with self._watching():
                 starting = self.runner.turn()
         except _Died:
             self._die()
@@ -243,7 +250,7 @@ class Driver:
         attempt.begin()
         name = _named(attempt)
         longer = LONGER[self._chooser.fault(name, SLOWLY, RARELY)]
-        at = self.now + self._takes(attempt, longer)
+        at = self.now + self._attempts.begin(attempt, longer)
         self.agenda.add(at, f"the end of {name}", partial(self._run, self.runner, attempt))
 
     def _seconds(self) -> float:
@@ -255,13 +262,16 @@ class Driver:
         name = _named(attempt)
         if runner is not self.runner:
             if self._chooser.fault(name, LEFT_BEHIND, RARELY):
-                self._perform(attempt)
+                self._attempts.perform(attempt)
             return
         happens = self._chooser.fault(name, ends_of(attempt))
-        outcome = None if happens in (FAILS, FAILS_FOR_GOOD) else self._perform(attempt)
+        done = happens not in (FAILS, FAILS_FOR_GOOD)
+        outcome = self._attempts.perform(attempt) if done else None
         if happens == DIES:
             self._die()
-        elif outcome is None:
+            return
+        self._attempts.end(attempt, delivered=not happens)
+        if outcome is None:
             error: Exception = ConnectionError("not done")
             runner.finish(failed(attempt, error, self.codec, happens == FAILS_FOR_GOOD))
         elif happens:
@@ -280,7 +290,23 @@ class Driver:
         if failure is not None:
             raise failure
 
+    # -- what workflow code tells (an `Observer`) ---------------------------------------
+
+    def raised(self, error: BaseException) -> None:
+        """It is told here whoever catches it: one who joins, or a step that is not stored."""
+        if ends_the_test(error):
+            self.fail(error)
+
+    def forgot(self, text: str, filename: str, line: int) -> None:
+        """A command that is forgotten is an error here."""
+        self.fail(KitError(f"{filename}:{line}: {text}"))
+
     # -- what the runner and the store tell ---------------------------------------------
+
+    def interpreter(self, uid: bytes) -> Interpreter | None:
+        """Of an instance that is known here, to look at."""
+        held = self.runner.held.get(uid)
+        return self.runner.cache.peek(uid) if held is None else held.interpreter
 
     def serve(self, queue: str) -> None:
         """Take what is in this queue, too."""
@@ -328,20 +354,17 @@ class Driver:
         for step, verdict in zip(steps, verdicts, strict=True):
             held = self.runner.held.get(step.uid)
             if held is not None and verdict is Verdict.COMMITTED:
-                outcome = None if held.interpreter is None else held.interpreter.outcome
-                self.committed(held.instance, step, outcome)
+                self.committed(held.instance, step)
 
-    def committed(self, instance: Instance, step: Step, outcome: tuple[Any, Any] | None) -> None:
-        """A step was stored. outcome: (value, error) of a run that has ended with it."""
+    def committed(self, instance: Instance, step: Step) -> None:
+        """A step was stored."""
         self._stepped[instance.id] += 1
         if step.history_length == 0 and step.events and step.run == 1:
             self._began(instance)
         self._check_code(instance, step)
         if self.failure is not None:
             return
-        if outcome is not None and ends_the_test(outcome[1]):
-            self.fail(outcome[1])
-        elif step.end is not None and step.end.status is Status.BLOCKED:
+        if step.end is not None and step.end.status is Status.BLOCKED:
             self.fail(KitError(f"{instance.id} is blocked: {step.end.reason}"))
         else:
             try:
@@ -412,37 +435,16 @@ class _Runner(Runner):
         self._decider.chance = self._outbox.chance = lambda: 0.5  # neither early nor late
 
     def answered(self, proposal: Proposal, verdict: Verdict) -> None:
-        interpreter = proposal.held.interpreter
-        outcome = None if interpreter is None else interpreter.outcome
         super().answered(proposal, verdict)
         if verdict is Verdict.COMMITTED:
-            self.driver.committed(proposal.held.instance, proposal.step, outcome)
+            self.driver.committed(proposal.held.instance, proposal.step)
 
 
-def checked_turns(given: int) -> int:
-    """``max_turns=``. Raises `KitError` unless it is a number of at least 1."""
-    if isinstance(given, bool) or not isinstance(given, int) or given < 1:
-        raise KitError(f"max_turns={given!r} is no whole number of at least 1")
-    return given
-
-
-def ends_the_test(error: BaseException | None) -> bool:
+def ends_the_test(error: BaseException) -> bool:
     """Whether it is no failure of a workflow or an activity, but of the test itself."""
     ordinary = (Exception, Cancelled, CompleteLater, GeneratorExit, StepAborted, SystemExit)
-    return isinstance(error, AssertionError) or not (error is None or isinstance(error, ordinary))
+    return isinstance(error, AssertionError) or not isinstance(error, ordinary)
 
 
 def _named(attempt: Attempt) -> str:
     return f"{attempt.name} of {attempt.instance_id}"
-
-
-@contextmanager
-def _strict() -> Iterator[None]:
-    """A command that is forgotten is an error here."""
-    with warnings.catch_warnings(record=True) as told:
-        warnings.simplefilter("always", ForgottenYield)
-        yield
-    for one in told:
-        if issubclass(one.category, ForgottenYield):
-            raise KitError(f"{one.filename}:{one.lineno}: {one.message}")
-        warnings.warn_explicit(one.message, one.category, one.filename, one.lineno)

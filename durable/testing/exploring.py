@@ -30,7 +30,7 @@ __all__ = ["Explored", "crash_everywhere", "explore"]
 DEFAULT_SEEDS = 200
 DEFAULT_FAULTS = 3
 
-ITERABLES = ("activities", "workflows", "modules", "propagators")
+ITERABLES = ("activities", "workflows", "modules", "propagators", "allow")
 
 
 @dataclass
@@ -65,7 +65,7 @@ def explore(
     workflows, modules, …); with ``signals_twice=True`` who signals may do it again, as who does
     not learn that a signal has arrived does.
     Raises `ExploreError`, with what happened in words, and how to run it again; `KitError` for a
-    schedule that does not fit.
+    schedule that does not fit; `MockError` for mocks that no run has called.
 
     >>> explore(process_order, "o-1", 500, activities=[charge], invariants=[charged_once])
     """
@@ -83,6 +83,7 @@ def explore(
         _once(trial, RandomChooser(seed, faults), found, f"with seed {seed}", shrink=True)
     if not found.runs:
         raise KitError("seeds= is empty: nothing was run")
+    trial.check_mocks(found.runs)
     return found
 
 
@@ -102,6 +103,7 @@ def crash_everywhere(
     for number, question in enumerate(ordinary.asked):
         for choice in (1, 2) if question.what == WORKER else ():
             _once(trial, ScheduledChooser({number: choice}), found, "with one crash")
+    trial.check_mocks(found.runs)
     return found
 
 
@@ -114,7 +116,10 @@ def _trial(
     options: Mapping[str, Any],
 ) -> Trial:
     """What is run. Iterables are read once: of a generator the second run would get nothing."""
-    kept = {name: list(one) if name in ITERABLES else one for name, one in options.items()}
+    kept = {
+        name: list(one) if name in ITERABLES and not isinstance(one, str) else one
+        for name, one in options.items()
+    }
     return Trial(flow, args, kwargs or {}, setup, tuple(invariants), kept)
 
 

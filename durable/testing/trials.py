@@ -16,10 +16,10 @@ import random
 import sys
 import unittest
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
-from durable.errors import KitError, WorkflowError
+from durable.errors import KitError, MockError
 from durable.testing.chooser import Chooser
 from durable.testing.env import WorkflowEnv
 
@@ -53,6 +53,15 @@ class Trial:
     setup: Callable[[WorkflowEnv], object] | None
     invariants: Sequence[Invariant]
     options: Mapping[str, Any]
+    unused: list[set[str]] = field(default_factory=list)
+    """Of each run that was not broken the mocks that it has not called."""
+
+    def check_mocks(self, runs: int) -> None:
+        """Raise `MockError` for mocks that no run has called: a crash may have kept one from
+        being called in this run or that."""
+        never = set.intersection(*self.unused) if self.unused else ()
+        if never:
+            raise MockError(f"in none of {runs} runs: {'; '.join(sorted(never))}")
 
     def run(self, chooser: Chooser) -> Run:
         """Run it from the start, as somebody decides."""
@@ -71,6 +80,7 @@ class Trial:
         try:
             self._to_its_end(env)
             status = str(env.status)
+            self.unused.append(env.unused())
             for invariant in self.invariants:
                 if invariant(env) is False:
                     name = getattr(invariant, "__name__", repr(invariant))
@@ -82,11 +92,8 @@ class Trial:
             return Run(error=error)
 
     def _to_its_end(self, env: WorkflowEnv) -> None:
-        try:
-            env.start(*self.args, **self.kwargs)
-            env.result()
-        except WorkflowError:  # cancelled and terminated, too
-            pass
+        env.start(*self.args, **self.kwargs)
+        env.run_to_end()
         env.settle()
 
 

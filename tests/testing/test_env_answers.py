@@ -18,8 +18,11 @@ from durable import (
     gather,
     race,
     shield,
+    side_effect,
     sleep,
+    spawn,
     uuid4,
+    wait_signal,
     wait_until,
     workflow,
 )
@@ -78,6 +81,79 @@ def test_what_ends_a_test_is_not_swallowed() -> None:
             env.run("o-1", 500)
 
 
+def test_assertions_of_tasks_surface() -> None:
+    """Though whoever joins them catches them, or nobody does."""
+
+    def wrong() -> Workflow[None]:
+        yield sleep(1)
+        raise AssertionError("of the task")
+
+    @workflow
+    def joins() -> Workflow[str]:
+        task = spawn(wrong())
+        try:
+            yield task
+        except AssertionError:
+            return "caught"
+        return "nothing was raised"
+
+    @workflow
+    def forgets() -> Workflow[None]:
+        spawn(wrong())
+        yield sleep(60)
+
+    @workflow
+    def gathers() -> Workflow[Any]:
+        task = spawn(wrong())
+        return (yield gather(task, sleep(60), return_exceptions=True))
+
+    for flow in (joins, forgets, gathers):
+        with pytest.raises(AssertionError, match=r"^of the task$"):
+            WorkflowEnv(flow).run()
+
+
+def test_what_fails_the_test_in_a_task_surfaces() -> None:
+    def wrong() -> Workflow[None]:
+        yield sleep(1)
+        pytest.fail("of the task")
+
+    @workflow
+    def joins() -> Workflow[str]:
+        task = spawn(wrong())
+        try:
+            yield task
+        except BaseException:
+            return "caught"
+        return "nothing was raised"
+
+    with pytest.raises(pytest.fail.Exception, match=r"^of the task$"):
+        WorkflowEnv(joins).run()
+
+
+def test_assertions_of_side_effects_and_predicates_surface() -> None:
+    def wrong() -> bool:
+        raise AssertionError("of the function")
+
+    def fails() -> bool:
+        pytest.fail("of the function")
+
+    @workflow
+    def flow(which: str) -> Workflow[None]:
+        function = wrong if which.startswith("asserts") else fails
+        try:
+            if which.endswith("aside"):
+                yield side_effect(function)
+            else:
+                yield wait_until(function)
+        except BaseException:
+            return
+
+    for which, error in (("asserts", AssertionError), ("fails", pytest.fail.Exception)):
+        for where in ("aside", "in a predicate"):
+            with pytest.raises(error, match=r"^of the function$"):
+                WorkflowEnv(flow).run(f"{which} {where}")
+
+
 # -- stuck ------------------------------------------------------------------------------
 
 
@@ -96,6 +172,20 @@ def test_a_stuck_child_is_shown() -> None:
 
     with pytest.raises(StuckError, match=r"(?s)parent.*its child .*signal go"):
         WorkflowEnv(parent, workflows=[waiting]).run()
+
+
+def test_a_stuck_workflow_says_which_commands_it_has_not_yielded() -> None:
+    @workflow
+    def forgetful() -> Workflow[Any]:
+        ship.call("o-1")  # type: ignore[unused-awaitable]
+        return (yield wait_signal("shipped"))
+
+    line = forgetful.fn.__code__.co_firstlineno + 2
+    with pytest.raises(StuckError) as caught:
+        WorkflowEnv(forgetful, activities=[ship]).run()
+    assert str(caught.value).endswith(
+        f"\n\nnever yielded so far:\n  ship.call('o-1'), created at {__file__}:{line}"
+    )
 
 
 def test_an_activity_without_code_is_named() -> None:
@@ -205,11 +295,14 @@ def test_assert_called() -> None:
     env = WorkflowEnv(order, activities=[charge, ship])
     env.run("o-1", 500)
     env.assert_called(charge, "o-1", 500)
+    env.assert_called("charge", "o-1", cents=500)
     with pytest.raises(AssertionError) as caught:
-        env.assert_called(charge, "o-1", cents=500)
+        env.assert_called(charge, "o-1", cents=501)
     assert str(caught.value) == (
-        "no call charge('o-1', cents=500); it was called:\n  charge('o-1', 500)"
+        "no call charge('o-1', cents=501); it was called:\n  charge('o-1', 500)"
     )
+    with pytest.raises(AssertionError, match=r"no call charge\('o-1'\)"):
+        env.assert_called(charge, "o-1")
     with pytest.raises(AssertionError, match="not at all"):
         env.assert_called("nobody")
 
