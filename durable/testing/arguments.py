@@ -18,7 +18,6 @@ __all__ = [
     "checked_flow",
     "checked_names",
     "same_call",
-    "shown_call",
     "span",
 ]
 
@@ -84,9 +83,3 @@ def _bound(call: Call, definition: Definition[..., Any]) -> object:
         return call
     bound.apply_defaults()
     return bound.arguments
-
-
-def shown_call(name: str, call: Call) -> str:
-    words = [repr(value) for value in call.args]
-    words += [f"{word}={value!r}" for word, value in call.kwargs.items()]
-    return f"{name}({', '.join(words)})"

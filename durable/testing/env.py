@@ -27,14 +27,13 @@ from durable.testing.arguments import (
     checked_flow,
     checked_names,
     same_call,
-    shown_call,
     span,
 )
 from durable.testing.chooser import Chooser
 from durable.testing.doubles import Answers, mocked_activity, mocked_workflow
 from durable.testing.driver import Driver
 from durable.testing.listeners import Listeners
-from durable.testing.mocks import UNSET, Call, Mock, Mocks, definition_of, name_of
+from durable.testing.mocks import UNSET, Call, Mock, Mocks, definition_of, name_of, shown_call
 from durable.testing.replays import Recorded
 from durable.testing.stuck import explained
 
@@ -114,6 +113,7 @@ class WorkflowEnv:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
+        __tracebackhide__ = True
         if error is None:
             self.check_mocks()
         self.close()
@@ -227,6 +227,7 @@ class WorkflowEnv:
         bring; `MockError` for mocks that were not used; and an `AssertionError` of its code
         as it is.
         """
+        __tracebackhide__ = True
         self.start(*args, **kwargs)
         result = self._result(self.handle)
         self.check_mocks()
@@ -234,6 +235,7 @@ class WorkflowEnv:
 
     def start(self, *args: Any, **kwargs: Any) -> Handle[Any]:
         """Start the workflow, and run it until it waits."""
+        __tracebackhide__ = True
         if self._flow is None:
             raise KitError("WorkflowEnv(flow): which workflow is to be run?")
         self._handle = self.client.start(self._named(), *args, **kwargs)
@@ -256,6 +258,7 @@ class WorkflowEnv:
 
         Raises as `run` does; `MockError` if nothing is left that could use a mock.
         """
+        __tracebackhide__ = True
         result = self._result(handle or self.handle)
         if not self.client.count(status=[one for one in Status if not one.finished]):
             self.check_mocks()
@@ -265,6 +268,7 @@ class WorkflowEnv:
         """Run to the end of the workflow (or of another instance), whatever that is.
 
         Raises `StuckError` if it waits for what nothing will bring."""
+        __tracebackhide__ = True
         handle = handle or self.handle
         self._not_inside("env.result")
         while True:
@@ -275,6 +279,7 @@ class WorkflowEnv:
                 raise StuckError(explained(self.client, self._driver, handle.id))
 
     def _result(self, handle: Handle[Any]) -> Any:
+        __tracebackhide__ = True
         self.run_to_end(handle)
         try:
             return handle.result(timeout=0)
@@ -286,6 +291,7 @@ class WorkflowEnv:
 
     def advance(self, by: Duration | None = None, **duration: float) -> None:
         """Let so much time pass: ``env.advance(hours=1)``; all that falls due is done."""
+        __tracebackhide__ = True
         end = self._driver.now + span("env.advance", by, duration)
         self._not_inside("env.advance")
         self.settle()
@@ -294,6 +300,7 @@ class WorkflowEnv:
 
     def settle(self) -> None:
         """Do all that is due now; calls from within are for nothing."""
+        __tracebackhide__ = True
         if self._inside:
             return
         self._inside = True
@@ -304,6 +311,7 @@ class WorkflowEnv:
 
     def _not_inside(self, verb: str) -> None:
         """Time moves when everything waits: not while something is done."""
+        __tracebackhide__ = True
         if self._inside:
             raise KitError(f"{verb} in a callback, an activity or a mock: time cannot move there")
 
@@ -330,6 +338,7 @@ class WorkflowEnv:
         self._outside(lambda: self.client.fail(token, error))
 
     def _outside(self, do: Callable[[], object]) -> None:
+        __tracebackhide__ = True
         do()
         self.settle()
 
@@ -363,6 +372,7 @@ class WorkflowEnv:
     def check_mocks(self) -> None:
         """Raise `MockError` for mocks that were not called, or not as often as they say; `run`
         does it, and the end of a ``with`` block."""
+        __tracebackhide__ = True
         if complaints := self._complaints():
             raise MockError("; ".join(complaints) + f" {self._mocks.called()}")
 
@@ -377,6 +387,7 @@ class WorkflowEnv:
     def assert_called(self, target: Any, *args: Any, **kwargs: Any) -> None:
         """Fail unless it was called with these arguments, by place or by name, and say how it
         was called."""
+        __tracebackhide__ = True
         name = name_of(target)
         definition = self._registry.activities.get(name) or self._registry.workflow(name, None)
         wanted = Call(args, kwargs)
@@ -387,10 +398,11 @@ class WorkflowEnv:
 
     def assert_events(self, *kinds: str) -> None:
         """Fail unless the history has events of these kinds, and show the difference."""
+        __tracebackhide__ = True
         found = [type(event).__name__ for event in self.history]
         if found != list(kinds):
-            lines = difflib.ndiff(kinds, found)
-            raise AssertionError("the history is another one:\n" + "\n".join(lines))
+            lines = "\n".join(difflib.ndiff(kinds, found))
+            raise AssertionError(f"the history is another one (- expected, + found):\n{lines}")
 
     # -- for other replays ---------------------------------------------------------------
 
