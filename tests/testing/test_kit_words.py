@@ -1,4 +1,4 @@
-"""Workflows as people write them, tested as they would; and what they are told when a test fails."""
+"""Workflows as people write them, tested as they would; and what they read when a test fails."""
 
 from __future__ import annotations
 
