@@ -22,7 +22,6 @@ __all__ = [
     "checked_names",
     "checked_turns",
     "same_call",
-    "shown_call",
     "shown_function",
     "span",
 ]
@@ -89,12 +88,6 @@ def _bound(call: Call, definition: Definition[..., Any]) -> object:
         return call
     bound.apply_defaults()
     return bound.arguments
-
-
-def shown_call(name: str, call: Call) -> str:
-    words = [repr(value) for value in call.args]
-    words += [f"{word}={value!r}" for word, value in call.kwargs.items()]
-    return f"{name}({', '.join(words)})"
 
 
 def checked_turns(given: int) -> int:

@@ -28,7 +28,6 @@ from durable.testing.arguments import (
     checked_names,
     checked_turns,
     same_call,
-    shown_call,
     shown_function,
     span,
 )
@@ -36,7 +35,7 @@ from durable.testing.chooser import Chooser
 from durable.testing.doubles import Answers, mocked_activity, mocked_workflow
 from durable.testing.driver import MAX_TURNS, Driver
 from durable.testing.listeners import Listeners
-from durable.testing.mocks import UNSET, Call, Mock, Mocks, definition_of, name_of
+from durable.testing.mocks import UNSET, Call, Mock, Mocks, definition_of, name_of, shown_call
 from durable.testing.replays import Recorded
 from durable.testing.stuck import explained
 
@@ -122,6 +121,7 @@ class WorkflowEnv:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
+        __tracebackhide__ = True
         if error is None:
             self.check_mocks()
         self.close()
@@ -235,6 +235,7 @@ class WorkflowEnv:
         bring; `MockError` for mocks that were not used; and an `AssertionError` of its code
         as it is.
         """
+        __tracebackhide__ = True
         self.start(*args, **kwargs)
         result = self._result(self.handle)
         self.check_mocks()
@@ -242,6 +243,7 @@ class WorkflowEnv:
 
     def start(self, *args: Any, **kwargs: Any) -> Handle[Any]:
         """Start the workflow, and run it until it waits."""
+        __tracebackhide__ = True
         if self._flow is None:
             raise KitError("WorkflowEnv(flow): which workflow is to be run?")
         self._handle = self.client.start(self._named(), *args, **kwargs)
@@ -264,6 +266,7 @@ class WorkflowEnv:
 
         Raises as `run` does; `MockError` if nothing is left that could use a mock.
         """
+        __tracebackhide__ = True
         result = self._result(handle or self.handle)
         if not self.client.count(status=[one for one in Status if not one.finished]):
             self.check_mocks()
@@ -273,6 +276,7 @@ class WorkflowEnv:
         """Run to the end of the workflow (or of another instance), whatever that is.
 
         Raises `StuckError` if it waits for what nothing will bring."""
+        __tracebackhide__ = True
         handle = handle or self.handle
         self._not_inside("env.result")
         self._driver.begin()
@@ -284,6 +288,7 @@ class WorkflowEnv:
                 raise StuckError(explained(self.client, self._driver, handle.id))
 
     def _result(self, handle: Handle[Any]) -> Any:
+        __tracebackhide__ = True
         self.run_to_end(handle)
         try:
             return handle.result(timeout=0)
@@ -295,6 +300,7 @@ class WorkflowEnv:
 
     def advance(self, by: Duration | None = None, **duration: float) -> None:
         """Let so much time pass: ``env.advance(hours=1)``; all that falls due is done."""
+        __tracebackhide__ = True
         end = self._driver.now + span("env.advance", by, duration)
         self._not_inside("env.advance")
         self._driver.begin()
@@ -304,11 +310,13 @@ class WorkflowEnv:
 
     def settle(self) -> None:
         """Do all that is due now; calls from within are for nothing."""
+        __tracebackhide__ = True
         if not self._inside:
             self._driver.begin()
             self._settle()
 
     def _settle(self) -> None:
+        __tracebackhide__ = True
         self._inside = True
         try:
             self._driver.settle()
@@ -317,6 +325,7 @@ class WorkflowEnv:
 
     def _not_inside(self, verb: str) -> None:
         """Time moves when everything waits: not while something is done."""
+        __tracebackhide__ = True
         if self._inside:
             raise KitError(f"{verb} in a callback, an activity or a mock: time cannot move there")
 
@@ -343,6 +352,7 @@ class WorkflowEnv:
         self._outside(lambda: self.client.fail(token, error))
 
     def _outside(self, do: Callable[[], object]) -> None:
+        __tracebackhide__ = True
         do()
         self.settle()
 
@@ -376,6 +386,7 @@ class WorkflowEnv:
     def check_mocks(self) -> None:
         """Raise `MockError` for mocks that were not called, or not as often as they say; `run`
         does it, and the end of a ``with`` block."""
+        __tracebackhide__ = True
         if complaints := self._complaints():
             raise MockError("; ".join(complaints) + f" {self._mocks.called()}")
 
@@ -390,6 +401,7 @@ class WorkflowEnv:
     def assert_called(self, target: Any, *args: Any, **kwargs: Any) -> None:
         """Fail unless it was called with these arguments, by place or by name, and say how it
         was called."""
+        __tracebackhide__ = True
         name = name_of(target)
         definition = self._registry.activities.get(name) or self._registry.workflow(name, None)
         wanted = Call(args, kwargs)
@@ -400,10 +412,11 @@ class WorkflowEnv:
 
     def assert_events(self, *kinds: str) -> None:
         """Fail unless the history has events of these kinds, and show the difference."""
+        __tracebackhide__ = True
         found = [type(event).__name__ for event in self.history]
         if found != list(kinds):
-            lines = difflib.ndiff(kinds, found)
-            raise AssertionError("the history is another one:\n" + "\n".join(lines))
+            lines = "\n".join(difflib.ndiff(kinds, found))
+            raise AssertionError(f"the history is another one (- expected, + found):\n{lines}")
 
     # -- for other replays ---------------------------------------------------------------
 

@@ -36,7 +36,7 @@ MACHINERY = frozenset(
     | {"inspect", "threading", "doctest", "faulthandler"}
     | {"pdb", "bdb", "cmd", "code", "IPython", "ipdb", "pudb", "debugpy", "pydevd"}
     | {"_pydevd_bundle", "_pydev_bundle", "_pytest", "pluggy", "pytest_timeout", "coverage"}
-    | {"hypothesis", "structlog", "loguru", "opentelemetry", "sentry_sdk"}
+    | {"hypothesis", "structlog", "loguru", "opentelemetry", "sentry_sdk", "pytz"}
 )
 """Top-level modules that do what is asked here for themselves."""
 

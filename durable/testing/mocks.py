@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import difflib
 import heapq
+import inspect
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -25,7 +26,7 @@ from durable.definitions import ConfiguredActivity, ConfiguredWorkflow
 from durable.errors import MockError
 from durable.retry import seconds
 
-__all__ = ["Call", "Mock", "Mocks", "Turn", "definition_of", "name_of"]
+__all__ = ["Call", "Mock", "Mocks", "Turn", "definition_of", "name_of", "shown_call"]
 
 UNSET: Any = object()
 
@@ -43,6 +44,10 @@ class Call:
     at: datetime | None = field(default=None, compare=False)
     attempt: int = field(default=1, compare=False)
     instance: str = field(default="", compare=False)
+
+    def __repr__(self) -> str:
+        """What is compared: the differences of tests show nothing else."""
+        return f"Call({self.args!r}, {self.kwargs!r})" if self.kwargs else f"Call({self.args!r})"
 
 
 class Mock:
@@ -109,12 +114,27 @@ class Mock:
     def answer(self, number: int, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """What the call whose turn it is gives; or raises what it is to raise."""
         if self._function is not None:
+            self._check_call(self._function, args, kwargs)
             return self._function(*args, **kwargs)
         value = self._returns if self._answers is None else self._answers[number]
         error = self._raises if self._answers is None else value
         if _is_error(error):
             raise error
         return value
+
+    def _check_call(
+        self, function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> None:
+        """A function that cannot be called like this is a mistake of the test, and no failure of
+        an activity, which would be tried again."""
+        try:
+            inspect.signature(function).bind(*args, **kwargs)
+        except TypeError as error:
+            name = getattr(function, "__name__", repr(function))
+            call = shown_call(self.name, Call(args, kwargs))
+            raise MockError(f"{name} cannot answer {call}: {error}") from None
+        except ValueError:  # of some functions that are written in C nobody knows it
+            return
 
     def turn_over(self, number: int, *, answered: bool) -> None:
         """The call was answered; or its turn is given back."""
@@ -225,6 +245,13 @@ class Mocks:
         names = {*self._calls, *(set(known) - self._mocks.keys())} - {name}
         close = difflib.get_close_matches(name, sorted(names), 1)
         return f": did you mean {close[0]}?" if close else ""
+
+
+def shown_call(name: str, call: Call) -> str:
+    """As it would be written."""
+    words = [repr(value) for value in call.args]
+    words += [f"{word}={value!r}" for word, value in call.kwargs.items()]
+    return f"{name}({', '.join(words)})"
 
 
 def definition_of(target: Any) -> Any:

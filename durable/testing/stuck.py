@@ -11,12 +11,15 @@ __all__ = ["explained"]
 
 def explained(client: Client, driver: Driver, id: str) -> str:
     """What an instance waits for that nothing will bring; and what it was perhaps meant to do."""
+    return f"nothing will wake it:\n{_place(client, driver, id)}"
+
+
+def _place(client: Client, driver: Driver, id: str) -> str:
     handle = client.get(id)
-    lines = ["nothing will wake it:", str(handle.where())]
-    lines += _forgotten(driver, id)
+    lines = [str(handle.where()), *_forgotten(driver, id)]
     for child in handle.children():
         if not child.status().finished:
-            lines += ["", f"its child {child.id}: {explained(client, driver, child.id)}"]
+            lines += ["", f"its child {_place(client, driver, child.id)}"]
     return "\n".join(lines)
 
 

@@ -312,7 +312,10 @@ def test_assert_events() -> None:
     env.start()
     env.signal("go")
     env.assert_events("WorkflowStarted", "SignalReceived", "WorkflowCompleted")
-    with pytest.raises(AssertionError, match=r"(?s)another one.*- TimerFired.*\+ SignalReceived"):
+    with pytest.raises(
+        AssertionError,
+        match=r"(?s)another one \(- expected, \+ found\).*- TimerFired.*\+ SignalReceived",
+    ):
         env.assert_events("WorkflowStarted", "TimerFired", "WorkflowCompleted")
 
 

@@ -93,6 +93,29 @@ def test_that_fails_itself(durable_env):
     result.stdout.fnmatch_lines(["FAILED *::test_that_fails_itself - AssertionError: *"])
 
 
+def test_a_failure_points_to_the_test(session: pytest.Pytester) -> None:
+    """What lies between the test and the mistake is of no interest."""
+    test = """
+def test_unmocked(durable_env):
+    durable_env(order).run("o-1")
+
+def test_call(durable_env):
+    env = durable_env(order, activities=[charge])
+    env.run("o-1")
+    env.assert_called(charge, "o-2")
+
+def test_stuck(durable_env):
+    from durable import wait_signal, workflow
+    @workflow
+    def waiting():
+        yield wait_signal("go")
+    durable_env(waiting).run()
+"""
+    result = run(session, test, "--tb", "short")
+    result.assert_outcomes(failed=3)
+    result.stdout.no_fnmatch_line("*durable/testing/*.py*")
+
+
 def test_envs_are_closed(session: pytest.Pytester) -> None:
     test = """
 closed = []
