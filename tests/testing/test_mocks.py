@@ -12,6 +12,7 @@ import pytest
 from durable import (
     ActivityError,
     Retry,
+    RetryLater,
     Workflow,
     activity,
     current_activity,
@@ -163,6 +164,13 @@ def test_times_holds_though_workers_die_and_answers_are_lost() -> None:
 
     crash_everywhere(order, "o-1", 2, setup=setup, invariants=[all_were_called])
     assert explore(order, "o-1", 2, setup=setup, faults=1, seeds=60).runs == 60
+
+
+def test_who_asks_for_a_later_time_gets_the_next_answer() -> None:
+    env = WorkflowEnv(order)
+    mock = env.mock(charge, side_effect=[RetryLater(delay=5), RetryLater(delay=5), RECEIPT])
+    assert env.run("o-1") == [RECEIPT]
+    assert mock.calls == 3
 
 
 def test_what_the_mock_itself_makes_late_counts() -> None:
