@@ -27,6 +27,7 @@ from durable.interpreter.decision import (
     SentSignal,
     StartedChild,
 )
+from durable.interpreter.forgotten import not_yielded
 from durable.interpreter.limits import (
     DEFAULT_LIMITS,
     MAX_HISTORY,
@@ -54,4 +55,5 @@ __all__ = [
     "StartedChild",
     "StepAborted",
     "Waiting",
+    "not_yielded",
 ]

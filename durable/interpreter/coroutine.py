@@ -23,7 +23,7 @@ from types import FrameType
 from typing import TYPE_CHECKING, Any
 
 from durable.commands import Command
-from durable.current import running
+from durable.current import raised, running
 from durable.errors import Cancelled, TaskCancelled, UsageError
 from durable.failure import PACKAGE
 from durable.interpreter.aborted import StepAborted
@@ -94,8 +94,8 @@ class Coroutine:
             self.end(stop.value, None)
         except StepAborted:
             raise
-        except BaseException as raised:
-            self.end(None, _explained(raised))
+        except BaseException as wrong:
+            self.end(None, _explained(wrong))
         else:
             self.last = command
             self.interpreter.issue(self, command)
@@ -128,6 +128,8 @@ class Coroutine:
         self.own.leave()
         if error is None:
             report_forgotten(self.interpreter, self)
+        else:
+            raised(error)
         coroutine_ended(self.interpreter, self)
         joiners, self.joiners = self.joiners, None
         for wait in list(joiners or ()):

@@ -13,6 +13,7 @@ from types import CodeType
 from typing import TYPE_CHECKING, Any
 
 from durable.commands import ContinueAsNew, parts
+from durable.current import observer
 from durable.errors import ForgottenYield
 
 if TYPE_CHECKING:
@@ -37,11 +38,34 @@ def report_forgotten(it: Interpreter, coroutine: Coroutine) -> None:
         for key, row in it.unused.items()
         if row[3] is coroutine and not isinstance(row[0], ContinueAsNew)
     }
-    inside = {id(part) for row in own.values() for part in islice(parts(row[0]), 1, None)}
+    inside = _inside(own)
     for key, (command, code, line, _) in own.items():
         del it.unused[key]
         if key not in inside and not it.replaying:
             _warn(command, code, line)
+
+
+def not_yielded(it: Interpreter) -> list[tuple[str, str, int]]:
+    """Commands that were created and not used so far: as text, file and line."""
+    rows = {key: row for key, row in it.unused.items() if not row[3].ended}
+    inside = _inside(rows)
+    return [
+        (_shown(command), code.co_filename, line)
+        for key, (command, code, line, _) in rows.items()
+        if key not in inside
+    ]
+
+
+def _inside(rows: dict[int, Any]) -> set[int]:
+    """Which of them are parts of others."""
+    return {id(part) for row in rows.values() for part in islice(parts(row[0]), 1, None)}
+
+
+def _shown(command: Any) -> str:
+    try:
+        return repr(command)
+    except RecursionError:  # combinators, far too deep
+        return f"{type(command).__name__}(…)"
 
 
 def check_no_run_was_begun(it: Interpreter) -> None:
@@ -56,11 +80,11 @@ def check_no_run_was_begun(it: Interpreter) -> None:
 
 
 def _warn(command: Any, code: CodeType, line: int) -> None:
-    try:
-        shown = repr(command)
-    except RecursionError:  # combinators, far too deep
-        shown = f"{type(command).__name__}(…)"
-    text = f"{shown} was created and never yielded: nothing was done; write `yield …`"
+    text = f"{_shown(command)} was created and never yielded: nothing was done; write `yield …`"
+    looking = observer.get()
+    if looking is not None:
+        looking.forgot(text, code.co_filename, line)
+        return
     try:
         warnings.warn_explicit(text, ForgottenYield, code.co_filename, line)
     except ForgottenYield:  # warnings are errors here: the workflow has ended all the same

@@ -9,6 +9,7 @@ from __future__ import annotations
 from types import AsyncGeneratorType, CoroutineType, GeneratorType
 from typing import TYPE_CHECKING, Any
 
+from durable.current import raised
 from durable.interpreter.aborted import StepAborted
 from durable.interpreter.waits import Claims, Wait
 
@@ -33,6 +34,7 @@ class PredicateWait(Wait):
         except StepAborted:
             raise
         except BaseException as error:  # SystemExit, too: it must not stop the worker
+            raised(error)
             self.error = error
             return True
         finally:

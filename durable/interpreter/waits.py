@@ -17,7 +17,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from durable.codec import Codec
-from durable.current import running
+from durable.current import raised, running
 from durable.errors import DurableError, PayloadError, SideEffectError, UsageError
 from durable.events import Event, SideEffectRecorded, TimerCancelled, TimerFired, TimerStarted
 from durable.failure import Failure
@@ -174,8 +174,9 @@ class SideEffectWait(Wait):
             value = interpreter.codec.encode(result, f"the value of {command}")
         except StepAborted:
             raise
-        except BaseException as raised:  # SystemExit, too: it must not stop the worker
-            error = stored_failure(interpreter.codec, raised)
+        except BaseException as wrong:  # SystemExit, too: it must not stop the worker
+            raised(wrong)
+            error = stored_failure(interpreter.codec, wrong)
         return value, error
 
 

@@ -24,6 +24,10 @@ class Cache:
         interpreter.close()
         return None
 
+    def peek(self, uid: bytes) -> Interpreter | None:
+        """The interpreter as it is, to look at; it stays where it is."""
+        return self._items.get(uid)
+
     def put(self, uid: bytes, interpreter: Interpreter) -> None:
         self._items[uid] = interpreter
         while len(self._items) > self.size:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Generator
+from concurrent.futures import ThreadPoolExecutor
+from contextvars import copy_context
 from copy import copy
 from functools import wraps
 from types import CoroutineType
@@ -11,7 +13,7 @@ from typing import Any
 from durable.calls import info
 from durable.definitions import ActivityDefinition, WorkflowDefinition
 from durable.errors import MockError
-from durable.testing.mocks import Mock, Mocks
+from durable.testing.mocks import Mocks, Turn
 from durable.verbs import side_effect, sleep
 
 __all__ = ["Answers", "mocked_activity", "mocked_workflow", "performed"]
@@ -33,7 +35,7 @@ def mocked_activity(target: Any) -> Activity:
 
 def performed(
     definition: Activity,
-    mock: Mock | None,
+    turn: Turn | None,
     record: Callable[[tuple[Any, ...], dict[str, Any]], None],
     surface: Callable[[BaseException], None],
 ) -> Activity:
@@ -44,15 +46,7 @@ def performed(
     def called(*args: Any, **kwargs: Any) -> Any:
         record(args, kwargs)
         try:
-            value = real(*args, **kwargs) if mock is None else mock.answer(args, kwargs)
-        except BaseException as error:
-            surface(error)
-            raise
-        return awaited(value) if type(value) is CoroutineType else value
-
-    async def awaited(value: Any) -> Any:
-        try:
-            return await value
+            return awaited(real(*args, **kwargs) if turn is None else turn.answer(args, kwargs))
         except BaseException as error:
             surface(error)
             raise
@@ -62,16 +56,31 @@ def performed(
     return made
 
 
+def awaited(value: Any) -> Any:
+    """The value, or what the coroutine comes to that it is: in a thread of its own, if the test
+    itself runs in a loop, which is not left for it."""
+    if type(value) is not CoroutineType:
+        return value
+    import asyncio  # slow to import, and most tests never need it
+
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return asyncio.run(value)
+    with ThreadPoolExecutor(1) as pool:
+        return pool.submit(copy_context().run, asyncio.run, value).result()
+
+
 class Answers:
     """What mocks of children have answered: by number, as replays ask for it again.
 
     A worker may die before a child's first step is stored: the child that asks again gets the
-    same answer.  fail: is told of a child that no mock answers.
+    same answer.  tell: is told of what mocks raise, and of a child that no mock answers.
     """
 
-    def __init__(self, mocks: Mocks, fail: Callable[[BaseException], None]) -> None:
+    def __init__(self, mocks: Mocks, tell: Callable[[BaseException], None]) -> None:
         self._mocks = mocks
-        self._fail = fail
+        self._tell = tell
         self._given: list[tuple[float, Any, BaseException | None]] = []
         self._numbers: dict[tuple[str, int], int] = {}
 
@@ -88,19 +97,23 @@ class Answers:
         return self._numbers[child]
 
     def _answered(self, name: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> int:
-        mock = self._mocks.next(name)
-        if mock is None:
+        turn = self._mocks.next(name)
+        if turn is None:
             return -1
+        turn.over(answered=True)
         try:
-            self._given.append((mock.takes, mock.answer(args, kwargs), None))
-        except Exception as error:
-            self._given.append((mock.takes, None, error))
+            self._given.append((turn.takes, awaited(turn.answer(args, kwargs)), None))
+        except BaseException as error:
+            self._tell(error)
+            if not isinstance(error, Exception):
+                raise
+            self._given.append((turn.takes, None, error))
         return len(self._given) - 1
 
     def missing(self, child: str, name: str) -> MockError:
         """No mock answers, and there is no code either."""
         error = MockError(f"{name} was started as {child}, and no mock answers")
-        self._fail(error)
+        self._tell(error)
         return error
 
 

@@ -5,6 +5,7 @@ Rules
 -----
 * Nothing happens by itself.  `settle` does all that is due; `advance` moves the clock to the
   next moment at which something is, and only when everything waits.
+* What goes on for ever is an error: a call of the test has so many turns, through all time.
 * Attempts run here, one after the other, when their time has passed.
 * After each commit the history is replayed: code that decides otherwise the second time fails
   the test at once (see `replays`).
@@ -17,59 +18,77 @@ Rules
 
 from __future__ import annotations
 
-import warnings
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, nullcontext
+from collections import Counter
+from collections.abc import Callable, Collection, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import replace
 from functools import partial
 from hashlib import blake2b
-from typing import Any
 
 from durable.codec import Codec
+from durable.current import observer
 from durable.errors import (
     Cancelled,
     DurableError,
-    ForgottenYield,
+    InstanceFinished,
     KitError,
     MockError,
     StuckError,
     TimeoutExpired,
 )
-from durable.interpreter import StepAborted
-from durable.model import Instance, Status, WorkerInfo
+from durable.events import SignalReceived, dump, load
+from durable.interpreter import Interpreter, StepAborted
+from durable.model import Instance, Status, WorkerInfo, moment
 from durable.propagation import Propagators
+from durable.records import Outgoing, Sent
 from durable.registry import Registry
-from durable.runner import Attempt, Outcome, Runner
+from durable.runner import Attempt, Runner
 from durable.runner.attempt import CompleteLater, failed
 from durable.runner.cache import Cache
 from durable.runner.decide import Proposal
 from durable.starting import new_uid
 from durable.store import Created, NewInstance, Step, Verdict
 from durable.stores.memory import MemoryStore
-from durable.testing.agenda import Agenda
+from durable.testing.agenda import Agenda, Item
+from durable.testing.attempts import Attempts
 from durable.testing.chooser import Chooser
-from durable.testing.guards import guarded
+from durable.testing.faults import (
+    DEATHS,
+    DIES,
+    FAILS,
+    FAILS_FOR_GOOD,
+    LEFT_BEHIND,
+    LONGER,
+    LOSES_ANSWER_FOR_GOOD,
+    RARELY,
+    REPEATS,
+    REPEATS_AFTER,
+    SLOWLY,
+    WORKER,
+    ends_of,
+)
+from durable.testing.guards import guarded, unguarded
+from durable.testing.mocks import Mocks
 from durable.testing.replays import Replays
 
 __all__ = ["MAX_TURNS", "Driver", "ends_the_test"]
 
 FOREVER = 1 << 60
-WHAT = "| fails | is done, and its answer is lost | is done, and the worker dies"
-SLOWLY = "| takes a second | takes a minute | takes an hour | takes a day"
-LONGER = tuple(seconds * 1_000_000 for seconds in (0, 1, 60, 3600, 24 * 3600))
+SECRET = bytes(32)
 
-MAX_TURNS = 100_000
-"""Of a test, after which it is taken for one that never ends."""
+MAX_TURNS = 10_000
+"""Of a call of a test, after which it is taken for one that never ends."""
 
 
 class Driver:
     """A worker without threads.
 
     registry: what it can run. now: where the clock begins, in microseconds since 1970.
-    perform: runs an attempt. takes: how many microseconds an attempt will take, given how many
-    longer than usual.
-    began: called when an instance has made its first step. guards: whether calls that a
-    workflow must not make are errors (see `guards`). chooser: decides on what may happen.
+    mocks, strict: what answers instead of activities, and whether those that have none are
+    refused. began: called when an instance has made its first step. guards: whether calls that
+    a workflow must not make are errors, but for those in allow (see `guards`). chooser: decides
+    on what may happen. signals_twice: whether clients may send signals again. max_turns: of a
+    call of the test. where: shows where an instance is.
     """
 
     def __init__(
@@ -79,11 +98,15 @@ class Driver:
         propagators: Propagators,
         now: int,
         *,
-        perform: Callable[[Attempt], Outcome],
-        takes: Callable[[Attempt, int], int],
+        mocks: Mocks,
+        strict: bool,
         began: Callable[[Instance], None],
         guards: bool,
+        allow: Collection[str],
         chooser: Chooser,
+        signals_twice: bool,
+        max_turns: int,
+        where: Callable[[str], str],
     ) -> None:
         self.now = self._start_at = now
         self.registry = registry
@@ -92,14 +115,24 @@ class Driver:
         self.agenda = Agenda()
         self.store = _Store(self)
         self.failure: BaseException | None = None
-        self._perform = perform
-        self._takes = takes
+        self._attempts = Attempts(
+            mocks, registry, codec, propagators,
+            strict=strict, tell=self.raised, now=lambda: moment(self.now),
+        )  # fmt: skip
         self._began = began
-        self._guards = guards
+        self._watching: Callable[[], AbstractContextManager[None]] = (
+            partial(guarded, self.fail, frozenset(allow)) if guards else unguarded
+        )
         self._chooser = chooser
         self._workers = 0
         self._queues: tuple[str, ...] = ()
+        self._signals_twice = signals_twice
+        self._max_turns = max_turns
+        self._where = where
         self._turns = 0
+        self._happened: Counter[str] = Counter()
+        self._stepped: Counter[str] = Counter()
+        self._waits = False
         self._next_wake_at: int | None = None
         self.replays = Replays(self.store, registry, codec, propagators)
         self.runner = self._make_runner()
@@ -133,78 +166,119 @@ class Driver:
 
     # -- time ---------------------------------------------------------------------------
 
+    def begin(self) -> None:
+        """A call of the test begins: its turns are counted from here."""
+        self._turns = 0
+        self._happened.clear()
+        self._stepped.clear()
+
     def settle(self) -> None:
         """Do all that is due now. Raises what went wrong."""
-        with _strict(), guarded(self.fail) if self._guards else nullcontext():
+        __tracebackhide__ = True
+        before = observer.set(self)
+        try:
             while self._act():
                 self._turns += 1
-                if self._turns > MAX_TURNS:
-                    raise StuckError(f"after {MAX_TURNS} turns there is still something to do")
+                if self._turns > self._max_turns:
+                    raise StuckError(self._endless())
+        finally:
+            observer.reset(before)
+
+    def _endless(self) -> str:
+        """What goes on for ever."""
+        steps = {f"a step of {id}": count for id, count in self._stepped.items()}
+        often = (self._happened + Counter(steps)).most_common(3)
+        words = ", ".join(f"{what} ({count} times)" for what, count in often)
+        lines = [f"after {self._max_turns} turns (max_turns=) it still goes on: {words}"]
+        lines += [self._where(id) for id, _ in self._stepped.most_common(1)]
+        return "\n".join(lines)
 
     def advance(self, limit: int | None = None) -> bool:
         """Move the clock to the next moment at which something is due, at most to the limit;
         False if there is none (before it)."""
         moments = [at for at in (self.agenda.next, self._next_wake_at) if at is not None]
-        moment = min(moments, default=None)
-        if moment is None or (limit is not None and moment > limit):
+        first = min(moments, default=None)
+        if first is None or (limit is not None and first > limit):
             if limit is not None:
                 self.now = max(self.now, limit)
             return False
-        self.now = max(self.now, moment)
+        self.now = max(self.now, first)
         return True
 
     def _act(self) -> bool:
         """Do one thing, if one is due."""
+        __tracebackhide__ = True
         self.check()
         due = self.agenda.due(self.now)
-        if due and self._timers_first():
+        if due and not self._worker_first():
+            first = due.pop(self._chooser.order([item.what for item in due]))
             self.agenda.put_back(self.now, due)
-        elif due:
-            first = due.pop(self._chooser.order(len(due), "what is done first"))
-            self.agenda.put_back(self.now, due)
-            first()
+            self._do(first)
             return True
+        self.agenda.put_back(self.now, due)
         try:
             self._next_wake_at = self.runner.claim().next_wake_at
-            if not self.runner.busy:
-                return False
-            starting = self.runner.turn()
+            self._waits = not self.runner.busy
+            if self._waits:
+                return bool(due)
+            # Nowhere else does code of workflows run, and to be watched takes half of the time.
+            with self._watching():
+                starting = self.runner.turn()
         except _Died:
             self._die()
             return True
         for attempt in starting:
-            attempt.clock = self._seconds
-            attempt.begin()
-            longer = self._chooser.fault(len(LONGER), f"{_named(attempt)} {SLOWLY}")
-            at = self.now + self._takes(attempt, LONGER[longer])
-            self.agenda.add(at, partial(self._run, self.runner, attempt))
+            self._start(attempt)
         return True
+
+    def _worker_first(self) -> bool:
+        """Whether the worker goes on before what else is due."""
+        is_due = self._next_wake_at is not None and self._next_wake_at <= self.now
+        if self._waits and not is_due:
+            return False
+        return bool(self._chooser.order(("what is due", "the worker")))
+
+    def _do(self, item: Item) -> None:
+        self._waits = False  # the worker may have something to do now
+        self._happened[item.what] += 1
+        try:
+            item.do()
+        except InstanceFinished:
+            if not self._chooser.may_be_late():
+                raise
+
+    def _start(self, attempt: Attempt) -> None:
+        attempt.clock = self._seconds
+        attempt.begin()
+        name = _named(attempt)
+        longer = LONGER[self._chooser.fault(name, SLOWLY, RARELY)]
+        at = self.now + self._attempts.begin(attempt, longer)
+        self.agenda.add(at, f"the end of {name}", partial(self._run, self.runner, attempt))
 
     def _seconds(self) -> float:
         """The clock of attempts: since the test began, so that no digit is lost."""
         return (self.now - self._start_at) / 1_000_000
 
-    def _timers_first(self) -> bool:
-        """Whether timers that are due go before what else is."""
-        is_due = self._next_wake_at is not None and self._next_wake_at <= self.now
-        return is_due and bool(self._chooser.order(2, "the timers first"))
-
     def _run(self, runner: Runner, attempt: Attempt) -> None:
         """An attempt ends: of a worker that has died, it may have been done."""
         name = _named(attempt)
         if runner is not self.runner:
-            if self._chooser.fault(2, f"{name} was done by the worker that has died"):
-                self._perform(attempt)
+            if self._chooser.fault(name, LEFT_BEHIND, RARELY):
+                self._attempts.perform(attempt)
             return
-        happens = self._chooser.fault(4, f"{name} {WHAT}")
-        error = (
-            ConnectionError("not done") if happens == 1 else TimeoutExpired("the answer is lost")
-        )
-        outcome = None if happens == 1 else self._perform(attempt)
-        if happens == 3:
+        happens = self._chooser.fault(name, ends_of(attempt))
+        done = happens not in (FAILS, FAILS_FOR_GOOD)
+        outcome = self._attempts.perform(attempt) if done else None
+        if happens == DIES:
             self._die()
-        elif happens or outcome is None:
-            runner.finish(failed(attempt, error, self.codec))
+            return
+        self._attempts.end(attempt, delivered=not happens)
+        if outcome is None:
+            error: Exception = ConnectionError("not done")
+            runner.finish(failed(attempt, error, self.codec, happens == FAILS_FOR_GOOD))
+        elif happens:
+            error = TimeoutExpired("the answer is lost")
+            runner.finish(failed(attempt, error, self.codec, happens == LOSES_ANSWER_FOR_GOOD))
         else:
             runner.finish(outcome)
 
@@ -214,11 +288,30 @@ class Driver:
 
     def check(self) -> None:
         """Raise what went wrong, once."""
+        __tracebackhide__ = True
         failure, self.failure = self.failure, None
+        if isinstance(failure, MockError):  # of the test: how the kit met it tells nothing
+            raise failure.with_traceback(None)
         if failure is not None:
             raise failure
 
+    # -- what workflow code tells (an `Observer`) ---------------------------------------
+
+    def raised(self, error: BaseException) -> None:
+        """It is told here whoever catches it: one who joins, or a step that is not stored."""
+        if ends_the_test(error):
+            self.fail(error)
+
+    def forgot(self, text: str, filename: str, line: int) -> None:
+        """A command that is forgotten is an error here."""
+        self.fail(KitError(f"{filename}:{line}: {text}"))
+
     # -- what the runner and the store tell ---------------------------------------------
+
+    def interpreter(self, uid: bytes) -> Interpreter | None:
+        """Of an instance that is known here, to look at."""
+        held = self.runner.held.get(uid)
+        return self.runner.cache.peek(uid) if held is None else held.interpreter
 
     def serve(self, queue: str) -> None:
         """Take what is in this queue, too."""
@@ -237,7 +330,20 @@ class Driver:
         """Whether the worker dies with a commit: 1 before, 2 after it."""
         if not steps:
             return 0
-        return self._chooser.fault(3, "the worker dies | before | after | a commit")
+        return self._chooser.fault(WORKER, DEATHS, RARELY)
+
+    def sent(self, message: Outgoing) -> None:
+        """A client has sent something: who does not learn that it has arrived sends it again."""
+        event = load(message.event, 0)
+        if not self._signals_twice or not isinstance(event, SignalReceived):
+            return
+        what = f"signal {event.name} to {message.id}"
+        happens = self._chooser.fault(what, REPEATS, RARELY)
+        if happens:
+            id = f"{message.message_id}:again"
+            again = replace(message, message_id=id, event=dump(replace(event, message_id=id)))
+            send = partial(MemoryStore.send, self.store, [again])
+            self.agenda.add(self.now + REPEATS_AFTER[happens], f"{what}, again,", send)
 
     def _check_code(self, instance: Instance, step: Step) -> None:
         """What nobody here can run must not look as if it took its time."""
@@ -253,19 +359,17 @@ class Driver:
         for step, verdict in zip(steps, verdicts, strict=True):
             held = self.runner.held.get(step.uid)
             if held is not None and verdict is Verdict.COMMITTED:
-                outcome = None if held.interpreter is None else held.interpreter.outcome
-                self.committed(held.instance, step, outcome)
+                self.committed(held.instance, step)
 
-    def committed(self, instance: Instance, step: Step, outcome: tuple[Any, Any] | None) -> None:
-        """A step was stored. outcome: (value, error) of a run that has ended with it."""
+    def committed(self, instance: Instance, step: Step) -> None:
+        """A step was stored."""
+        self._stepped[instance.id] += 1
         if step.history_length == 0 and step.events and step.run == 1:
             self._began(instance)
         self._check_code(instance, step)
         if self.failure is not None:
             return
-        if outcome is not None and ends_the_test(outcome[1]):
-            self.fail(outcome[1])
-        elif step.end is not None and step.end.status is Status.BLOCKED:
+        if step.end is not None and step.end.status is Status.BLOCKED:
             self.fail(KitError(f"{instance.id} is blocked: {step.end.reason}"))
         else:
             try:
@@ -275,12 +379,16 @@ class Driver:
 
 
 class _Store(MemoryStore):
-    """It tells which queues are used."""
+    """It tells which queues are used, and what was sent."""
 
     def __init__(self, driver: Driver) -> None:
         super().__init__(lambda: driver.now)
         self._driver = driver
         self._created = 0
+
+    def secret(self) -> bytes:
+        """Tokens are the same in each run of a test, as all else is."""
+        return SECRET
 
     def create(self, rows: Sequence[NewInstance], if_exists: str) -> list[Created]:
         for row in rows:
@@ -293,6 +401,13 @@ class _Store(MemoryStore):
         self._created += 1
         name = f"{self._created} {id}".encode()
         return new_uid(self._driver.now, blake2b(name, digest_size=10).digest())
+
+    def send(self, messages: Sequence[Outgoing]) -> list[Sent]:
+        sent = super().send(messages)
+        for message, answer in zip(messages, sent, strict=True):
+            if answer is Sent.SENT:
+                self._driver.sent(message)
+        return sent
 
     def commit(self, worker: str, steps: Sequence[Step]) -> list[Verdict]:
         for step in steps:
@@ -325,30 +440,16 @@ class _Runner(Runner):
         self._decider.chance = self._outbox.chance = lambda: 0.5  # neither early nor late
 
     def answered(self, proposal: Proposal, verdict: Verdict) -> None:
-        interpreter = proposal.held.interpreter
-        outcome = None if interpreter is None else interpreter.outcome
         super().answered(proposal, verdict)
         if verdict is Verdict.COMMITTED:
-            self.driver.committed(proposal.held.instance, proposal.step, outcome)
+            self.driver.committed(proposal.held.instance, proposal.step)
 
 
-def ends_the_test(error: BaseException | None) -> bool:
+def ends_the_test(error: BaseException) -> bool:
     """Whether it is no failure of a workflow or an activity, but of the test itself."""
     ordinary = (Exception, Cancelled, CompleteLater, GeneratorExit, StepAborted, SystemExit)
-    return isinstance(error, AssertionError) or not (error is None or isinstance(error, ordinary))
+    return isinstance(error, AssertionError) or not isinstance(error, ordinary)
 
 
 def _named(attempt: Attempt) -> str:
     return f"{attempt.name} of {attempt.instance_id}"
-
-
-@contextmanager
-def _strict() -> Iterator[None]:
-    """A command that is forgotten is an error here."""
-    with warnings.catch_warnings(record=True) as told:
-        warnings.simplefilter("always", ForgottenYield)
-        yield
-    for one in told:
-        if issubclass(one.category, ForgottenYield):
-            raise KitError(f"{one.filename}:{one.lineno}: {one.message}")
-        warnings.warn_explicit(one.message, one.category, one.filename, one.lineno)

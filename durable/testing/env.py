@@ -5,28 +5,37 @@ from __future__ import annotations
 import difflib
 from collections.abc import Callable, Iterable
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from functools import partial
 from types import ModuleType, TracebackType
 from typing import Any
 
 from durable.client import Client, Handle
 from durable.codec import Codec
-from durable.definitions import ActivityDefinition, ConfiguredWorkflow, WorkflowDefinition
-from durable.errors import KitError, MockError, StuckError
+from durable.definitions import ConfiguredWorkflow, WorkflowDefinition
+from durable.errors import KitError, MockError, StuckError, WorkflowError
 from durable.events import Event
 from durable.model import Instance, Status, micros, moment
 from durable.moments import checked_moment
 from durable.propagation import Propagators
 from durable.registry import Registry
-from durable.retry import Duration, microseconds
-from durable.runner import Attempt, Outcome, run_attempt
-from durable.runner.attempt import timed_out
+from durable.retry import Duration
 from durable.starting import flow_of
+from durable.testing.arguments import (
+    checked_callable,
+    checked_flag,
+    checked_flow,
+    checked_names,
+    checked_turns,
+    same_call,
+    shown_function,
+    span,
+)
 from durable.testing.chooser import Chooser
-from durable.testing.doubles import Answers, mocked_activity, mocked_workflow, performed
-from durable.testing.driver import Driver, ends_the_test
-from durable.testing.mocks import UNSET, Call, Mock, Mocks, name_of
+from durable.testing.doubles import Answers, mocked_activity, mocked_workflow
+from durable.testing.driver import MAX_TURNS, Driver
+from durable.testing.listeners import Listeners
+from durable.testing.mocks import UNSET, Call, Mock, Mocks, definition_of, name_of, shown_call
 from durable.testing.replays import Recorded
 from durable.testing.stuck import explained
 
@@ -47,8 +56,11 @@ class WorkflowEnv:
     flow: the workflow, or with options (``order.options(id="o-1")``). activities, workflows:
     what else may run: activities, objects that have some, children. modules: all that they
     have. start_at: when the clock begins, an aware datetime. strict: activities that are not
-    mocked are refused. guards: clocks, chance and I/O in workflow code are errors. codec,
-    propagators: as of `Worker`. chooser: decides on what may happen (see `explore`).
+    mocked are refused. guards: clocks, chance and I/O in workflow code are errors. allow: what
+    they let pass: calls as errors name them (``"time.time"``), and modules that may call
+    anything. codec, propagators: as of `Worker`. max_turns: how much may happen in one call of
+    a test before it is taken for something that never ends. chooser: decides on what may
+    happen, and signals_twice: whether that includes signals that are sent again (see `explore`).
 
     >>> env = WorkflowEnv(process_order, activities=[ship])
     >>> env.mock(charge, returns="r-1")
@@ -66,31 +78,34 @@ class WorkflowEnv:
         start_at: datetime = DEFAULT_START,
         strict: bool = False,
         guards: bool = True,
+        allow: Iterable[str] = (),
         codec: Codec | None = None,
         propagators: Iterable[Any] = (),
+        max_turns: int = MAX_TURNS,
         chooser: Chooser | None = None,
+        signals_twice: bool = False,
     ) -> None:
-        self.strict = strict
         self._flow = flow
         self._codec = codec or Codec()
         self._registry = Registry(modules, workflows, activities)
-        if flow is not None:
-            definition = flow_of(flow)[2]
-            if definition is not None:
-                self._registry.add(definition)
-        self._real = frozenset(self._registry.activities)
+        definition = None if flow is None else checked_flow(flow)
+        if definition is not None:
+            self._registry.add(definition)
         self._propagators = Propagators(propagators)
         self._mocks = Mocks()
         self._mocked_flows: set[str] = set()
-        self._chosen: dict[Attempt, tuple[Mock | None, str]] = {}
-        self._listeners: dict[str, list[Callable[[Handle[Any]], object]]] = {}
+        self._listeners = Listeners()
         self._began = micros(checked_moment(start_at, "start_at"))
         self._driver = Driver(
             self._registry, self._codec, self._propagators, self._began,
-            perform=self._perform, takes=self._takes, began=self._note_child, guards=guards,
+            mocks=self._mocks, strict=checked_flag(strict, "strict"), began=self._note_child,
+            guards=checked_flag(guards, "guards"), allow=checked_names(allow, "allow"),
             chooser=chooser or Chooser(),
+            signals_twice=checked_flag(signals_twice, "signals_twice"),
+            max_turns=checked_turns(max_turns),
+            where=lambda id: str(self.client.get(id).where()),
         )  # fmt: skip
-        self._answers = Answers(self._mocks, self._driver.fail)
+        self._answers = Answers(self._mocks, self._driver.raised)
         self.client = Client(self._driver.store, codec=self._codec, propagators=propagators)
         self._show_code()
         self._handle: Handle[Any] | None = None
@@ -106,6 +121,7 @@ class WorkflowEnv:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
+        __tracebackhide__ = True
         if error is None:
             self.check_mocks()
         self.close()
@@ -134,14 +150,17 @@ class WorkflowEnv:
         """Answer instead of an activity or a child workflow.
 
         target: the activity or workflow, or its name. returns: what each call gives. raises:
-        an exception that each raises. side_effect: a function that is called instead; an
-        exception; or a list of answers, one for each call, where exceptions are raised.
-        times: how many calls it answers, and must answer; the next mock of the same target
-        follows, or the real thing. takes: how long each takes, by the virtual clock: seconds or
-        a timedelta.
+        an exception that each raises. side_effect: a function that is called instead, also an
+        ``async def``; an exception; or a list of answers, one for each call, where exceptions
+        are raised. times: how many calls it answers, and must answer; the next mock of the same
+        target follows, then the one without ``times``, then the real thing. takes: how long
+        each takes, by the virtual clock: seconds or a timedelta.
+
+        A second mock without ``times`` takes the place of the first.
         Raises `MockError` if these do not go together. `run` raises it for a mock that was
         not called, or not as often as ``times`` says.
         """
+        target = definition_of(target)
         made = Mock(
             name_of(target), returns=returns, raises=raises, side_effect=side_effect,
             times=times, takes=takes,
@@ -172,24 +191,40 @@ class WorkflowEnv:
         }
 
     def at(
-        self, when: datetime | None = None, *, do: Callable[[], object], **duration: float
+        self,
+        when: datetime | Duration | None = None,
+        *,
+        do: Callable[[], object],
+        **duration: float,
     ) -> None:
         """Call something at a moment of the virtual clock.
 
-        when: an aware datetime; or a duration since the start of the test, as `timedelta`
-        takes it: ``env.at(hours=1, do=…)``.
+        when: an aware datetime; or how long after the start of the test, in seconds or as a
+        timedelta, or in the words that `timedelta` takes: ``env.at(hours=1, do=…)``.
         """
-        at = self._began if when is None else micros(checked_moment(when, "env.at"))
-        self._driver.agenda.add(at + _microseconds(duration), partial(self._outside, do))
+        if isinstance(when, datetime):
+            if duration:
+                raise TypeError("env.at takes a datetime or a duration, not both")
+            at = micros(checked_moment(when, "env.at"))
+        else:
+            at = self._began + span("env.at", when, duration)
+        self._do_at(at, do, "env.at")
 
-    def after(self, *, do: Callable[[], object], **duration: float) -> None:
+    def after(
+        self, wait: Duration | None = None, *, do: Callable[[], object], **duration: float
+    ) -> None:
         """Call something so long from now: ``env.after(minutes=5, do=…)``."""
-        at = self._driver.now + _microseconds(duration)
-        self._driver.agenda.add(at, partial(self._outside, do))
+        self._do_at(self._driver.now + span("env.after", wait, duration), do, "env.after")
+
+    def _do_at(self, at: int, do: Callable[[], object], verb: str) -> None:
+        checked_callable(do, f"{verb}(do=)")
+        self._driver.agenda.add(at, f"a call of {shown_function(do)}", partial(self._outside, do))
 
     def on_child(self, target: Any, do: Callable[[Handle[Any]], object]) -> None:
-        """Call something with the handle of each child of this workflow, when it has begun."""
-        self._listeners.setdefault(name_of(target), []).append(do)
+        """Call something with the handle of each child of this workflow, when it has begun.
+
+        `run` raises `MockError` if there was no such child."""
+        self._listeners.add(name_of(target), checked_callable(do, "env.on_child"))
 
     # -- running ------------------------------------------------------------------------
 
@@ -200,13 +235,15 @@ class WorkflowEnv:
         bring; `MockError` for mocks that were not used; and an `AssertionError` of its code
         as it is.
         """
+        __tracebackhide__ = True
         self.start(*args, **kwargs)
-        result = self.result()
+        result = self._result(self.handle)
         self.check_mocks()
         return result
 
     def start(self, *args: Any, **kwargs: Any) -> Handle[Any]:
         """Start the workflow, and run it until it waits."""
+        __tracebackhide__ = True
         if self._flow is None:
             raise KitError("WorkflowEnv(flow): which workflow is to be run?")
         self._handle = self.client.start(self._named(), *args, **kwargs)
@@ -225,28 +262,61 @@ class WorkflowEnv:
         return ConfiguredWorkflow(definition, options)
 
     def result(self, handle: Handle[Any] | None = None) -> Any:
-        """Run to the end of the workflow (or of another instance), and give its result."""
+        """Run to the end of the workflow (or of another instance), and give its result.
+
+        Raises as `run` does; `MockError` if nothing is left that could use a mock.
+        """
+        __tracebackhide__ = True
+        result = self._result(handle or self.handle)
+        if not self.client.count(status=[one for one in Status if not one.finished]):
+            self.check_mocks()
+        return result
+
+    def run_to_end(self, handle: Handle[Any] | None = None) -> None:
+        """Run to the end of the workflow (or of another instance), whatever that is.
+
+        Raises `StuckError` if it waits for what nothing will bring."""
+        __tracebackhide__ = True
         handle = handle or self.handle
         self._not_inside("env.result")
+        self._driver.begin()
         while True:
-            self.settle()
+            self._settle()
             if handle.status().finished:
-                return handle.result(timeout=0)
+                return
             if not self._driver.advance():
-                raise StuckError(explained(self.client, handle.id))
+                raise StuckError(explained(self.client, self._driver, handle.id))
 
-    def advance(self, **duration: float) -> None:
+    def _result(self, handle: Handle[Any]) -> Any:
+        __tracebackhide__ = True
+        self.run_to_end(handle)
+        try:
+            return handle.result(timeout=0)
+        except WorkflowError as error:
+            # It may be why: a name that is wrong leaves the real thing to be called.
+            for complaint in self._complaints():
+                error.add_note(complaint)
+            raise
+
+    def advance(self, by: Duration | None = None, **duration: float) -> None:
         """Let so much time pass: ``env.advance(hours=1)``; all that falls due is done."""
-        end = self._driver.now + _microseconds(duration)
+        __tracebackhide__ = True
+        end = self._driver.now + span("env.advance", by, duration)
         self._not_inside("env.advance")
-        self.settle()
+        self._driver.begin()
+        self._settle()
         while self._driver.advance(end):
-            self.settle()
+            self._settle()
 
     def settle(self) -> None:
         """Do all that is due now; calls from within are for nothing."""
-        if self._inside:
-            return
+        __tracebackhide__ = True
+        if not self._inside:
+            self._driver.begin()
+            self._settle()
+
+    def _settle(self) -> None:
+        __tracebackhide__ = True
         self._inside = True
         try:
             self._driver.settle()
@@ -255,6 +325,7 @@ class WorkflowEnv:
 
     def _not_inside(self, verb: str) -> None:
         """Time moves when everything waits: not while something is done."""
+        __tracebackhide__ = True
         if self._inside:
             raise KitError(f"{verb} in a callback, an activity or a mock: time cannot move there")
 
@@ -281,6 +352,7 @@ class WorkflowEnv:
         self._outside(lambda: self.client.fail(token, error))
 
     def _outside(self, do: Callable[[], object]) -> None:
+        __tracebackhide__ = True
         do()
         self.settle()
 
@@ -314,23 +386,37 @@ class WorkflowEnv:
     def check_mocks(self) -> None:
         """Raise `MockError` for mocks that were not called, or not as often as they say; `run`
         does it, and the end of a ``with`` block."""
-        self._mocks.check()
+        __tracebackhide__ = True
+        if complaints := self._complaints():
+            raise MockError("; ".join(complaints) + f" {self._mocks.called()}")
+
+    def _complaints(self) -> list[str]:
+        known = [*self._registry.activities, *self._registry.workflows]
+        return [*self._mocks.complaints(known), *self._listeners.complaints(self._mocks, known)]
+
+    def unused(self) -> set[str]:
+        """What was made and never called: mocks, and listeners for children."""
+        return {*self._mocks.unused(), *self._listeners.unused()}
 
     def assert_called(self, target: Any, *args: Any, **kwargs: Any) -> None:
-        """Fail unless it was called with these arguments, and say how it was called."""
+        """Fail unless it was called with these arguments, by place or by name, and say how it
+        was called."""
+        __tracebackhide__ = True
+        name = name_of(target)
+        definition = self._registry.activities.get(name) or self._registry.workflow(name, None)
         wanted = Call(args, kwargs)
         calls = self.calls(target)
-        if wanted not in calls:
-            name = name_of(target)
-            shown = "\n".join(f"  {_shown(name, call)}" for call in calls) or "  not at all"
-            raise AssertionError(f"no call {_shown(name, wanted)}; it was called:\n{shown}")
+        if not any(same_call(wanted, call, definition) for call in calls):
+            shown = "\n".join(f"  {shown_call(name, call)}" for call in calls) or "  not at all"
+            raise AssertionError(f"no call {shown_call(name, wanted)}; it was called:\n{shown}")
 
     def assert_events(self, *kinds: str) -> None:
         """Fail unless the history has events of these kinds, and show the difference."""
+        __tracebackhide__ = True
         found = [type(event).__name__ for event in self.history]
         if found != list(kinds):
-            lines = difflib.ndiff(kinds, found)
-            raise AssertionError("the history is another one:\n" + "\n".join(lines))
+            lines = "\n".join(difflib.ndiff(kinds, found))
+            raise AssertionError(f"the history is another one (- expected, + found):\n{lines}")
 
     # -- for other replays ---------------------------------------------------------------
 
@@ -346,50 +432,6 @@ class WorkflowEnv:
 
     # -- for the driver -----------------------------------------------------------------
 
-    def _takes(self, attempt: Attempt, longer: int) -> int:
-        """How long an attempt takes, at most as long as it may."""
-        mock = self._mocks.next(attempt.name)
-        takes = longer + (0 if mock is None else microseconds(mock.takes, "takes"))
-        options = attempt.options
-        limits = {"attempt": options.timeout, "heartbeat": options.heartbeat_timeout}
-        limited = [(round(s * 1_000_000), kind) for kind, s in limits.items() if s is not None]
-        limit, kind = min(limited, default=(takes, ""))
-        self._chosen[attempt] = (mock, kind if takes > limit else "")
-        return min(takes, limit)
-
-    def _perform(self, attempt: Attempt) -> Outcome:
-        mock, exceeded = self._chosen.pop(attempt)
-        definition = self._registry.activities[attempt.name]
-        if mock is None:
-            self._check_real(attempt, definition)
-
-        # It began when it was started, and is called at its end: a cancel in between has not met
-        # one that never began.
-        stopping, attempt.stopping = attempt.stopping, False
-
-        def record(args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-            attempt.stopping = stopping
-            call = Call(args, kwargs, self.now, attempt.number, attempt.instance_id)
-            self._mocks.record(attempt.name, call)
-
-        def surface(error: BaseException) -> None:
-            if ends_the_test(error):
-                self._driver.fail(error)
-
-        made = performed(definition, mock, record, surface)
-        outcome = run_attempt(attempt, made, self._codec, self._propagators)
-        attempt.stopping = stopping
-        return timed_out(attempt, exceeded, self._codec) if exceeded else outcome
-
-    def _check_real(self, attempt: Attempt, definition: ActivityDefinition[..., Any]) -> None:
-        """Whether the activity itself may be called."""
-        called = f"{attempt.name} was called by {attempt.instance_id}"
-        is_mocked_only = attempt.name in self._mocks and attempt.name not in self._real
-        if self.strict or is_mocked_only:
-            self._driver.fail(MockError(f"{called}, and no mock answers"))
-        elif definition.transactional:
-            self._driver.fail(MockError(f"{called}: it is transactional, which needs a mock here"))
-
     def _note_child(self, instance: Instance) -> None:
         if instance.parent is None:
             return
@@ -398,16 +440,6 @@ class WorkflowEnv:
         args, kwargs = definition.unpack_call(self._codec, instance.args, instance.kwargs)
         call = Call(tuple(args), kwargs, self.now, instance=instance.id)
         self._mocks.record(instance.workflow, call)
-        for do in self._listeners.get(instance.workflow, ()):
+        for do in self._listeners.of(instance.workflow):
             told = partial(do, self.client.get(instance.id))
-            self._driver.agenda.add(self._driver.now, partial(self._outside, told))
-
-
-def _microseconds(duration: dict[str, float]) -> int:
-    return microseconds(timedelta(**duration), "the duration")
-
-
-def _shown(name: str, call: Call) -> str:
-    words = [repr(value) for value in call.args]
-    words += [f"{name}={value!r}" for name, value in call.kwargs.items()]
-    return f"{name}({', '.join(words)})"
+            self._do_at(self._driver.now, told, "env.on_child")

@@ -3,45 +3,45 @@ schedule that breaks it.
 
 Rules
 -----
-* Each seed is a run of its own, from the start.  What breaks it: a failed assertion, a workflow
-  that is stuck or blocked, decides otherwise in replay, or leaves an invariant unkept.  That it
-  fails or is cancelled does not: an invariant may say that it must not.
-* A schedule that breaks it is made smaller for as long as it still breaks: one decision after
-  the other is taken back.
+* Each seed is a run of its own, from the start (see `trials` for what breaks it), and depends on
+  nothing but the seed.
+* What breaks it is run once more with the smallest schedule that was found, so that what is told
+  is what happens again.
 """
 
 from __future__ import annotations
 
-import random
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from durable.errors import ExploreError, KitError, NonDeterminismError, WorkflowError
-from durable.testing.chooser import Chooser, RandomChooser, parsed, written
+from durable.errors import ExploreError, KitError
+from durable.testing.chooser import KeyedChooser, RandomChooser, Recorder, ScheduledChooser
 from durable.testing.env import WorkflowEnv
-from durable.testing.mocks import name_of
+from durable.testing.faults import WORKER
+from durable.testing.reports import report
+from durable.testing.schedules import Schedule
+from durable.testing.shrinking import Decisions, smallest
+from durable.testing.trials import Invariant, Trial
 
 __all__ = ["Explored", "crash_everywhere", "explore"]
 
 DEFAULT_SEEDS = 200
 DEFAULT_FAULTS = 3
-MOST_TRIES = 400
-"""Runs that are spent to make a schedule smaller."""
 
-DEATH = "the worker dies"
-
-Invariant = Callable[[WorkflowEnv], object]
+ITERABLES = ("activities", "workflows", "modules", "propagators", "allow")
 
 
 @dataclass
 class Explored:
-    """What was tried and held. statuses: how the runs ended. faults: what went wrong in them."""
+    """What was tried and held. statuses: how the runs ended. faults: what went wrong in them.
+    late: calls from outside that came when their instance had ended."""
 
     runs: int = 0
     statuses: Counter[str] = field(default_factory=Counter)
     faults: Counter[str] = field(default_factory=Counter)
+    late: int = 0
 
 
 def explore(
@@ -62,18 +62,28 @@ def explore(
     invariants: called with the env after each run; one that raises, or returns False, is not
     kept. seeds: how many, or which. faults: how many things go wrong in a run at most. schedule:
     runs this one alone, as an error has given it. options: of `WorkflowEnv` (activities,
-    workflows, modules, …).
-    Raises `ExploreError`, with what happened in words, and how to run it again.
+    workflows, modules, …); with ``signals_twice=True`` who signals may do it again, as who does
+    not learn that a signal has arrived does.
+    Raises `ExploreError`, with what happened in words, and how to run it again; `KitError` for a
+    schedule that does not fit; `MockError` for mocks that no run has called.
 
     >>> explore(process_order, "o-1", 500, activities=[charge], invariants=[charged_once])
     """
-    trial = _Trial(flow, args, kwargs or {}, setup, tuple(invariants), options)
+    trial = _trial(flow, args, kwargs, setup, invariants, options)
     found = Explored()
     if schedule is not None:
-        trial.once(Chooser(parsed(schedule)), found, f"with schedule={schedule!r}", smaller=False)
+        given = Schedule.parsed(schedule)
+        chooser = ScheduledChooser(given.decisions)
+        _once(trial, chooser, found, f"with schedule={schedule!r}")
+        given.check(chooser.asked)
         return found
-    for seed in range(seeds) if isinstance(seeds, int) else seeds:
-        trial.once(RandomChooser(seed, faults), found, f"with seed {seed}")
+    if isinstance(faults, bool) or not isinstance(faults, int) or faults < 0:
+        raise KitError(f"faults={faults!r} is no whole number of at least 0")
+    for seed in _seeds(seeds):
+        _once(trial, RandomChooser(seed, faults), found, f"with seed {seed}", shrink=True)
+    if not found.runs:
+        raise KitError("seeds= is empty: nothing was run")
+    trial.check_mocks(found.runs)
     return found
 
 
@@ -87,120 +97,68 @@ def crash_everywhere(
 ) -> Explored:
     """Run a workflow once for each of its commits, with a worker that dies before it, and once
     for each with one that dies after it. Takes and raises what `explore` does."""
-    trial = _Trial(flow, args, kwargs or {}, setup, tuple(invariants), options)
-    found, ordinary = Explored(), Chooser()
-    trial.once(ordinary, found, "as it is", smaller=False)
+    trial = _trial(flow, args, kwargs, setup, invariants, options)
+    found, ordinary = Explored(), ScheduledChooser({})
+    _once(trial, ordinary, found, "as it is")
     for number, question in enumerate(ordinary.asked):
-        for choice in (1, 2) if question.startswith(DEATH) else ():
-            crash = Chooser({number: choice})
-            trial.once(crash, found, "with one crash", smaller=False)
+        for choice in (1, 2) if question.what == WORKER else ():
+            _once(trial, ScheduledChooser({number: choice}), found, "with one crash")
+    trial.check_mocks(found.runs)
     return found
 
 
-@dataclass(frozen=True)
-class _Trial:
-    """What is run again and again."""
-
-    flow: Any
-    args: Sequence[Any]
-    kwargs: Mapping[str, Any]
-    setup: Callable[[WorkflowEnv], object] | None
-    invariants: Sequence[Invariant]
-    options: Mapping[str, Any]
-
-    def once(self, chooser: Chooser, found: Explored, how: str, *, smaller: bool = True) -> None:
-        """Run it. Raises `ExploreError` if it breaks."""
-        status, error = self._run(chooser)
-        found.runs += 1
-        found.faults.update(chooser.told())
-        if error is None:
-            found.statuses[status] += 1
-            return
-        if smaller:
-            chooser, error = self._smaller(chooser, error)
-        raise ExploreError(self._report(chooser, error, how)) from error
-
-    def _run(self, chooser: Chooser) -> tuple[str, BaseException | None]:
-        before = random.getstate()
-        random.seed(0)  # activities may ask for chance: the same schedule gives the same run
-        env = WorkflowEnv(self.flow, chooser=chooser, **self.options)
-        try:
-            if self.setup is not None:
-                self.setup(env)
-            self._to_its_end(env)
-            return str(env.status), self._unkept(env)
-        except (AssertionError, NonDeterminismError) as error:
-            return "", error
-        finally:
-            env.close()
-            random.setstate(before)
-
-    def _unkept(self, env: WorkflowEnv) -> Exception | None:
-        """What the first invariant that is not kept says."""
-        for invariant in self.invariants:
-            try:
-                kept = invariant(env)
-            except Exception as error:
-                return error
-            if kept is False:
-                name = getattr(invariant, "__name__", repr(invariant))
-                return KitError(f"the invariant {name} is not kept")
-        return None
-
-    def _to_its_end(self, env: WorkflowEnv) -> None:
-        try:
-            env.start(*self.args, **self.kwargs)
-            env.result()
-        except WorkflowError:  # cancelled and terminated, too
-            pass
-        env.settle()
-
-    def _smaller(self, chooser: Chooser, error: BaseException) -> tuple[Chooser, BaseException]:
-        """The smallest schedule found that still breaks it."""
-        best, tries = chooser, MOST_TRIES
-        for keep in _shorter(len(best.made)):
-            made = dict(list(chooser.made.items())[:keep])
-            shorter = Chooser(made)
-            failure = self._run(shorter)[1]
-            tries -= 1
-            if failure is not None:
-                best, error = shorter, failure
-                break
-        again = True
-        while again and tries > 0:
-            again = False
-            for number in reversed(best.made):
-                made = {n: c for n, c in best.made.items() if n != number}
-                shorter = Chooser(made)
-                failure = self._run(shorter)[1]
-                tries -= 1
-                if failure is not None and len(shorter.made) < len(best.made):
-                    best, error, again = shorter, failure, True
-                    break
-                if tries <= 0:
-                    break
-        return best, error
-
-    def _report(self, chooser: Chooser, error: BaseException, how: str) -> str:
-        name = name_of(getattr(self.flow, "definition", self.flow))
-        told = [f"  {place}. {what}" for place, what in enumerate(chooser.told(), 1)]
-        words = [name, *map(repr, self.args)]
-        words += [f"kwargs={dict(self.kwargs)!r}"] if self.kwargs else []
-        words += ["…", f"schedule={written(chooser.made)!r}"]
-        return "\n".join(
-            [
-                f"{name} breaks, {how}:",
-                *(told or ["  nothing unusual happens"]),
-                f"  then {type(error).__name__}: {error}",
-                f"again: explore({', '.join(words)})",
-            ]
-        )
+def _trial(
+    flow: Any,
+    args: tuple[Any, ...],
+    kwargs: Mapping[str, Any] | None,
+    setup: Callable[[WorkflowEnv], object] | None,
+    invariants: Iterable[Invariant],
+    options: Mapping[str, Any],
+) -> Trial:
+    """What is run. Iterables are read once: of a generator the second run would get nothing."""
+    kept = {
+        name: list(one) if name in ITERABLES and not isinstance(one, str) else one
+        for name, one in options.items()
+    }
+    return Trial(flow, args, kwargs or {}, setup, tuple(invariants), kept)
 
 
-def _shorter(length: int) -> list[int]:
-    """Lengths to try, the smallest first, each about twice the one before."""
-    found, size = [0], 1
-    while size < length:
-        found.append(size)
-        size *= 2
-    return found
+def _seeds(given: int | Iterable[int]) -> Iterator[int]:
+    """The seeds, each looked at when its turn comes: there may be no end to them."""
+    if isinstance(given, int) and (isinstance(given, bool) or given < 1):
+        raise KitError(f"seeds={given!r}: how many, at least 1, or which")
+    for seed in range(given) if isinstance(given, int) else given:
+        if isinstance(seed, bool) or not isinstance(seed, int) or seed < 0:
+            raise KitError(f"{seed!r} is no seed: these are whole numbers of at least 0")
+        yield seed
+
+
+def _once(
+    trial: Trial, chooser: Recorder, found: Explored, how: str, *, shrink: bool = False
+) -> None:
+    """Run it. Raises `ExploreError` if it breaks."""
+    run = trial.run(chooser)
+    found.runs += 1
+    found.late += chooser.late
+    found.faults.update(chooser.faults())
+    if run.error is None:
+        found.statuses[run.status] += 1
+        return
+
+    last = ScheduledChooser(_smallest(trial, chooser) if shrink else chooser.made)
+    error = trial.run(last).error
+    if error is None:
+        raise ExploreError(report(trial, chooser, run.error, how, False)) from run.error
+    raise ExploreError(report(trial, last, error, how, True)) from error
+
+
+def _smallest(trial: Trial, chooser: Recorder) -> dict[int, int]:
+    """The decisions of the smallest schedule found that breaks it, as this one does."""
+
+    def breaks(decisions: Decisions) -> Decisions | None:
+        tried = KeyedChooser(decisions)
+        return None if trial.run(tried).error is None else tried.keyed()
+
+    last = KeyedChooser(smallest(chooser.keyed(), breaks))
+    trial.run(last)
+    return last.made

@@ -6,149 +6,135 @@ which name it was imported.  Activities and side effects may call what they like
 Rules
 -----
 * Only calls while a workflow runs are looked at, and only in the thread of the test.
-* What the standard library does for logging, warnings, imports and tracebacks is no business
-  of the workflow, nor is what durable does itself.
+* A call is the workflow's doing if one of its frames has led to it: what durable does by itself,
+  and what Python does of its own accord (imports, the collector of garbage), is not.
+* What loggers, debuggers, tracebacks and the like call for themselves is no business of the
+  workflow.
 * A call fails the test, even if the workflow catches the error.
+* Calls that C code makes are not seen (``partial(time.time)()``): if they matter, a replay differs.
 """
 
 from __future__ import annotations
 
-import builtins
-import os
-import random
-import secrets
-import socket
-import subprocess
+import gc
+import site
 import sys
-import threading
-import time
-import uuid
+import sysconfig
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from datetime import date, datetime
-from types import CodeType, FrameType
+from types import FrameType
 from typing import Any
 
 from durable.current import running
 from durable.errors import GuardError
+from durable.testing.guard_table import Found, found_builtin, found_written
 
-__all__ = ["guarded"]
-
-CLOCK = "use `now()` of durable, which is the same in replay"
-WAIT = "use `yield sleep(…)` of durable"
-CHANCE = "use `random()` of durable, which is the same in replay"
-UNIQUE = "use `uuid4()` of durable, which is the same in replay"
-OUTSIDE = "do it in an activity, or in `yield side_effect(…)`"
-THREADS = "use `spawn(…)` or `gather(…)` of durable"
-ENVIRONMENT = "do it in an activity; a workflow may be replayed anywhere"
-
-BUILTIN: dict[Any, tuple[str, str]] = {
-    **{
-        getattr(time, name): (f"time.{name}", CLOCK)
-        for name in ("time", "time_ns", "monotonic", "monotonic_ns", "perf_counter")
-    },
-    time.sleep: ("time.sleep", WAIT),
-    datetime.now: ("datetime.now", CLOCK),
-    datetime.utcnow: ("datetime.utcnow", CLOCK),
-    datetime.today: ("datetime.today", CLOCK),
-    date.today: ("date.today", CLOCK),
-    random.random: ("random.random", CHANCE),
-    random.getrandbits: ("random.getrandbits", CHANCE),
-    os.urandom: ("os.urandom", CHANCE),
-    builtins.open: ("open", OUTSIDE),
-    builtins.input: ("input", OUTSIDE),
-    os.system: ("os.system", OUTSIDE),
-    os.putenv: ("os.putenv", ENVIRONMENT),
-}
-
-_random = random.Random
-WRITTEN: dict[CodeType, tuple[str, str]] = {
-    **{
-        getattr(_random, name).__code__: (f"random.{name}", CHANCE)
-        for name in (
-            *("randint", "randrange", "choice", "choices", "sample", "shuffle", "uniform"),
-            *("gauss", "normalvariate", "expovariate", "betavariate", "triangular"),
-        )
-    },
-    uuid.uuid1.__code__: ("uuid.uuid1", UNIQUE),
-    uuid.uuid4.__code__: ("uuid.uuid4", UNIQUE),
-    secrets.token_bytes.__code__: ("secrets.token_bytes", CHANCE),
-    secrets.token_hex.__code__: ("secrets.token_hex", CHANCE),
-    secrets.token_urlsafe.__code__: ("secrets.token_urlsafe", CHANCE),
-    socket.socket.__init__.__code__: ("socket.socket", OUTSIDE),
-    socket.create_connection.__code__: ("socket.create_connection", OUTSIDE),
-    subprocess.Popen.__init__.__code__: ("subprocess.Popen", OUTSIDE),
-    threading.Thread.start.__code__: ("threading.Thread.start", THREADS),
-    type(os.environ).__setitem__.__code__: ("os.environ[…] = …", ENVIRONMENT),
-    type(os.environ).__delitem__.__code__: ("del os.environ[…]", ENVIRONMENT),
-}
-
-SEEDED = {code for code, (name, _) in WRITTEN.items() if name.startswith("random.")}
-"""Methods: of an object that the workflow has seeded itself they are as good as any other."""
-
-_shared = random.random.__self__  # type: ignore[attr-defined]  # it is a bound method
+__all__ = ["guarded", "unguarded"]
 
 MACHINERY = frozenset(
     {"logging", "warnings", "traceback", "linecache", "tokenize", "importlib", "zoneinfo"}
-    | {"inspect", "threading", "durable", "_pytest", "pluggy", "coverage"}
+    | {"inspect", "threading", "doctest", "faulthandler"}
+    | {"pdb", "bdb", "cmd", "code", "IPython", "ipdb", "pudb", "debugpy", "pydevd"}
+    | {"_pydevd_bundle", "_pydev_bundle", "_pytest", "pluggy", "pytest_timeout", "coverage"}
+    | {"hypothesis", "structlog", "loguru", "opentelemetry", "sentry_sdk", "pytz"}
 )
 """Top-level modules that do what is asked here for themselves."""
 
+LIBRARIES = (
+    *(sysconfig.get_path("purelib"), sysconfig.get_path("platlib")),
+    *(*site.getsitepackages(), site.getusersitepackages()),
+)
+"""Where code is installed."""
+
 
 @contextmanager
-def guarded(tell: Callable[[GuardError], None]) -> Iterator[None]:
-    """Watch what workflows call in this block. tell: is told of what they must not call."""
-
-    def watch(frame: FrameType, event: str, called: Any) -> None:
-        caller: FrameType | None = frame
-        if event == "c_call":
-            found = _builtin(called)
-        elif event == "call":
-            found, caller = WRITTEN.get(frame.f_code), frame.f_back
-        else:
-            return
-        if found is None or running.get() is None:
-            return
-        seeded = event == "call" and frame.f_code in SEEDED
-        if seeded and frame.f_locals.get("self") is not _shared:
-            return
-        if place := _place(caller):
-            error = GuardError(f"{place}: workflow code calls {found[0]}: {found[1]}")
-            tell(error)
-            raise error
-
+def guarded(tell: Callable[[GuardError], None], allow: frozenset[str]) -> Iterator[None]:
+    """Watch what workflows call in this block. tell: is told of what they must not call. allow:
+    names of calls, as errors show them, and of modules that may call anything."""
     before = sys.getprofile()
     if before is not None and not callable(before):  # cProfile before 3.12: it cannot be put back
         yield
         return
-    sys.setprofile(watch)
+    sys.setprofile(_Watch(tell, allow))
     try:
         yield
     finally:
         sys.setprofile(before)
 
 
-def _builtin(called: Any) -> tuple[str, str] | None:
+@contextmanager
+def unguarded() -> Iterator[None]:
+    """Nothing is watched in this block, though it may stand in a guarded one."""
+    before = sys.getprofile()
+    if not isinstance(before, _Watch):
+        yield
+        return
+    sys.setprofile(None)
     try:
-        return BUILTIN.get(called)
-    except TypeError:  # a method of something that cannot be hashed
-        return None
+        yield
+    finally:
+        sys.setprofile(before)
 
 
-def _place(frame: FrameType | None) -> str:
-    """file:line of the user's code that led to a call; empty if it is not his doing."""
-    user = ""
-    while frame is not None:
-        module = frame.f_globals.get("__name__", "")
-        if module.startswith("durable.interpreter"):
-            return user
-        top = module.partition(".")[0]
-        if user and top == "durable":  # it calls back: of on_signal, wait_until
+class _Watch:
+    """A profiler."""
+
+    def __init__(self, tell: Callable[[GuardError], None], allow: frozenset[str]) -> None:
+        self._tell = tell
+        self._allow = allow
+
+    def __call__(self, frame: FrameType, event: str, called: Any) -> None:
+        coroutine = running.get()
+        if coroutine is None:
+            return
+        caller: FrameType | None = frame
+        if event == "c_call":
+            found = found_builtin(called)
+        elif event == "call":
+            found, caller = found_written(frame), frame.f_back
+        else:
+            return
+        if found is not None:
+            self._judge(found, caller, _top(coroutine.interpreter.definition.fn.__module__))
+
+    def _judge(self, found: Found, caller: FrameType | None, own: str) -> None:
+        """Raise `GuardError` if it is the workflow's doing. own: its top-level module."""
+        what, instead = found
+        if what not in self._allow and (place := self._place(caller, own)):
+            error = GuardError(f"{place}: workflow code calls {what}: {instead}")
+            self._tell(error)
+            raise error
+
+    def _place(self, frame: FrameType | None, own: str) -> str:
+        """file:line of the user's code that led to a call; empty if it is not his doing."""
+        user = ""
+        while frame is not None:
+            module = frame.f_globals.get("__name__") or ""
+            top = _top(module)
+            if module.startswith("durable.interpreter") or (top == "durable" and not user):
+                return user
+            if self._is_innocent(frame, module, top):
+                return ""
+            if not user and _is_users(frame, top, own):
+                user = f"{frame.f_code.co_filename}:{frame.f_lineno}, in {frame.f_code.co_name}"
             frame = frame.f_back
-            continue
-        if top in MACHINERY or module.startswith("importlib"):
-            return ""
-        if not user and top not in sys.stdlib_module_names:
-            user = f"{frame.f_code.co_filename}:{frame.f_lineno}, in {frame.f_code.co_name}"
-        frame = frame.f_back
-    return user
+        return user
+
+    def _is_innocent(self, frame: FrameType, module: str, top: str) -> bool:
+        """Whether what is called from there is nobody's business."""
+        if top in MACHINERY or frame.f_code.co_name == "__del__":
+            return True
+        if any(module == one or module.startswith(f"{one}.") for one in self._allow):
+            return True
+        return any(frame.f_code is getattr(one, "__code__", None) for one in gc.callbacks)
+
+
+def _top(module: str) -> str:
+    return module.partition(".")[0]
+
+
+def _is_users(frame: FrameType, top: str, own: str) -> bool:
+    """Whether it is code of whoever wrote the workflow, though he may have installed it."""
+    if top == "durable" or top in sys.stdlib_module_names:
+        return False
+    return top == own or not frame.f_code.co_filename.startswith(LIBRARIES)

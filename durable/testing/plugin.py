@@ -6,7 +6,7 @@ until one of its fixtures is asked for.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Generator, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -14,10 +14,15 @@ import pytest
 if TYPE_CHECKING:
     from durable.store import Store
     from durable.testing.env import WorkflowEnv
+    from durable.testing.hash_seeds import OtherOrders
 
 __all__ = ["durable_env", "durable_store"]
 
 ENVS = pytest.StashKey[list["WorkflowEnv"]]()
+ORDERS = pytest.StashKey["OtherOrders"]()
+
+DEFAULT_SEEDS = 2
+SEEDS = "replay what durable_env has run in N processes in which sets have another order"
 
 MARKER = (
     "durable(**options): options of WorkflowEnv for the durable_env of this test: start_at,"
@@ -38,14 +43,45 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         "--durable-hash-seeds",
         metavar="N",
         type=int,
-        default=0,
-        help="replay what durable_env has run in N processes in which sets have another order",
+        help=f"{SEEDS}: 0, or at least 2 (default: 2, and without workflows of the tests' modules)",
     )
+    parser.addini("durable_hash_seeds", SEEDS)
     parser.addini("durable_store", store, default="memory://")
 
 
 def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", MARKER)
+    asked = _asked_seeds(config)
+    if asked is not None and (asked == 1 or asked < 0):
+        raise pytest.UsageError(
+            f"--durable-hash-seeds {asked}: 0, or at least 2, which are compared with each other"
+        )
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    if (orders := config.stash.get(ORDERS, None)) is not None:
+        orders.close()
+
+
+def _asked_seeds(config: pytest.Config) -> int | None:
+    """How many processes somebody has asked for."""
+    asked: int | None = config.getoption("--durable-hash-seeds")
+    if asked is None and (text := config.getini("durable_hash_seeds")):
+        try:
+            asked = int(text)
+        except ValueError:
+            raise pytest.UsageError(f"durable_hash_seeds = {text}: a number") from None
+    return asked
+
+
+def _orders(config: pytest.Config) -> OtherOrders:
+    from durable.testing.hash_seeds import OtherOrders
+
+    if ORDERS not in config.stash:
+        asked = _asked_seeds(config)
+        count = DEFAULT_SEEDS if asked is None else asked
+        config.stash[ORDERS] = OtherOrders(count, strict=asked is not None)
+    return config.stash[ORDERS]
 
 
 @pytest.hookimpl(wrapper=True)
@@ -56,10 +92,10 @@ def pytest_runtest_call(item: pytest.Item) -> Generator[None, Any, Any]:
     envs = item.stash.get(ENVS, [])
     for env in envs:
         env.check_mocks()
-    if envs and (count := item.config.getoption("--durable-hash-seeds")):
-        from durable.testing.hash_seeds import check_hash_seeds
-
-        check_hash_seeds(envs, count)
+    if envs:
+        # What workers import can be imported there; the module of a test need not.
+        own = {getattr(getattr(item, "module", None), "__name__", "")}
+        _orders(item.config).check(envs, own if _asked_seeds(item.config) is None else ())
     return result
 
 
@@ -74,7 +110,7 @@ def durable_env(request: pytest.FixtureRequest) -> Iterator[Callable[..., Workfl
 
     marked: dict[str, Any] = {"guards": not request.config.getoption("--durable-no-guards")}
     for marker in reversed(list(request.node.iter_markers("durable"))):
-        marked.update(marker.kwargs)
+        marked.update(_checked(marker, WorkflowEnv))
     envs = request.node.stash.setdefault(ENVS, [])
 
     def make(flow: Any = None, **options: Any) -> WorkflowEnv:
@@ -85,6 +121,20 @@ def durable_env(request: pytest.FixtureRequest) -> Iterator[Callable[..., Workfl
     yield make
     for env in envs:
         env.close()
+
+
+def _checked(marker: pytest.Mark, env: type[WorkflowEnv]) -> Mapping[str, Any]:
+    """The options of a marker."""
+    import inspect
+
+    options = [*inspect.signature(env).parameters][1:]
+    wrong = [*map(repr, marker.args), *(name for name in marker.kwargs if name not in options)]
+    if wrong:
+        raise pytest.UsageError(
+            f"@pytest.mark.durable takes options of WorkflowEnv, by name, and not {wrong[0]}: "
+            f"{', '.join(options)}"
+        )
+    return marker.kwargs
 
 
 @pytest.fixture

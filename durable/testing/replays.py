@@ -5,6 +5,8 @@ Rules
 * A short history is replayed after each step, a long one when it has grown by a tenth: so all
   of them together cost no more than a few times the last.
 * It is replayed at its end, too: nothing goes unseen.
+* Its end must be the same: what it returned, what it goes on with, the type of what it raised
+  (its text may have an address).
 """
 
 from __future__ import annotations
@@ -13,14 +15,16 @@ from typing import Any
 
 from durable.codec import Codec
 from durable.definitions import WorkflowDefinition
-from durable.interpreter import DEFAULT_LIMITS
+from durable.errors import NonDeterminismError
+from durable.events import ContinuedAsNew, Event, WorkflowCompleted, WorkflowFailed, load
+from durable.interpreter import DEFAULT_LIMITS, Interpreter
 from durable.model import Instance
 from durable.propagation import Propagators
 from durable.registry import Registry
 from durable.runner.held import revive
 from durable.store import Step, Store
 
-__all__ = ["Recorded", "Replays"]
+__all__ = ["Recorded", "Replays", "check_end"]
 
 Recorded = tuple[Instance, WorkflowDefinition[..., Any], list[tuple[int, bytes]]]
 """An instance, its code, and the history of one of its runs."""
@@ -65,4 +69,38 @@ class Replays:
             instance, length, definition, history[:length], self._codec, self._store.secret,
             self._propagators, DEFAULT_LIMITS,
         )  # fmt: skip
-        interpreter.close()
+        try:
+            check_end(interpreter, history[-1], self._codec)
+        finally:
+            interpreter.close()
+
+
+def check_end(interpreter: Interpreter, last: tuple[int, bytes], codec: Codec) -> None:
+    """Raise `NonDeterminismError` if a run that was replayed ended otherwise than it did."""
+    if interpreter.ending is None:
+        return
+    seq, data = last
+    recorded, replayed = (
+        _end_of(event, codec) for event in (load(data, seq), interpreter.ending.event)
+    )
+    # By its text, too, as what is not a number is not equal to itself.
+    if recorded != replayed and repr(recorded) != repr(replayed):
+        definition = interpreter.definition
+        verb, before, now = recorded[0], recorded[1], replayed[1]
+        raise NonDeterminismError(
+            f"{definition.name} {verb} {before!r}, and {now!r} when its history was replayed, "
+            f"at {definition.where}",
+            seq=seq, recorded=repr(before), issued=repr(now), line=definition.where,
+        )  # fmt: skip
+
+
+def _end_of(event: Event, codec: Codec) -> tuple[str, Any]:
+    """What is the same in each replay of an end."""
+    if isinstance(event, WorkflowCompleted):
+        return "returned", codec.decode(event.value)
+    if isinstance(event, ContinuedAsNew):
+        kwargs = {} if event.kwargs is None else codec.decode(event.kwargs)
+        return "went on with", (codec.decode(event.args), kwargs)
+    if isinstance(event, WorkflowFailed):
+        return "raised", event.error[0]
+    return "ended by", type(event).__name__

@@ -72,7 +72,7 @@ def refund_carelessly() -> None:
         WORLD["refunded"] += 1
 
 
-@activity(retry=None)
+@activity
 def ship() -> str:
     if WORLD["refunded"]:
         WORLD["shipped and refunded"] += 1
@@ -416,14 +416,14 @@ def nothing_is_kept(env: WorkflowEnv) -> None:
 
 
 PLANTED = {
-    "a lost compensation": Planted(forgets_to_refund, refunds, paid_for_goods, "ship of"),
+    "a lost compensation": Planted(forgets_to_refund, refunds, paid_for_goods, "for good"),
     "a double charge": Planted(charges_twice, charges_once, charged_at_most_once, "charged': 2"),
     "a side effect that has one": Planted(
         reserves_in_a_side_effect, reserves_in_an_activity, reserved_once,
         "the worker dies before a commit",
     ),
     "a race of signals": Planted(
-        takes_the_last_word, rejection_counts, is_rejected, "what is done first", both_at_once
+        takes_the_last_word, rejection_counts, is_rejected, "comes first", both_at_once
     ),
     "a forgotten clean-up": Planted(
         stays_locked, unlocks, is_unlocked, "is_unlocked is not kept", cancelled_some_time
@@ -439,7 +439,8 @@ PLANTED = {
         counts_in_its_module, counts_by_itself, always, "NonDeterminismError"
     ),
     "a signal lost between runs": Planted(
-        forgets_what_comes_late, counts_at_the_end, two_were_seen, "the timers first", two_signals
+        forgets_what_comes_late, counts_at_the_end, two_were_seen, "the worker comes first",
+        two_signals,
     ),
     "a compensation that runs twice": Planted(
         refunds_twice, refunds, refunded_at_most_once, "refunded': 2"

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
+from collections.abc import Callable
+from contextvars import ContextVar
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import Any
@@ -32,6 +35,7 @@ from durable import (
 from durable.errors import (
     InstanceFinished,
     KitError,
+    MockError,
     WorkflowCancelledError,
     WorkflowError,
     WorkflowTerminatedError,
@@ -122,6 +126,54 @@ def test_at_and_after() -> None:
     env.at(hours=1, do=lambda: env.after(minutes=30, do=lambda: seen.append("at 1:30")))
     env.run("o-1", 500)
     assert seen == ["at 1", "at 1:30", "at 2"]
+
+
+def test_durations_are_seconds_timedeltas_or_words() -> None:
+    seen: list[float] = []
+    env = WorkflowEnv(order, activities=[charge, ship])
+    began = env.now
+
+    def note() -> None:
+        seen.append((env.now - began).total_seconds())
+
+    env.at(60, do=note)
+    env.at(timedelta(minutes=2), do=note)
+    env.at(minutes=3, do=note)
+    env.start("o-1", 500)
+    env.advance(30)
+    env.after(1.5, do=note)
+    env.after(timedelta(seconds=2), do=note)
+    env.advance(timedelta(hours=1))
+    assert seen == [31.5, 32, 60, 120, 180]
+    assert env.now - began == timedelta(hours=1, seconds=30)
+
+
+Kit: Any = WorkflowEnv
+
+WRONG: list[tuple[Callable[[Any], object], type[Exception], str]] = [
+    (lambda env: env.at(hour=1, do=int), TypeError, r"env\.at takes weeks, .* and not hour"),
+    (lambda env: env.after(5, seconds=5, do=int), TypeError, r"env\.after takes .* not both"),
+    (lambda env: env.advance("1h"), TypeError, r"env\.advance takes seconds .* not '1h'"),
+    (lambda env: env.advance(hours=-1), ValueError, r"env\.advance cannot be"),
+    (lambda env: env.advance(hours="1"), TypeError, r"env\.advance takes numbers, .* hours='1'"),
+    (lambda env: env.at(env.now, hours=1, do=int), TypeError, r"env\.at takes .* not both"),
+    (lambda env: env.at(hours=1, do=None), TypeError, r"env\.at\(do=\) takes a function"),
+    (lambda env: env.after(1, do=env.signal("go")), TypeError, r"env\.after\(do=\) .* not None"),
+    (lambda env: env.on_child(order, None), TypeError, r"env\.on_child takes a function"),
+    (lambda env: env.on_child(None, int), MockError, r"an activity, a workflow, or a name"),
+    (lambda env: Kit(None, guards=5), TypeError, r"guards= is True or False, not 5"),
+    (lambda env: Kit("order").run(), KitError, r"takes the workflow order itself"),
+    (lambda env: Kit(order.fn), TypeError, r"takes a workflow .* not order: decorate"),
+    (lambda env: Kit(charge), TypeError, r"runs a workflow, and charge is an activity"),
+]
+
+
+@pytest.mark.parametrize(("wrong", "error", "message"), WRONG, ids=[m for _, _, m in WRONG])
+def test_mistakes(wrong: Callable[[Any], object], error: type[Exception], message: str) -> None:
+    env = WorkflowEnv(waiting)
+    env.start()
+    with pytest.raises(error, match=message):
+        wrong(env)
 
 
 def test_time_does_not_move_inside_a_callback() -> None:
@@ -313,6 +365,35 @@ def test_an_async_activity() -> None:
         return (yield from fetched.call())
 
     assert WorkflowEnv(flow, activities=[fetched]).run() == "fetched"
+
+
+def test_an_async_activity_of_a_test_that_runs_in_a_loop_itself() -> None:
+    who: ContextVar[str] = ContextVar("who")
+
+    @activity
+    async def real() -> str:
+        await asyncio.sleep(0)
+        return f"real, for {who.get()}"
+
+    @activity
+    async def mocked() -> str:
+        raise AssertionError("the real one was called")
+
+    @workflow
+    def flow() -> Workflow[list[str]]:
+        return [(yield from real.call()), (yield from mocked.call())]
+
+    async def fake() -> str:
+        return "mocked"
+
+    async def test() -> list[str]:
+        who.set("bob")
+        env = WorkflowEnv(flow, activities=[real])
+        env.mock(mocked, side_effect=fake)
+        found: list[str] = env.run()
+        return found
+
+    assert asyncio.run(test()) == ["real, for bob", "mocked"]
 
 
 def test_methods_of_an_object() -> None:

@@ -14,11 +14,15 @@ from durable import (
     Handle,
     Workflow,
     activity,
+    current_activity,
     gather,
     race,
     shield,
+    side_effect,
     sleep,
+    spawn,
     uuid4,
+    wait_signal,
     wait_until,
     workflow,
 )
@@ -77,6 +81,79 @@ def test_what_ends_a_test_is_not_swallowed() -> None:
             env.run("o-1", 500)
 
 
+def test_assertions_of_tasks_surface() -> None:
+    """Though whoever joins them catches them, or nobody does."""
+
+    def wrong() -> Workflow[None]:
+        yield sleep(1)
+        raise AssertionError("of the task")
+
+    @workflow
+    def joins() -> Workflow[str]:
+        task = spawn(wrong())
+        try:
+            yield task
+        except AssertionError:
+            return "caught"
+        return "nothing was raised"
+
+    @workflow
+    def forgets() -> Workflow[None]:
+        spawn(wrong())
+        yield sleep(60)
+
+    @workflow
+    def gathers() -> Workflow[Any]:
+        task = spawn(wrong())
+        return (yield gather(task, sleep(60), return_exceptions=True))
+
+    for flow in (joins, forgets, gathers):
+        with pytest.raises(AssertionError, match=r"^of the task$"):
+            WorkflowEnv(flow).run()
+
+
+def test_what_fails_the_test_in_a_task_surfaces() -> None:
+    def wrong() -> Workflow[None]:
+        yield sleep(1)
+        pytest.fail("of the task")
+
+    @workflow
+    def joins() -> Workflow[str]:
+        task = spawn(wrong())
+        try:
+            yield task
+        except BaseException:
+            return "caught"
+        return "nothing was raised"
+
+    with pytest.raises(pytest.fail.Exception, match=r"^of the task$"):
+        WorkflowEnv(joins).run()
+
+
+def test_assertions_of_side_effects_and_predicates_surface() -> None:
+    def wrong() -> bool:
+        raise AssertionError("of the function")
+
+    def fails() -> bool:
+        pytest.fail("of the function")
+
+    @workflow
+    def flow(which: str) -> Workflow[None]:
+        function = wrong if which.startswith("asserts") else fails
+        try:
+            if which.endswith("aside"):
+                yield side_effect(function)
+            else:
+                yield wait_until(function)
+        except BaseException:
+            return
+
+    for which, error in (("asserts", AssertionError), ("fails", pytest.fail.Exception)):
+        for where in ("aside", "in a predicate"):
+            with pytest.raises(error, match=r"^of the function$"):
+                WorkflowEnv(flow).run(f"{which} {where}")
+
+
 # -- stuck ------------------------------------------------------------------------------
 
 
@@ -95,6 +172,20 @@ def test_a_stuck_child_is_shown() -> None:
 
     with pytest.raises(StuckError, match=r"(?s)parent.*its child .*signal go"):
         WorkflowEnv(parent, workflows=[waiting]).run()
+
+
+def test_a_stuck_workflow_says_which_commands_it_has_not_yielded() -> None:
+    @workflow
+    def forgetful() -> Workflow[Any]:
+        ship.call("o-1")  # type: ignore[unused-awaitable]
+        return (yield wait_signal("shipped"))
+
+    line = forgetful.fn.__code__.co_firstlineno + 2
+    with pytest.raises(StuckError) as caught:
+        WorkflowEnv(forgetful, activities=[ship]).run()
+    assert str(caught.value).endswith(
+        f"\n\nnever yielded so far:\n  ship.call('o-1'), created at {__file__}:{line}"
+    )
 
 
 def test_an_activity_without_code_is_named() -> None:
@@ -135,30 +226,55 @@ def test_a_deadlock() -> None:
     def dead() -> Workflow[None]:
         yield wait_until(lambda: False)
 
-    with pytest.raises(KitError, match=r"deadlock|nothing will"):
+    text = r"dead-1 is blocked: deadlock: every coroutine waits .*test_env_answers\.py:\d+, in dead"
+    with pytest.raises(KitError, match=text):
         WorkflowEnv(dead).run()
 
 
-def test_a_workflow_that_never_ends(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_workflow_that_never_ends() -> None:
     @workflow
     def endless() -> Workflow[None]:
         while True:
             yield ship.call("o-1")
 
-    monkeypatch.setattr("durable.testing.driver.MAX_TURNS", 100)
-    with pytest.raises(StuckError, match="after 100 turns"):
-        WorkflowEnv(endless, activities=[ship]).run()
+    with pytest.raises(StuckError) as caught:
+        WorkflowEnv(endless, activities=[ship], max_turns=100).run()
+    first, *rest = str(caught.value).splitlines()
+    assert first == (
+        "after 100 turns (max_turns=) it still goes on: "
+        "a step of endless-1 (51 times), the end of ship of endless-1 (50 times)"
+    )
+    assert any(line.startswith("  > ") and "yield ship.call" in line for line in rest)
 
 
-def test_a_poll_that_never_ends_through_time(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_poll_that_never_ends_through_time() -> None:
     @workflow
     def polling() -> Workflow[None]:
         while True:
             yield sleep(60)
 
-    monkeypatch.setattr("durable.testing.driver.MAX_TURNS", 100)
+    with pytest.raises(StuckError, match=r"after 100 turns .* a step of polling-1 \(101 times"):
+        WorkflowEnv(polling, max_turns=100).run()
+
+
+def test_turns_are_of_one_call() -> None:
+    @workflow
+    def polling() -> Workflow[None]:
+        while True:
+            yield sleep(60)
+
+    env = WorkflowEnv(polling, max_turns=100)
+    env.start()
+    for _ in range(3):
+        env.advance(minutes=90)
     with pytest.raises(StuckError, match="after 100 turns"):
-        WorkflowEnv(polling).run()
+        env.advance(minutes=110)
+
+
+@pytest.mark.parametrize("given", [0, -1, 1.5, True, None])
+def test_what_is_no_number_of_turns(given: Any) -> None:
+    with pytest.raises(KitError, match=f"max_turns={given!r} is no whole number"):
+        WorkflowEnv(max_turns=given)
 
 
 # -- looking ----------------------------------------------------------------------------
@@ -179,11 +295,14 @@ def test_assert_called() -> None:
     env = WorkflowEnv(order, activities=[charge, ship])
     env.run("o-1", 500)
     env.assert_called(charge, "o-1", 500)
+    env.assert_called("charge", "o-1", cents=500)
     with pytest.raises(AssertionError) as caught:
-        env.assert_called(charge, "o-1", cents=500)
+        env.assert_called(charge, "o-1", cents=501)
     assert str(caught.value) == (
-        "no call charge('o-1', cents=500); it was called:\n  charge('o-1', 500)"
+        "no call charge('o-1', cents=501); it was called:\n  charge('o-1', 500)"
     )
+    with pytest.raises(AssertionError, match=r"no call charge\('o-1'\)"):
+        env.assert_called(charge, "o-1")
     with pytest.raises(AssertionError, match="not at all"):
         env.assert_called("nobody")
 
@@ -193,7 +312,10 @@ def test_assert_events() -> None:
     env.start()
     env.signal("go")
     env.assert_events("WorkflowStarted", "SignalReceived", "WorkflowCompleted")
-    with pytest.raises(AssertionError, match=r"(?s)another one.*- TimerFired.*\+ SignalReceived"):
+    with pytest.raises(
+        AssertionError,
+        match=r"(?s)another one \(- expected, \+ found\).*- TimerFired.*\+ SignalReceived",
+    ):
         env.assert_events("WorkflowStarted", "TimerFired", "WorkflowCompleted")
 
 
@@ -297,3 +419,15 @@ def test_children_are_listened_to_and_signalled() -> None:
     assert env.run() == [1, 2]
     assert heard == ["p/1.1", "p/1.2"]
     assert [call.instance for call in env.calls(waiting)] == heard
+
+
+def test_tokens_are_the_same_in_each_run() -> None:
+    @activity
+    def ask() -> str:
+        return current_activity().token
+
+    @workflow
+    def flow() -> Workflow[str]:
+        return (yield from ask.call())
+
+    assert WorkflowEnv(flow, activities=[ask]).run() == WorkflowEnv(flow, activities=[ask]).run()

@@ -11,18 +11,17 @@ import pytest
 
 from durable import (
     ActivityError,
-    ChildWorkflowError,
     Retry,
+    RetryLater,
     Workflow,
     activity,
     current_activity,
-    gather,
     race,
     sleep,
     workflow,
 )
 from durable.errors import MockError, PayloadError, WorkflowCancelledError, WorkflowError
-from durable.testing import Call, WorkflowEnv
+from durable.testing import Call, WorkflowEnv, crash_everywhere, explore
 
 
 @dataclass(frozen=True)
@@ -152,6 +151,70 @@ def test_times_is_checked() -> None:
         run(returns=RECEIPT, times=2)
 
 
+def test_times_holds_though_workers_die_and_answers_are_lost() -> None:
+    """A turn whose answer nobody got is given back."""
+
+    def setup(env: WorkflowEnv) -> None:
+        env.mock(charge, side_effect=[RECEIPT, ConnectionError("no answer")], takes=60)
+        env.mock(charge, returns=RECEIPT, times=1)
+
+    def all_were_called(env: WorkflowEnv) -> None:
+        env.check_mocks()
+        assert len(env.handle.result(timeout=0)) == 2
+
+    crash_everywhere(order, "o-1", 2, setup=setup, invariants=[all_were_called])
+    assert explore(order, "o-1", 2, setup=setup, faults=1, seeds=60).runs == 60
+
+
+def test_who_asks_for_a_later_time_gets_the_next_answer() -> None:
+    env = WorkflowEnv(order)
+    mock = env.mock(charge, side_effect=[RetryLater(delay=5), RetryLater(delay=5), RECEIPT])
+    assert env.run("o-1") == [RECEIPT]
+    assert mock.calls == 3
+
+
+def test_what_the_mock_itself_makes_late_counts() -> None:
+    hurried = charge.options(timeout=30)
+
+    @workflow
+    def flow() -> Workflow[Any]:
+        return (yield hurried.call("o-1", 1))
+
+    env = WorkflowEnv(flow)
+    env.mock(hurried, returns=RECEIPT, takes=31, times=2)
+    env.mock(hurried, returns=RECEIPT, times=1)
+    assert env.run() == RECEIPT
+    assert [call.attempt for call in env.calls(charge)] == [1, 2, 3]
+
+
+def test_a_call_that_nobody_waits_for_counts() -> None:
+    @workflow
+    def racing() -> Workflow[Any]:
+        winner = yield race(charged=charge.call("o-1", 1), late=sleep(60))
+        return winner.name
+
+    env = WorkflowEnv(racing)
+    mock = env.mock(charge, returns=RECEIPT, takes=61, times=1)
+    assert env.run() == "late"
+    assert mock.calls == 0
+    env.advance(1)
+    assert mock.calls == 1
+
+
+def test_a_second_mock_takes_the_place_of_the_first() -> None:
+    env = WorkflowEnv(order)
+    env.mock(charge, returns=RECEIPT)
+    env.mock(charge, raises=LookupError("no card"))
+    assert env.run("o-1") == ["LookupError: no card"]
+
+
+def test_those_with_times_come_before_the_one_without() -> None:
+    env = WorkflowEnv(order)
+    env.mock(charge, returns=RECEIPT)
+    env.mock(charge, raises=LookupError("no card"), times=3)  # all attempts of the first call
+    assert env.run("o-1", 2) == ["LookupError: no card", RECEIPT]
+
+
 def test_takes() -> None:
     env = WorkflowEnv(order)
     env.mock(charge, returns=RECEIPT, takes=timedelta(hours=2))
@@ -261,86 +324,6 @@ def test_a_transactional_activity_needs_a_mock() -> None:
     assert env.run() == "as if"
 
 
-# -- children ---------------------------------------------------------------------------
-
-
-@workflow
-def child(number: int) -> Workflow[int]:
-    yield sleep(3600)
-    return 2 * number
-
-
-@workflow
-def parent(*numbers: int) -> Workflow[list[Any]]:
-    found = yield gather(*[child.call(number) for number in numbers], return_exceptions=True)
-    return [error_text(one) if isinstance(one, ChildWorkflowError) else one for one in found]
-
-
-def error_text(error: ChildWorkflowError) -> str:
-    return f"{error.error.type}: {error.error.message}"
-
-
-def test_real_children() -> None:
-    env = WorkflowEnv(parent, workflows=[child])
-    assert env.run(1, 2) == [2, 4]
-    assert env.now == datetime(2025, 1, 1, 1, tzinfo=UTC)
-
-
-@pytest.mark.parametrize("target", [child, "child"])
-def test_mocked_children(target: Any) -> None:
-    env = WorkflowEnv(parent)
-    env.mock(target, side_effect=[7, LookupError("no")], takes=60)
-    assert env.run(1, 2) == [7, "LookupError: no"]
-    assert env.calls(child) == [Call((1,)), Call((2,))]
-    assert env.now == datetime(2025, 1, 1, 0, 1, tzinfo=UTC)
-
-
-def test_a_child_by_a_function() -> None:
-    env = WorkflowEnv(parent)
-    env.mock(child, side_effect=lambda number: number + 100)
-    assert env.run(1, 2) == [101, 102]
-
-
-def test_mocks_of_a_child_follow_each_other_and_then_the_real_one() -> None:
-    env = WorkflowEnv(parent, workflows=[child])
-    env.mock(child, returns=-1, times=1)
-    env.mock(child, returns=-2, times=1)
-    assert env.run(1, 2, 3) == [-1, -2, 6]
-
-
-def test_no_mock_answers_a_child_any_more() -> None:
-    env = WorkflowEnv(parent)
-    env.mock(child, returns=-1, times=1)
-    with pytest.raises(MockError, match=r"child was started as parent-1/1\.2, and no mock"):
-        env.run(1, 2)
-
-
-def test_assertions_of_a_mocked_child_surface() -> None:
-    def fake(number: int) -> int:
-        raise AssertionError(f"of the mock, {number}")
-
-    env = WorkflowEnv(parent)
-    env.mock(child, side_effect=fake)
-    with pytest.raises(AssertionError, match=r"^of the mock, 1$"):
-        env.run(1)
-
-
-def test_arguments_of_mocked_children_are_rebuilt() -> None:
-    @workflow
-    def payer(receipt: Receipt) -> Workflow[int]:
-        yield sleep(1)
-        return receipt.cents
-
-    @workflow
-    def asking() -> Workflow[int]:
-        return (yield from payer.call(Receipt("r-1", 5)))
-
-    env = WorkflowEnv(asking)
-    env.mock(payer, side_effect=lambda receipt: receipt.cents + 1)
-    assert env.run() == 6
-    env.assert_called(payer, Receipt("r-1", 5))
-
-
 # -- mistakes ---------------------------------------------------------------------------
 
 
@@ -350,15 +333,60 @@ def test_a_mock_that_nobody_calls() -> None:
     env.mock("chrage", returns=1)
     with pytest.raises(MockError) as caught:
         env.run("o-1")
-    assert str(caught.value) == "the mock of chrage was never called (called were: charge)"
+    assert str(caught.value) == (
+        "the mock of chrage was never called: did you mean charge? (called were: charge)"
+    )
+
+
+def test_result_reports_mocks_that_nobody_calls() -> None:
+    env = WorkflowEnv(order)
+    env.mock(charge, returns=RECEIPT)
+    env.mock("chrage", returns=1)
+    first, second = env.start("o-1"), env.start("o-2")
+    with pytest.raises(MockError, match="the mock of chrage was never called"):
+        env.result(first)
+    with pytest.raises(MockError, match="the mock of chrage was never called"):
+        env.result(second)
+
+
+def test_what_fails_says_which_mocks_were_not_called() -> None:
+    @activity(retry=None)
+    def real() -> None:
+        raise ConnectionError("no answer")
+
+    @workflow
+    def flow() -> Workflow[None]:
+        yield real.call()
+
+    env = WorkflowEnv(flow, activities=[real])
+    env.mock("rael", returns=None)
+    with pytest.raises(WorkflowError) as caught:
+        env.run()
+    assert caught.value.__notes__[-1:] == ["the mock of rael was never called: did you mean real?"]
+
+
+def test_explore_reports_mocks_that_no_run_calls() -> None:
+    def setup(env: WorkflowEnv) -> None:
+        env.mock(charge, returns=RECEIPT)
+        env.mock("never", returns=1)
+        env.on_child("nobody", lambda handle: None)
+
+    with pytest.raises(MockError) as caught:
+        explore(order, "o-1", setup=setup, seeds=3)
+    assert str(caught.value) == (
+        "in none of 3 runs: env.on_child(nobody) was never called; the mock of never was never"
+        " called"
+    )
 
 
 NO_ERROR: Any = 5
+NO_NUMBER: Any = "2"
 
 WRONG: list[tuple[Callable[[WorkflowEnv], object], str]] = [
     (lambda env: env.mock(charge, returns=1, raises=ValueError), "one of returns="),
     (lambda env: env.mock(charge, returns=1, side_effect=[1]), "one of returns="),
     (lambda env: env.mock(charge, returns=1, times=0), "times=0 of the mock of charge"),
+    (lambda env: env.mock(charge, returns=1, times=NO_NUMBER), "times='2' of the mock of charge"),
     (lambda env: env.mock(print, returns=1), "not for <built-in function print>"),
     (
         lambda env: env.mock(charge, raises=NO_ERROR),

@@ -1,10 +1,16 @@
-"""The pytest plugin, in pytest sessions of its own; and the stores that it makes."""
+"""The pytest plugin, in pytest sessions of its own; and the stores that it makes.
+
+The sessions are processes: inside this one they would find modules that other tests have imported
+under the names of theirs, and drop those that they import first (pytester restores
+``sys.modules``), so that later tests would meet a second copy of them.
+"""
 
 from __future__ import annotations
 
 import subprocess
 import sys
 from pathlib import Path
+from textwrap import dedent
 
 import pytest
 from store_table import STORES, fresh_url
@@ -13,6 +19,8 @@ from durable import Client, Workflow, wait_signal, workflow
 from durable.testing.scratch import scratch_store
 
 pytest_plugins = ["pytester"]
+
+LIMIT = 60
 
 FLOWS = """
     import time
@@ -36,15 +44,18 @@ FLOWS = """
 
 @pytest.fixture
 def session(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> pytest.Pytester:
-    """The plugin is loaded by name, installed or not."""
+    """The plugin is loaded by name, installed or not; what was asked of this pytest is not asked
+    of the others."""
     monkeypatch.setenv("PYTEST_DISABLE_PLUGIN_AUTOLOAD", "1")
+    monkeypatch.delenv("PYTEST_ADDOPTS", raising=False)
     pytester.makepyfile(flows=FLOWS)
     return pytester
 
 
 def run(session: pytest.Pytester, test: str, *words: str) -> pytest.RunResult:
     session.makepyfile(test_flows="import pytest\nfrom flows import *\n\n" + test)
-    return session.runpytest("-p", "durable.testing.plugin", "-p", "no:cacheprovider", *words)
+    words = ("-p", "durable.testing.plugin", "-p", "no:cacheprovider", *words)
+    return session.runpytest_subprocess(*words, timeout=LIMIT)
 
 
 # -- durable_env ------------------------------------------------------------------------------
@@ -80,6 +91,29 @@ def test_that_fails_itself(durable_env):
     result.stdout.fnmatch_lines(["*MockError: the mock of charge was never called*"])
     result.stdout.fnmatch_lines(["*assert 'its own' == 'failure'*"])
     result.stdout.fnmatch_lines(["FAILED *::test_that_fails_itself - AssertionError: *"])
+
+
+def test_a_failure_points_to_the_test(session: pytest.Pytester) -> None:
+    """What lies between the test and the mistake is of no interest."""
+    test = """
+def test_unmocked(durable_env):
+    durable_env(order).run("o-1")
+
+def test_call(durable_env):
+    env = durable_env(order, activities=[charge])
+    env.run("o-1")
+    env.assert_called(charge, "o-2")
+
+def test_stuck(durable_env):
+    from durable import wait_signal, workflow
+    @workflow
+    def waiting():
+        yield wait_signal("go")
+    durable_env(waiting).run()
+"""
+    result = run(session, test, "--tb", "short")
+    result.assert_outcomes(failed=3)
+    result.stdout.no_fnmatch_line("*durable/testing/*.py*")
 
 
 def test_envs_are_closed(session: pytest.Pytester) -> None:
@@ -130,32 +164,87 @@ def test_careless(durable_env):
     run(session, test, "--durable-no-guards").assert_outcomes(passed=1)
 
 
+def test_a_marker_that_is_wrong(session: pytest.Pytester) -> None:
+    test = """
+@pytest.mark.durable(guard=False)
+def test_name(durable_env):
+    durable_env(order)
+
+@pytest.mark.durable("strict")
+def test_place(durable_env):
+    durable_env(order)
+"""
+    result = run(session, test)
+    result.assert_outcomes(errors=2)
+    text = "*UsageError: @pytest.mark.durable takes options of WorkflowEnv, by name, and not"
+    result.stdout.fnmatch_lines([f"{text} guard: activities, *allow, *"])
+    result.stdout.fnmatch_lines([f"{text} 'strict': *"])
+
+
+# -- other orders of sets ---------------------------------------------------------------------
+
 UNORDERED = """
-from durable import side_effect
+    from durable import side_effect, sleep, workflow
 
-@workflow
-def over_a_set(names):
-    for name in set(names):
-        yield side_effect(str.upper, name)
-        if name < "n":
+    STEPS = 0
+
+    @workflow
+    def over_a_set(names):
+        for name in set(names):
+            yield side_effect(str.upper, name)
+            if name < "n":
+                yield sleep(1)
+
+    @workflow
+    def in_order(names):
+        for name in sorted(set(names)):
+            yield side_effect(str.upper, name)
+            if name < "n":
+                yield sleep(1)
+
+    @workflow
+    def parent(names):
+        yield in_order.call(names)
+
+    @workflow
+    def listed(names):
+        yield sleep(1)
+        return list(set(names))
+
+    @workflow
+    def patched():
+        for _ in range(STEPS):
             yield sleep(1)
+        yield side_effect(int)
+"""
 
-@workflow
-def in_order(names):
-    for name in sorted(set(names)):
-        yield side_effect(str.upper, name)
-        if name < "n":
-            yield sleep(1)
+ORDERS = """
+import unordered
+from durable import sleep, workflow
+from unordered import *
 
-@workflow
-def parent(names):
-    yield in_order.call(names)
+LETTERS = [chr(97 + n) for n in range(26)]
 
 def test_set(durable_env):
-    durable_env(over_a_set).run([chr(97 + n) for n in range(26)])
+    durable_env(over_a_set).run(LETTERS)
+
+def test_listed(durable_env):
+    durable_env(listed).run(LETTERS)
 
 def test_sorted(durable_env):
-    durable_env(parent, workflows=[in_order]).run([chr(97 + n) for n in range(26)])
+    durable_env(parent, workflows=[in_order]).run(LETTERS)
+
+def test_patched(durable_env, monkeypatch):
+    monkeypatch.setattr(unordered, "STEPS", 2)
+    durable_env(patched).run()
+
+@workflow
+def own(names):
+    for name in set(names):
+        yield sleep(1) if name < "n" else side_effect(str.upper, name)
+
+def test_own(durable_env):
+    durable_env(own).run(LETTERS)
 
 def test_local(durable_env):
     @workflow
@@ -166,20 +255,53 @@ def test_local(durable_env):
 """
 
 
-def test_other_orders_of_sets(session: pytest.Pytester) -> None:
-    run(session, UNORDERED).assert_outcomes(passed=3)
-    result = run(session, UNORDERED, "--durable-hash-seeds", "2")
-    result.assert_outcomes(passed=2, failed=1)
+@pytest.fixture
+def unordered(session: pytest.Pytester) -> pytest.Pytester:
+    session.makepyfile(unordered=UNORDERED)
+    return session
+
+
+def test_other_orders_of_sets(unordered: pytest.Pytester) -> None:
+    result = run(unordered, ORDERS)
+    result.assert_outcomes(passed=4, failed=2)
     result.stdout.fnmatch_lines(
-        ["*NonDeterminismError: with PYTHONHASHSEED=1: *test_flows.py:*in over_a_set*"]
+        ["*NonDeterminismError: with PYTHONHASHSEED=[12]: *unordered.py:*in over_a_set*"]
+    )
+    result.stdout.fnmatch_lines(
+        ["*PYTHONHASHSEED=[12]: listed returned *'a'*, and *'a'* when its history was replayed*"]
     )
 
 
-def test_a_module_that_another_process_cannot_import(session: pytest.Pytester) -> None:
-    once = "import os\nassert os.environ.get('PYTHONHASHSEED') != '1', 'not here'\n" + UNORDERED
-    result = run(session, once, "--durable-hash-seeds", "1", "-k", "sorted")
-    result.assert_outcomes(failed=1, deselected=2)
-    result.stdout.fnmatch_lines(["*KitError: no replay with PYTHONHASHSEED=1: *not here*"])
+def test_how_many_other_orders_of_sets(unordered: pytest.Pytester) -> None:
+    run(unordered, ORDERS, "--durable-hash-seeds", "0").assert_outcomes(passed=6)
+    asked = run(unordered, ORDERS, "--durable-hash-seeds", "3")
+    asked.assert_outcomes(passed=3, failed=3)  # those of the tests' own module, too
+    unordered.makeini("[pytest]\ndurable_hash_seeds = 0")
+    run(unordered, ORDERS).assert_outcomes(passed=6)
+    for wrong in ("1", "-1"):
+        result = run(unordered, ORDERS, "--durable-hash-seeds", wrong)
+        result.stderr.fnmatch_lines([f"*--durable-hash-seeds {wrong}: 0, or at least 2*"])
+
+
+@pytest.mark.parametrize(
+    ("action", "says"),
+    [
+        (
+            "raise ValueError('not here')",
+            "*KitError: no replay*=1: unordered *ValueError: not here",
+        ),
+        ("os._exit(3)", "*KitError: no replay*: the process has ended, with 3"),
+    ],
+)
+def test_what_another_process_cannot_import(
+    unordered: pytest.Pytester, action: str, says: str
+) -> None:
+    once = f"import os\nif os.environ.get('PYTHONHASHSEED') == '1':\n    {action}\n"
+    unordered.makepyfile(unordered=once + dedent(UNORDERED))
+    run(unordered, ORDERS).assert_outcomes(passed=6)
+    result = run(unordered, ORDERS, "--durable-hash-seeds", "2", "-k", "sorted")
+    result.assert_outcomes(failed=1, deselected=5)
+    result.stdout.fnmatch_lines([says])
 
 
 # -- durable_store ------------------------------------------------------------------------------
