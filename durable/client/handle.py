@@ -221,8 +221,7 @@ class Handle(Generic[T]):
                 break
             where = replace(where, cursor=page.cursor)
         return [
-            Handle(self.client, caller, row.id, Created(row.uid, row.run, False), None)
-            for row in reversed(rows)
+            self.client._handle(row.id, Created(row.uid, row.run, False)) for row in reversed(rows)
         ]
 
     def describe(self) -> dict[str, Any]:

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable
 from datetime import timedelta
 from functools import partial
 from os.path import basename
+from types import GeneratorType
 from typing import Any, TypeVar
 
 from durable.decorated import Definition
@@ -59,6 +60,12 @@ def checked_flag(value: bool, what: str) -> bool:
 
 def checked_flow(flow: Any) -> WorkflowDefinition[..., Any] | None:
     """The definition of what is to be run; None, if it is known by its name alone."""
+    if isinstance(flow, GeneratorType):
+        name = flow.__name__
+        raise TypeError(
+            f"WorkflowEnv takes the workflow {name} itself: WorkflowEnv({name}), and its"
+            " arguments go to env.run(…)"
+        )
     if isinstance(definition_of(flow), ActivityDefinition):
         raise TypeError(f"WorkflowEnv runs a workflow, and {name_of(flow)} is an activity")
     return flow_of(flow)[2]

@@ -11,14 +11,15 @@ Rules
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
 from durable.codec import Codec
 from durable.definitions import ActivityDefinition
-from durable.errors import MockError
+from durable.errors import MockError, PayloadError
 from durable.propagation import Propagators
 from durable.registry import Registry
 from durable.retry import microseconds
@@ -33,12 +34,15 @@ __all__ = ["Attempts"]
 
 @dataclass
 class _Plan:
-    """What will happen to an attempt. exceeds: the limit that its time is over, or "". delayed: its
-    time is over by what was added to that of the mock."""
+    """What will happen to an attempt that began at a moment. exceeds: the limit that its time is
+    over, or "". delayed: its time is over by what was added to that of the mock. is_recorded:
+    whether its call was."""
 
     turn: Turn | None
+    at: datetime
     exceeds: str = ""
     delayed: bool = False
+    is_recorded: bool = False
 
 
 class Attempts:
@@ -76,7 +80,7 @@ class Attempts:
         which = (attempt.key, attempt.number)
         if which not in self._turns:
             self._turns[which] = self._mocks.next(attempt.name)
-        plan = self._plans[attempt] = _Plan(self._turns[which])
+        plan = self._plans[attempt] = _Plan(self._turns[which], self._now())
         own = 0 if plan.turn is None else microseconds(plan.turn.takes, "takes")
         options = attempt.options
         limits = {"attempt": options.timeout, "heartbeat": options.heartbeat_timeout}
@@ -99,13 +103,34 @@ class Attempts:
 
         def record(args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
             attempt.stopping = stopping
-            call = Call(args, kwargs, self._now(), attempt.number, attempt.instance_id)
-            self._mocks.record(attempt.name, call)
+            plan.is_recorded = True
+            self._mocks.record(attempt.name, self._call(attempt, plan, args, kwargs))
 
         made = performed(definition, plan.turn, record, self._tell)
         outcome = run_attempt(attempt, made, self._codec, self._propagators)
         attempt.stopping = stopping
         return timed_out(attempt, plan.exceeds, self._codec) if plan.exceeds else outcome
+
+    def _call(
+        self, attempt: Attempt, plan: _Plan, args: Iterable[Any], kwargs: dict[str, Any]
+    ) -> Call:
+        return Call(tuple(args), kwargs, plan.at, attempt.number, attempt.instance_id)
+
+    def under_way(self, name: str) -> list[Call]:
+        """Calls that have begun and not ended."""
+        calls = []
+        for attempt, plan in self._plans.items():
+            if attempt.name != name or plan.is_recorded:
+                continue
+            definition = self._registry.activities[name]
+            with suppress(PayloadError):  # it will fail, and has not been called with anything
+                args, kwargs = definition.unpack_call(self._codec, attempt.args, attempt.kwargs)
+                calls.append(self._call(attempt, plan, args, kwargs))
+        return calls
+
+    def forget(self, attempt: Attempt) -> None:
+        """Of a worker that has died: its turn is had by who begins it again."""
+        self._plans.pop(attempt, None)
 
     def end(self, attempt: Attempt, *, delivered: bool) -> None:
         """It is over. delivered: whether the worker has its answer."""
@@ -118,6 +143,8 @@ class Attempts:
         called = f"{attempt.name} was called by {attempt.instance_id}"
         is_mocked_only = attempt.name in self._mocks and attempt.name not in self._real
         if self._strict or is_mocked_only:
-            self._tell(MockError(f"{called}, and no mock answers"))
+            given = self._mocks.answers(attempt.name)
+            why = f"its mocks have answered {given} before" if given else "no mock answers"
+            self._tell(MockError(f"{called}, and {why}"))
         elif definition.transactional:
             self._tell(MockError(f"{called}: it is transactional, which needs a mock here"))

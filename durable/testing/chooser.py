@@ -53,8 +53,10 @@ class Question(NamedTuple):
 
     @property
     def about(self) -> str:
-        """What it is about, whatever may be answered."""
-        return f"whether {self.what} {self.answers[0]}" if self.is_fault else "what comes first"
+        """What it is about, whatever may go wrong."""
+        if self.is_fault:
+            return f"whether {self.what} {self.answers[0]}"
+        return f"what comes first of {', '.join(self.answers)}"
 
     @property
     def choices(self) -> int:

@@ -22,6 +22,7 @@ from collections import Counter
 from collections.abc import Callable, Collection, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import replace
+from datetime import timedelta
 from functools import partial
 from hashlib import blake2b
 
@@ -42,6 +43,7 @@ from durable.model import Instance, Status, WorkerInfo, moment
 from durable.propagation import Propagators
 from durable.records import Outgoing, Sent
 from durable.registry import Registry
+from durable.retry import microseconds
 from durable.runner import Attempt, Runner
 from durable.runner.attempt import CompleteLater, failed
 from durable.runner.cache import Cache
@@ -68,13 +70,20 @@ from durable.testing.faults import (
     ends_of,
 )
 from durable.testing.guards import guarded, unguarded
-from durable.testing.mocks import Mocks
+from durable.testing.mocks import Call, Mocks
 from durable.testing.replays import Replays
 
 __all__ = ["MAX_TURNS", "Driver", "ends_the_test"]
 
 FOREVER = 1 << 60
 SECRET = bytes(32)
+
+DEADLOCK = "deadlock: "
+"""How the reason begins why an instance was blocked that nothing will wake."""
+
+FAR = microseconds(timedelta(days=50 * 365), "far")
+"""What is that far away never comes: without a time limit a result from outside is waited for
+for 100 years."""
 
 MAX_TURNS = 10_000
 """Of a call of a test, after which it is taken for one that never ends."""
@@ -196,8 +205,8 @@ class Driver:
     def advance(self, limit: int | None = None) -> bool:
         """Move the clock to the next moment at which something is due, at most to the limit;
         False if there is none (before it)."""
-        moments = [at for at in (self.agenda.next, self._next_wake_at) if at is not None]
-        first = min(moments, default=None)
+        moments = [self.agenda.next, self._next_wake_at]
+        first = min((at for at in moments if at is not None and at < self.now + FAR), default=None)
         if first is None or (limit is not None and first > limit):
             if limit is not None:
                 self.now = max(self.now, limit)
@@ -265,6 +274,7 @@ class Driver:
         if runner is not self.runner:
             if self._chooser.fault(name, LEFT_BEHIND, RARELY):
                 self._attempts.perform(attempt)
+            self._attempts.forget(attempt)
             return
         happens = self._chooser.fault(name, ends_of(attempt))
         done = happens not in (FAILS, FAILS_FOR_GOOD)
@@ -319,6 +329,10 @@ class Driver:
             self._queues = (*self._queues, queue)
             self.runner.worker = replace(self.runner.worker, queues=self._queues)
 
+    def under_way(self, name: str) -> list[Call]:
+        """The calls of an activity that have begun and not ended."""
+        return self._attempts.under_way(name)
+
     def known(self) -> None:
         """The registry has changed."""
         names = tuple(self.registry.activities)
@@ -370,12 +384,19 @@ class Driver:
         if self.failure is not None:
             return
         if step.end is not None and step.end.status is Status.BLOCKED:
-            self.fail(KitError(f"{instance.id} is blocked: {step.end.reason}"))
+            self.fail(self._blocked(instance.id, step.end.reason))
         else:
             try:
                 self.replays.check(instance, step)
             except DurableError as error:
                 self.fail(error)
+
+    def _blocked(self, id: str, reason: str) -> KitError:
+        """Why an instance does not go on that would wait for other code, or for ever."""
+        text = f"{id} is blocked: {reason}"
+        if reason.startswith(DEADLOCK):
+            return StuckError(f"{text}\n{self._where(id)}")
+        return KitError(text)
 
 
 class _Store(MemoryStore):

@@ -10,7 +10,7 @@ from functools import partial
 from types import ModuleType, TracebackType
 from typing import Any
 
-from durable.client import Client, Handle
+from durable.client import Handle
 from durable.codec import Codec
 from durable.definitions import ConfiguredWorkflow, WorkflowDefinition
 from durable.errors import KitError, MockError, StuckError, WorkflowError
@@ -34,6 +34,7 @@ from durable.testing.arguments import (
 from durable.testing.chooser import Chooser
 from durable.testing.doubles import Answers, mocked_activity, mocked_workflow
 from durable.testing.driver import MAX_TURNS, Driver
+from durable.testing.handles import WaitingClient
 from durable.testing.listeners import Listeners
 from durable.testing.mocks import UNSET, Call, Mock, Mocks, definition_of, name_of, shown_call
 from durable.testing.replays import Recorded
@@ -106,7 +107,9 @@ class WorkflowEnv:
             where=lambda id: str(self.client.get(id).where()),
         )  # fmt: skip
         self._answers = Answers(self._mocks, self._driver.raised)
-        self.client = Client(self._driver.store, codec=self._codec, propagators=propagators)
+        self.client = WaitingClient(
+            self._driver.store, self._wait, codec=self._codec, propagators=propagators
+        )
         self._show_code()
         self._handle: Handle[Any] | None = None
         self._inside = False
@@ -127,7 +130,8 @@ class WorkflowEnv:
         self.close()
 
     def close(self) -> None:
-        """Drop what is left; no code of it runs."""
+        """Drop what is left: nothing of it goes on. Its ``finally`` blocks run up to their first
+        command, as when a worker drops an instance from memory."""
         self._driver.close()
 
     def __del__(self) -> None:
@@ -259,6 +263,12 @@ class WorkflowEnv:
         options = replace(options, id=f"{name}-{self._started}")
         if definition is None:
             raise KitError(f"WorkflowEnv takes the workflow {name} itself, not its name")
+        newest = max(self._registry.workflows[name])
+        if definition.version != newest:
+            raise KitError(
+                f"a new {name} begins with the newest version that is known here, {newest}, and"
+                f" not with {definition.version}: leave the other out"
+            )
         return ConfiguredWorkflow(definition, options)
 
     def result(self, handle: Handle[Any] | None = None) -> Any:
@@ -277,15 +287,23 @@ class WorkflowEnv:
 
         Raises `StuckError` if it waits for what nothing will bring."""
         __tracebackhide__ = True
-        handle = handle or self.handle
-        self._not_inside("env.result")
+        self._wait(handle or self.handle, None)
+
+    def _wait(self, handle: Handle[Any], timeout: float | None) -> None:
+        """Run to the end of an instance, for so many seconds of virtual time at most."""
+        __tracebackhide__ = True
+        if handle.status().finished or (self._inside and timeout == 0):
+            return
+        self._not_inside("to wait for a result")
+        end = None if timeout is None else self._driver.now + span("timeout", timeout, {})
         self._driver.begin()
-        while True:
-            self._settle()
-            if handle.status().finished:
+        self._settle()
+        while not handle.status().finished:
+            if not self._driver.advance(end):
+                if end is None:
+                    raise StuckError(explained(self.client, self._driver, handle.id))
                 return
-            if not self._driver.advance():
-                raise StuckError(explained(self.client, self._driver, handle.id))
+            self._settle()
 
     def _result(self, handle: Handle[Any]) -> Any:
         __tracebackhide__ = True
@@ -293,10 +311,11 @@ class WorkflowEnv:
         try:
             return handle.result(timeout=0)
         except WorkflowError as error:
-            # It may be why: a name that is wrong leaves the real thing to be called.
-            for complaint in self._complaints():
-                error.add_note(complaint)
-            raise
+            failure = error
+        # It may be why: a name that is wrong leaves the real thing to be called.
+        for complaint in self._complaints():
+            failure.add_note(complaint)
+        raise failure.with_traceback(None)  # how the client came to it tells nothing
 
     def advance(self, by: Duration | None = None, **duration: float) -> None:
         """Let so much time pass: ``env.advance(hours=1)``; all that falls due is done."""
@@ -380,8 +399,10 @@ class WorkflowEnv:
         return self.handle.status()
 
     def calls(self, target: Any) -> list[Call]:
-        """The calls of an activity, or the children of a workflow, in their order."""
-        return self._mocks.calls(name_of(target))
+        """The calls of an activity, or the children of a workflow, in their order; those that
+        have not ended yet, or never will, come last."""
+        name = name_of(target)
+        return [*self._mocks.calls(name), *self._driver.under_way(name)]
 
     def check_mocks(self) -> None:
         """Raise `MockError` for mocks that were not called, or not as often as they say; `run`

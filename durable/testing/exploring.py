@@ -116,6 +116,8 @@ def _trial(
     options: Mapping[str, Any],
 ) -> Trial:
     """What is run. Iterables are read once: of a generator the second run would get nothing."""
+    if callable(invariants):
+        raise TypeError("invariants= takes a list of functions")
     kept = {
         name: list(one) if name in ITERABLES and not isinstance(one, str) else one
         for name, one in options.items()

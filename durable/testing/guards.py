@@ -135,6 +135,7 @@ def _top(module: str) -> str:
 
 def _is_users(frame: FrameType, top: str, own: str) -> bool:
     """Whether it is code of whoever wrote the workflow, though he may have installed it."""
-    if top == "durable" or top in sys.stdlib_module_names:
-        return False
-    return top == own or not frame.f_code.co_filename.startswith(LIBRARIES)
+    file = frame.f_code.co_filename
+    if top == "durable" or top in sys.stdlib_module_names or file.startswith("<"):
+        return False  # the last: what dataclasses and the like have written
+    return top == own or not file.startswith(LIBRARIES)

@@ -212,6 +212,11 @@ class Mocks:
         turns = (mock.take_turn() for mock in self._mocks.get(name, ()))
         return next((turn for turn in turns if turn is not None), None)
 
+    def answers(self, name: str) -> str:
+        """How often its mocks have answered: "once", "3 times"; empty if they never did."""
+        count = sum(mock.calls for mock in self._mocks.get(name, ()))
+        return _times(count) if count else ""
+
     def record(self, name: str, call: Call) -> None:
         self._calls.setdefault(name, []).append(call)
 

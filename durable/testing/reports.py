@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import traceback
 from collections.abc import Mapping
 from dataclasses import fields
 from types import ModuleType
@@ -23,7 +24,7 @@ def report(trial: Trial, run: Recorder, error: BaseException, how: str, again: b
     lines = [
         f"{flow_of(trial.flow)[0]} breaks, {how}:",
         *(told or ["  nothing unusual happens"]),
-        f"  then {type(error).__name__}: {error}",
+        f"  then {_told(error)}",
         f"again: {_call(trial, str(Schedule.of(run)))}",
     ]
     if not again:
@@ -32,6 +33,15 @@ def report(trial: Trial, run: Recorder, error: BaseException, how: str, again: b
             " outlives a run, which setup= must bring back to its beginning"
         )
     return "\n".join(lines)
+
+
+def _told(error: BaseException) -> str:
+    """What it says; or where it was raised, if it says nothing."""
+    kind = type(error).__name__
+    if str(error):
+        return f"{kind}: {error}"
+    frame = traceback.extract_tb(error.__traceback__)[-1]
+    return f"{kind} at {frame.filename}:{frame.lineno}, in {frame.name}: {frame.line}"
 
 
 def _call(trial: Trial, schedule: str) -> str:

@@ -231,3 +231,19 @@ def test_what_goes_on_for_ever() -> None:
     assert isinstance(caught.value.__cause__, StuckError)
     text = r"fails for good\n  then StuckError: after 50 turns .* a step of polls-1 \(\d+ times"
     assert re.search(text, str(caught.value))
+
+
+def test_a_failure_without_words_has_a_line() -> None:
+    def charged_once(env: WorkflowEnv) -> None:
+        if len(env.calls(charge)) >= 0:
+            raise AssertionError
+
+    with pytest.raises(
+        ExploreError, match=r"then AssertionError at .*\.py:\d+, in charged_once: raise"
+    ):
+        explore(naps, "o-1", 1, invariants=[charged_once], seeds=1)
+
+
+def test_a_single_invariant_is_no_list() -> None:
+    with pytest.raises(TypeError, match="a list of functions"):
+        explore(naps, "o-1", 1, invariants=never)  # type: ignore[arg-type]

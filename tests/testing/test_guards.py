@@ -24,6 +24,7 @@ import uuid
 from collections import defaultdict
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
 from datetime import UTC, date, datetime
 from functools import partial
 from random import randint
@@ -452,3 +453,17 @@ def test_under_cprofile() -> None:
         assert len("still alive") == 11
     finally:
         profile.disable()
+
+
+def test_the_line_is_the_users_even_below_what_dataclasses_write() -> None:
+    @dataclass
+    class Stamped:
+        at: float = field(default_factory=time.time)
+
+    @workflow
+    def flow() -> Workflow[float]:
+        yield sleep(1)
+        return Stamped().at
+
+    with pytest.raises(GuardError, match=r"test_guards\.py:\d+, in flow"):
+        WorkflowEnv(flow).run()

@@ -70,6 +70,13 @@ CHILDREN = "children"
 class Base(ABC):
     """The hooks that a store's test class gives."""
 
+    def __init_subclass__(cls) -> None:
+        """Say what a test class lacks: pytest would pass over it without a word."""
+        hooks = ("make_store", "another", "make_small_store")
+        missing = [name for name in hooks if getattr(getattr(cls, name), "__isabstractmethod__", 0)]
+        if missing and cls.__name__.startswith("Test"):
+            raise TypeError(f"{cls.__name__} lacks {', '.join(missing)}: see StoreContract")
+
     @abstractmethod
     def make_store(self, tmp_path: Path) -> Store:
         """A new, empty store; the suite opens it."""
