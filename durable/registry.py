@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from inspect import getattr_static
 from types import MethodType, ModuleType
-from typing import Any
+from typing import Any, TypeVar
 
 from durable.decorated import Definition
 from durable.definitions import ActivityDefinition, WorkflowDefinition, class_method_error
@@ -27,18 +27,20 @@ class Registry:
     ) -> None:
         self.workflows: dict[str, dict[int, WorkflowDefinition[..., Any]]] = {}
         self.activities: dict[str, ActivityDefinition[..., Any]] = {}
-        for module in modules:
+        for module in _listed(modules, "modules"):
             self.scan(module)
-        for item in workflows:
+        for item in _listed(workflows, "workflows"):
             if not isinstance(item, WorkflowDefinition):
                 raise UsageError(f"{item!r} is no workflow: decorate it with @workflow")
             self.add(item)
-        for item in activities:
+        for item in _listed(activities, "activities"):
             for definition in _activities(item):
                 self.add(definition)
 
     def scan(self, module: ModuleType) -> None:
         """Add every definition that the module has, imported ones included."""
+        if not isinstance(module, ModuleType):
+            raise UsageError(f"modules= takes modules, and {module!r} is none")
         for value in vars(module).values():
             if isinstance(value, Definition):
                 self.add(value)
@@ -91,6 +93,16 @@ def _origin(definition: Definition[..., Any]) -> str:
     if isinstance(definition.fn, MethodType):
         return f"{definition.where} of {definition.fn.__self__!r}"
     return definition.where
+
+
+T = TypeVar("T")
+
+
+def _listed(items: Iterable[T], what: str) -> Iterable[T]:
+    try:
+        return iter(items)
+    except TypeError:
+        raise UsageError(f"{what}= takes a list, not {items!r}") from None
 
 
 def _activities(item: Any) -> list[ActivityDefinition[..., Any]]:

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from typing import TypeVar
 
 from durable.codec import Codec
+from durable.current import running
 from durable.errors import (
     DurableError,
     InstanceFinished,
@@ -39,8 +40,15 @@ class Sender:
         `Unavailable` if none of the calls was stored, and else `OutcomeUnknown`. So it does if
         a call is refused after one whose outcome is unknown: that may take effect still.
 
+        Raises `UsageError` in the code of a workflow.
+
         The call must be one that is harmless when it is repeated: it reads, or carries a token.
         """
+        if running.get() is not None:
+            raise UsageError(
+                "workflow code must not use a client: each replay would do it again; there are"
+                " commands for children and signals, and activities for the rest"
+            )
         end = time.monotonic() + self.deadline
         pause = 0.02
         unknown: OutcomeUnknown | None = None

@@ -106,7 +106,7 @@ class Attempts:
             plan.is_recorded = True
             self._mocks.record(attempt.name, self._call(attempt, plan, args, kwargs))
 
-        made = performed(definition, plan.turn, record, self._tell)
+        made = performed(definition, plan.turn, record, self._tell, self._codec)
         outcome = run_attempt(attempt, made, self._codec, self._propagators)
         attempt.stopping = stopping
         return timed_out(attempt, plan.exceeds, self._codec) if plan.exceeds else outcome

@@ -11,8 +11,9 @@ from types import CoroutineType
 from typing import Any
 
 from durable.calls import info
+from durable.codec import Codec
 from durable.definitions import ActivityDefinition, WorkflowDefinition
-from durable.errors import MockError
+from durable.errors import MockError, PayloadError
 from durable.testing.mocks import Mocks, Turn
 from durable.verbs import side_effect, sleep
 
@@ -38,6 +39,7 @@ def performed(
     turn: Turn | None,
     record: Callable[[tuple[Any, ...], dict[str, Any]], None],
     surface: Callable[[BaseException], None],
+    codec: Codec,
 ) -> Activity:
     """The activity, or what answers instead; calls are recorded, and what it raises is told."""
     real = definition.fn
@@ -46,7 +48,9 @@ def performed(
     def called(*args: Any, **kwargs: Any) -> Any:
         record(args, kwargs)
         try:
-            return awaited(real(*args, **kwargs) if turn is None else turn.answer(args, kwargs))
+            if turn is None:
+                return awaited(real(*args, **kwargs))
+            return answered(turn, definition.name, args, kwargs, codec)
         except BaseException as error:
             surface(error)
             raise
@@ -54,6 +58,19 @@ def performed(
     made = copy(definition)
     made.fn = called
     return made
+
+
+def answered(
+    turn: Turn, name: str, args: tuple[Any, ...], kwargs: dict[str, Any], codec: Codec
+) -> Any:
+    """What a mock answers. A value that cannot be stored is a mistake of the test: the workflow
+    must not take it for a failure of what is mocked."""
+    value = awaited(turn.answer(args, kwargs))
+    try:
+        codec.encode(value, f"what the mock of {name} gives")
+    except PayloadError as error:
+        raise MockError(str(error)) from None
+    return value
 
 
 def awaited(value: Any) -> Any:
@@ -78,7 +95,8 @@ class Answers:
     same answer.  tell: is told of what mocks raise, and of a child that no mock answers.
     """
 
-    def __init__(self, mocks: Mocks, tell: Callable[[BaseException], None]) -> None:
+    def __init__(self, mocks: Mocks, tell: Callable[[BaseException], None], codec: Codec) -> None:
+        self._codec = codec
         self._mocks = mocks
         self._tell = tell
         self._given: list[tuple[float, Any, BaseException | None]] = []
@@ -102,7 +120,8 @@ class Answers:
             return -1
         turn.over(answered=True)
         try:
-            self._given.append((turn.takes, awaited(turn.answer(args, kwargs)), None))
+            value = answered(turn, name, args, kwargs, self._codec)
+            self._given.append((turn.takes, value, None))
         except BaseException as error:
             self._tell(error)
             if not isinstance(error, Exception):
@@ -127,6 +146,8 @@ def mocked_workflow(
 
     def child(*args: Any, **kwargs: Any) -> Generator[Any, Any, Any]:
         me = info()
+        if me.parent is None and real is not None:
+            return (yield from real.fn(*args, **kwargs))  # the one that the test is about
         number = yield side_effect(answers.ask, (me.instance_id, me.run), name, args, kwargs)
         if number < 0:
             if real is None:

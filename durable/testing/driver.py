@@ -25,6 +25,7 @@ from dataclasses import replace
 from datetime import timedelta
 from functools import partial
 from hashlib import blake2b
+from unittest import SkipTest
 
 from durable.codec import Codec
 from durable.current import observer
@@ -97,7 +98,7 @@ class Driver:
     refused. began: called when an instance has made its first step. guards: whether calls that
     a workflow must not make are errors, but for those in allow (see `guards`). chooser: decides
     on what may happen. signals_twice: whether clients may send signals again. max_turns: of a
-    call of the test. where: shows where an instance is.
+    call of the test. checks: whether histories are replayed. where: shows where an instance is.
     """
 
     def __init__(
@@ -115,6 +116,7 @@ class Driver:
         chooser: Chooser,
         signals_twice: bool,
         max_turns: int,
+        checks: bool,
         where: Callable[[str], str],
     ) -> None:
         self.now = self._start_at = now
@@ -137,6 +139,7 @@ class Driver:
         self._queues: tuple[str, ...] = ()
         self._signals_twice = signals_twice
         self._max_turns = max_turns
+        self._checks = checks
         self._where = where
         self._turns = 0
         self._happened: Counter[str] = Counter()
@@ -314,7 +317,8 @@ class Driver:
 
     def forgot(self, text: str, filename: str, line: int) -> None:
         """A command that is forgotten is an error here."""
-        self.fail(KitError(f"{filename}:{line}: {text}"))
+        hint = "what may be done later is kept as a function: `undo.append(lambda: x.call(…))`"
+        self.fail(KitError(f"{filename}:{line}: {text}; {hint}"))
 
     # -- what the runner and the store tell ---------------------------------------------
 
@@ -385,7 +389,7 @@ class Driver:
             return
         if step.end is not None and step.end.status is Status.BLOCKED:
             self.fail(self._blocked(instance.id, step.end.reason))
-        else:
+        elif self._checks:
             try:
                 self.replays.check(instance, step)
             except DurableError as error:
@@ -469,7 +473,7 @@ class _Runner(Runner):
 def ends_the_test(error: BaseException) -> bool:
     """Whether it is no failure of a workflow or an activity, but of the test itself."""
     ordinary = (Exception, Cancelled, CompleteLater, GeneratorExit, StepAborted, SystemExit)
-    return isinstance(error, AssertionError) or not isinstance(error, ordinary)
+    return isinstance(error, (AssertionError, SkipTest)) or not isinstance(error, ordinary)
 
 
 def _named(attempt: Attempt) -> str:

@@ -60,7 +60,8 @@ class WorkflowEnv:
     mocked are refused. guards: clocks, chance and I/O in workflow code are errors. allow: what
     they let pass: calls as errors name them (``"time.time"``), and modules that may call
     anything. codec, propagators: as of `Worker`. max_turns: how much may happen in one call of
-    a test before it is taken for something that never ends. chooser: decides on what may
+    a test before it is taken for something that never ends. replays: False while you look for a
+    mistake with a debugger, which would stop in each replay as well. chooser: decides on what may
     happen, and signals_twice: whether that includes signals that are sent again (see `explore`).
 
     >>> env = WorkflowEnv(process_order, activities=[ship])
@@ -83,6 +84,7 @@ class WorkflowEnv:
         codec: Codec | None = None,
         propagators: Iterable[Any] = (),
         max_turns: int = MAX_TURNS,
+        replays: bool = True,
         chooser: Chooser | None = None,
         signals_twice: bool = False,
     ) -> None:
@@ -103,10 +105,10 @@ class WorkflowEnv:
             guards=checked_flag(guards, "guards"), allow=checked_names(allow, "allow"),
             chooser=chooser or Chooser(),
             signals_twice=checked_flag(signals_twice, "signals_twice"),
-            max_turns=checked_turns(max_turns),
+            max_turns=checked_turns(max_turns), checks=checked_flag(replays, "replays"),
             where=lambda id: str(self.client.get(id).where()),
         )  # fmt: skip
-        self._answers = Answers(self._mocks, self._driver.raised)
+        self._answers = Answers(self._mocks, self._driver.raised, self._codec)
         self.client = WaitingClient(
             self._driver.store, self._wait, codec=self._codec, propagators=propagators
         )

@@ -69,6 +69,7 @@ def explore(
 
     >>> explore(process_order, "o-1", 500, activities=[charge], invariants=[charged_once])
     """
+    __tracebackhide__ = True
     trial = _trial(flow, args, kwargs, setup, invariants, options)
     found = Explored()
     if schedule is not None:
@@ -97,6 +98,7 @@ def crash_everywhere(
 ) -> Explored:
     """Run a workflow once for each of its commits, with a worker that dies before it, and once
     for each with one that dies after it. Takes and raises what `explore` does."""
+    __tracebackhide__ = True
     trial = _trial(flow, args, kwargs, setup, invariants, options)
     found, ordinary = Explored(), ScheduledChooser({})
     _once(trial, ordinary, found, "as it is")
@@ -139,6 +141,7 @@ def _once(
     trial: Trial, chooser: Recorder, found: Explored, how: str, *, shrink: bool = False
 ) -> None:
     """Run it. Raises `ExploreError` if it breaks."""
+    __tracebackhide__ = True
     run = trial.run(chooser)
     found.runs += 1
     found.late += chooser.late

@@ -10,14 +10,17 @@ Rules
 from __future__ import annotations
 
 import _socket
+import _sqlite3
 import _thread
 import builtins
 import multiprocessing.process
 import os
 import random
 import secrets
+import select
 import socket
 import subprocess
+import tempfile
 import threading
 import time
 import uuid
@@ -63,6 +66,8 @@ BUILTIN: dict[Any, Found] = {
     **_members(os, "urandom getrandom", CHANCE),
     **{_function: (f"socket.{name.partition('.')[2]}", instead)
        for _function, (name, instead) in _members(_socket, NETWORK, OUTSIDE).items()},
+    **dict.fromkeys(_members(_sqlite3, "connect", OUTSIDE), ("sqlite3.connect", OUTSIDE)),
+    **_members(select, "select poll epoll kqueue", OUTSIDE),
     **_members(_thread, "start_new_thread", THREADS),
     time.sleep: ("time.sleep", WAIT),
     random.random: ("random.random", CHANCE),
@@ -96,11 +101,13 @@ WRITTEN: dict[CodeType, Found] = {
         for module, names, instead in (
             (uuid, "uuid1 uuid4 uuid6 uuid7 uuid8", UNIQUE),
             (secrets, "token_bytes token_hex token_urlsafe randbelow", CHANCE),
+            (tempfile, "mkstemp mkdtemp mktemp TemporaryFile NamedTemporaryFile", OUTSIDE),
             (socket, "create_connection create_server socketpair getfqdn", OUTSIDE),
         )
         for fn, found in _members(module, names, instead).items()
         if hasattr(fn, "__code__")
     },
+    tempfile.TemporaryDirectory.__init__.__code__: ("tempfile.TemporaryDirectory", OUTSIDE),
     random.SystemRandom.random.__code__: ("random.SystemRandom", CHANCE),
     random.SystemRandom.getrandbits.__code__: ("random.SystemRandom", CHANCE),
     socket.socket.__init__.__code__: ("socket.socket", OUTSIDE),
@@ -140,5 +147,8 @@ def found_written(frame: FrameType) -> Found | None:
     if code in SEEDED:
         return SEEDED[code] if frame.f_locals.get("self") is _shared else None
     if code is MAKES_RANDOM:
-        return ("random.Random", CHANCE) if frame.f_locals.get("x") is None else None
+        if frame.f_locals.get("x") is not None:
+            return None
+        system = isinstance(frame.f_locals.get("self"), random.SystemRandom)
+        return "random.SystemRandom" if system else "random.Random", CHANCE
     return WRITTEN.get(code)

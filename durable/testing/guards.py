@@ -84,6 +84,7 @@ class _Watch:
         self._allow = allow
 
     def __call__(self, frame: FrameType, event: str, called: Any) -> None:
+        __tracebackhide__ = True
         coroutine = running.get()
         if coroutine is None:
             return
@@ -99,6 +100,7 @@ class _Watch:
 
     def _judge(self, found: Found, caller: FrameType | None, own: str) -> None:
         """Raise `GuardError` if it is the workflow's doing. own: its top-level module."""
+        __tracebackhide__ = True
         what, instead = found
         if what not in self._allow and (place := self._place(caller, own)):
             error = GuardError(f"{place}: workflow code calls {what}: {instead}")

@@ -77,6 +77,7 @@ class OtherOrders:
 
         Raises `NonDeterminismError` if it depends on the order of sets what the code does.
         """
+        __tracebackhide__ = True
         recorded = [one for env in envs for one in _recorded(env, without)]
         if not recorded or not self._seeds:
             return
@@ -98,6 +99,7 @@ class OtherOrders:
 
     def _judge(self, found: Iterable[Answer]) -> None:
         """What each of the processes has found of one history."""
+        __tracebackhide__ = True
         answers = list(zip(self._seeds, map(tuple, found), strict=True))
         unknown = [(seed, told) for seed, (what, told, _) in answers if what == UNKNOWN]
         if unknown and self._strict:

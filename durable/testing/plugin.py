@@ -88,6 +88,7 @@ def _orders(config: pytest.Config) -> OtherOrders:
 def pytest_runtest_call(item: pytest.Item) -> Generator[None, Any, Any]:
     """What a test has not used of its mocks is a failure of the test, if it has no other; and so
     is a workflow that depends on the order of a set."""
+    __tracebackhide__ = True
     result = yield
     envs = item.stash.get(ENVS, [])
     for env in envs:

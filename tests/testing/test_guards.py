@@ -15,8 +15,10 @@ import pdb
 import random
 import secrets
 import socket
+import sqlite3
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 import traceback
@@ -86,7 +88,7 @@ BAD: list[tuple[str, Callable[[], object], str]] = [
     ("random.seed", lambda: random.seed(5), CHANCE),
     ("random.Random", lambda: random.Random(), CHANCE),
     ("random.Random", lambda: Chance(), CHANCE),
-    ("random.Random", lambda: random.SystemRandom(), CHANCE),
+    ("random.SystemRandom", lambda: random.SystemRandom(), CHANCE),
     ("random.SystemRandom", lambda: system.choice([1, 2]), CHANCE),
     ("os.urandom", lambda: os.urandom(1), CHANCE),
     ("secrets.token_bytes", lambda: secrets.token_bytes(), CHANCE),
@@ -98,6 +100,9 @@ BAD: list[tuple[str, Callable[[], object], str]] = [
     ("uuid.uuid4", lambda: uuid.uuid4(), "use `uuid4()`"),
     ("uuid.uuid4", lambda: unique["new"], "use `uuid4()`"),
     ("uuid.uuid4", partial(uuid.uuid4), "use `uuid4()`"),
+    ("tempfile.mkstemp", lambda: tempfile.mkstemp(), OUTSIDE),
+    ("tempfile.TemporaryDirectory", lambda: tempfile.TemporaryDirectory(), OUTSIDE),
+    ("sqlite3.connect", lambda: sqlite3.connect(":memory:"), OUTSIDE),
     ("open", lambda: open(os.devnull).close(), OUTSIDE),
     ("open", lambda: io.open(os.devnull).close(), OUTSIDE),  # noqa: UP020
     ("open", lambda: pathlib.Path(os.devnull).read_text(), OUTSIDE),

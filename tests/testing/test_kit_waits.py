@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
+from unittest import SkipTest
 
 import pytest
 from kit_flows import charge, order, waiting
 
 from durable import Channel, Workflow, activity, current_activity, race, sleep, workflow
-from durable.errors import KitError, MockError, ResultTimeout, StuckError, WorkflowError
+from durable.errors import KitError, MockError, ResultTimeout, StuckError, UsageError, WorkflowError
 from durable.testing import StoreContract, WorkflowEnv
 from durable.testing.mocks import Call
 
@@ -187,3 +188,79 @@ def test_a_suite_that_lacks_a_hook_is_refused() -> None:
     with pytest.raises(TypeError, match="TestMine lacks make_store, another, make_small_store"):
         type("TestMine", (StoreContract,), {})
     type("Mine", (StoreContract,), {})  # to be finished by a subclass
+
+
+def test_a_mock_that_gives_what_cannot_be_stored() -> None:
+    env = WorkflowEnv(charges)
+    env.mock(charge, returns=object())
+    with pytest.raises(MockError, match="what the mock of charge gives"):
+        env.run()
+    env = WorkflowEnv(parent)
+    env.mock(naps, returns=object())
+    with pytest.raises(MockError, match="what the mock of naps gives"):
+        env.run()
+
+
+def test_a_command_for_later_is_a_function() -> None:
+    @workflow
+    def flow() -> Workflow[None]:
+        undo = [charge.call("o-1", 500)]
+        yield sleep(1)
+        undo.clear()
+
+    with pytest.raises(KitError, match=r"kept as a function: `undo\.append\(lambda: "):
+        WorkflowEnv(flow, activities=[charge]).run()
+
+
+def test_the_workflow_of_the_test_is_no_child() -> None:
+    @workflow(name="tree")
+    def tree(depth: int) -> Workflow[list[object]]:
+        return [depth, (yield from tree.call(depth - 1))]
+
+    env = WorkflowEnv(tree)
+    env.mock(tree, returns="child")
+    assert env.run(3) == [3, "child"]
+    assert env.calls(tree) == [Call((2,))]
+
+
+def test_replays_can_be_left_out() -> None:
+    ran = list[int]()
+
+    @workflow
+    def flow() -> Workflow[None]:
+        for step in range(3):
+            ran.append(step)
+            yield sleep(1)
+
+    WorkflowEnv(flow, replays=False).run()
+    assert ran == [0, 1, 2]
+
+
+def test_workflow_code_has_no_client() -> None:
+    env = WorkflowEnv(naps)
+
+    @workflow
+    def flow() -> Workflow[None]:
+        yield sleep(1)
+        env.client.start(naps, 1)
+
+    with pytest.raises(WorkflowError, match="workflow code must not use a client"):
+        WorkflowEnv(flow).run()
+    assert env.client.count() == 0
+
+
+def test_a_skip_is_the_tests_own() -> None:
+    @workflow
+    def flow() -> Workflow[None]:
+        yield sleep(1)
+        raise SkipTest("not today")
+
+    with pytest.raises(SkipTest, match="not today"):
+        WorkflowEnv(flow).run()
+
+
+def test_what_is_no_list_is_named() -> None:
+    with pytest.raises(UsageError, match="activities= takes a list"):
+        WorkflowEnv(charges, activities=charge)  # type: ignore[arg-type]
+    with pytest.raises(UsageError, match="modules= takes modules, and 'orders' is none"):
+        WorkflowEnv(charges, modules=["orders"])  # type: ignore[list-item]
