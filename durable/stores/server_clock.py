@@ -4,6 +4,9 @@ Rules
 -----
 * What is told is never ahead of the server: no timer fires early.
 * Between two answers of the server it goes on by this process's monotonic clock.
+* An answer tells how late it was at least when it came.  So of those of a second the one that
+  gives the latest moment was the quickest, and is as good as any: one that came slowly, as
+  this process was busy, puts the clock back by nothing.
 """
 
 from __future__ import annotations
@@ -33,5 +36,8 @@ class ServerClock:
 
     def told(self, now: int) -> int:
         """Remember what the server has said, as of when its answer came: it had gone on since."""
-        self._known = (time.monotonic(), now)
+        known, here = self._known, time.monotonic()
+        is_old = known is None or here - known[0] > ASK_EVERY
+        if known is None or is_old or known[1] + int((here - known[0]) * 1_000_000) < now:
+            self._known = (here, now)
         return now
