@@ -217,6 +217,7 @@ class Django(Application):
         if self._configures:  # others may want to
             settings._wrapped = empty
             del connections.settings
+            connections._settings = None  # what it was made of
         super().close()
 
 
