@@ -16,7 +16,7 @@ from durable.definitions import WorkflowDefinition
 from durable.errors import DurableError, NonDeterminismError, PayloadError, UsageError
 from durable.events import Event, WorkflowCompleted, WorkflowStarted, decoded, load
 from durable.exports import Export
-from durable.interpreter import Interpreter, StepAborted
+from durable.interpreter import Interpreter, StepAborted, StepInterrupted
 from durable.interpreter.waiting import as_code
 from durable.propagation import Propagators
 from durable.registry import Registry
@@ -114,6 +114,8 @@ def _revived(
             instance, len(stored), definition, history, codec, lambda: _NO_SECRET, propagators,
             copied=copied,
         )  # fmt: skip
+    except StepInterrupted:
+        raise
     except StepAborted as error:  # a BaseException, for the code of workflows
         raise NonDeterminismError(str(error)) from error
     except DurableError:

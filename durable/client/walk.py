@@ -41,7 +41,7 @@ from durable.events import (
     begins_again,
     decoded,
 )
-from durable.interpreter import Interpreter, StepAborted
+from durable.interpreter import Interpreter, StepAborted, StepInterrupted
 from durable.interpreter.ending import lost_failure
 from durable.model import Instance
 from durable.propagation import Propagators
@@ -187,6 +187,8 @@ class Walk:
             with paused():
                 while self._reached < moment:
                     self._reached = next(self._steps)
+        except StepInterrupted:
+            raise
         except (Exception, StepAborted) as error:
             self._stop(error)
             return None

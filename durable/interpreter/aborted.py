@@ -8,3 +8,7 @@ class StepAborted(BaseException):
 
     A `BaseException`, so that workflow code does not swallow it by accident.
     """
+
+
+class StepInterrupted(StepAborted):
+    """Nothing is wrong with the step: whoever runs it does not want to go on."""

@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import json
+import signal
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from cli_kit import Cli, clean_env
+
+from durable.cli.stopping import STEP_TIMEOUT
+from durable.worker_options import DEFAULT_STEP_TIMEOUT
 
 FILE = "order.jsonl"
 
@@ -333,3 +338,49 @@ def in_a_shell(cli: Cli, script: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         words, cwd=cli.directory, env=clean_env(), capture_output=True, text=True, timeout=60
     )
+
+
+# -- stopping ---------------------------------------------------------------------------
+
+STOPPED = ("replay", "-m", "orders", FILE, FILE), ("where", "order-1", "-m", "orders")
+
+
+@pytest.fixture
+def ctrl_c(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """As in a terminal: whoever runs the tests may have left Ctrl-C to others."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.parametrize("command", STOPPED)
+@pytest.mark.parametrize("swallows", [False, True])
+def test_ctrl_c_is_no_verdict(
+    cli: Cli, history: Path, ctrl_c: None, command: tuple[str, ...], swallows: bool
+) -> None:
+    pressed = "    import contextlib, signal\n    with contextlib.suppress("
+    pressed += "BaseException" if swallows else ""
+    deploy(
+        cli, "    yield sleep(pause)",
+        f"{pressed}):\n        signal.raise_signal(signal.SIGINT)\n    yield sleep(pause)",
+    )  # fmt: skip
+    result = cli(*command)
+    assert (result.exit_code, result.stdout, result.stderr.strip()) == (1, "", "aborted")
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+
+
+@pytest.mark.parametrize("command", STOPPED)
+def test_a_step_that_does_not_end(
+    cli: Cli, history: Path, monkeypatch: pytest.MonkeyPatch, command: tuple[str, ...]
+) -> None:
+    """It is stopped, as by a worker, and its line is told."""
+    assert STEP_TIMEOUT == DEFAULT_STEP_TIMEOUT
+    monkeypatch.setattr("durable.cli.stopping.STEP_TIMEOUT", 0.05)
+    handler, timer = signal.getsignal(signal.SIGALRM), signal.getitimer(signal.ITIMER_REAL)
+    deploy(cli, "    yield sleep(pause)", "    while True: pass")
+    result = cli(*command)
+    assert result.exit_code == 1
+    assert "a step took longer than 0.05 s and was stopped" in result.stdout
+    assert f"{cli.directory}/orders.py:28, in order" in result.stdout
+    assert signal.getsignal(signal.SIGALRM) is handler
+    assert (signal.getitimer(signal.ITIMER_REAL)[0] > 0) == (timer[0] > 0)
