@@ -196,13 +196,24 @@ def _show(result: _Result) -> None:
     click.echo(f"  the history has {escape(error.recorded)}")
     click.echo(f"  the code {escape(error.issued)}")
     for line in error.line.split("; "):
-        click.echo(f"  at {escape(line)}")
-        if source := _source_of(line):
+        place, source = _with_source(line)
+        click.echo(f"  at {escape(place)}")
+        if source:
             click.echo(f"      {escape(source)}")
 
 
-def _source_of(line: str) -> str:
-    """What stands at ``file:line, in function``; nothing if it cannot be read."""
-    place, _, _ = line.rpartition(", in ")
+def _with_source(line: str) -> tuple[str, str]:
+    """What stands at ``file:line, in function``; nothing if it cannot be read. Where it is a
+    decorator, the function that it decorates is meant."""
+    place, _, function = line.rpartition(", in ")
     file, _, number = place.rpartition(":")
-    return linecache.getline(file, int(number)).strip() if number.isdecimal() else ""
+    if not number.isdecimal():
+        return line, ""
+    lines = linecache.getlines(file)[int(number) - 1 :]
+    source = lines[0].strip() if lines else ""
+    if source.startswith("@"):
+        begins = (f"def {function}(", f"def {function}[", f"async def {function}(")
+        for below, text in enumerate(lines):
+            if text.lstrip().startswith(begins):
+                return f"{file}:{int(number) + below}, in {function}", text.strip()
+    return line, source

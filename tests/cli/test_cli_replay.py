@@ -299,6 +299,37 @@ def test_code_that_raises(cli: Cli, history: Path) -> None:
     ]
 
 
+LAST = '    return {"receipt": receipt, "parcel": parcel}'
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "source"),
+    [
+        ("    parcel = yield ship.call(order_id)", '    parcel = ""', LAST),
+        (LAST, "    return object()", "return object()"),
+        (LAST, "    return ship.call(order_id)", "return ship.call(order_id)"),
+        ("    parcel = yield", "    next(iter([]))\n    parcel = yield", "next(iter([]))"),
+        (
+            "order_id: str, cents: int = 100, pause: float = 0",
+            "order_id: str, *, color: str",
+            "def order(order_id: str, *, color: str) -> Workflow[dict[str, str]]:",
+        ),
+    ],
+)
+def test_code_that_ends_too_early(cli: Cli, history: Path, old: str, new: str, source: str) -> None:
+    """The line is that which returned or raised, though its generator is gone; or that of the
+    function, and not of its decorator, if it did not begin."""
+    deploy(cli, old, new)
+    lines = (cli.directory / "orders.py").read_text().splitlines()
+    result = cli("replay", "-m", "orders", FILE)
+    number = [line.strip() for line in lines].index(source.strip()) + 1
+    assert result.exit_code == 1
+    assert result.stdout.splitlines()[-2:] == [
+        f"  at {cli.directory}/orders.py:{number}, in order",
+        f"      {source.strip()}",
+    ]
+
+
 def test_arguments_are_looked_at_first(cli: Cli, history: Path) -> None:
     """Before a module is imported, or a file replayed."""
     for args, said in (
