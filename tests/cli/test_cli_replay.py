@@ -347,6 +347,30 @@ def test_a_directory_is_no_file(cli: Cli, history: Path) -> None:
     assert cli("replay", "-m", "orders", "order-1").stderr == "1 history replayed, 0 failed\n"
 
 
+def test_a_directory_that_is_no_instance(cli: Cli, history: Path) -> None:
+    result = cli("replay", "-m", "orders", ".")
+    assert (result.exit_code, result.stdout) == (4, "not found: there is no instance '.'\n")
+    assert "hint: . is a folder: give the files that are in it\n" in result.stderr
+
+
+def test_a_replay_of_nothing_does_not_pass(cli: Cli, history: Path) -> None:
+    """Though the histories of files match."""
+    result = cli("replay", "-m", "orders", FILE, "--where", "workflow=typo")
+    assert result.exit_code == 4
+    assert result.stdout == "not found: no instance matches --where 'workflow=typo'\n"
+    assert result.stderr == "1 history replayed, 0 failed, 1 could not be replayed\n"
+
+
+def test_files_are_split_and_joined_between_instances(cli: Cli, history: Path) -> None:
+    """The number of histories tells which instances are missing."""
+    cli.ok("start", "approval", "--id", "a-1")
+    both = cli.ok("export", "order-1", "a-1")
+    assert both.startswith(history.read_text())
+    for text, said in ((both, "2 histories"), (history.read_text(), "1 history")):
+        result = cli("replay", "-m", "orders", "-", input=text)
+        assert (result.exit_code, result.stderr) == (0, f"{said} replayed, 0 failed\n")
+
+
 def test_a_pipe_is_a_file(cli: Cli, history: Path) -> None:
     script = f'"$0" -m durable replay -m orders <(cat {FILE})'
     result = in_a_shell(cli, script)
