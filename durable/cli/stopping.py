@@ -56,9 +56,8 @@ class Stopper:
         if seen != self._seen:
             self._seen, self._since = seen, now
         elif now - self._since >= self._step_timeout:
-            line = coroutine.line()
-            text = f"a step took longer than {self._step_timeout:g} s and was stopped, at {line}"
-            _stop(coroutine, StepAborted(text))
+            why = f"a step took longer than {self._step_timeout:g} s"
+            _stop(coroutine, StepAborted(why, coroutine.line(), coroutine.interpreter.seq))
 
 
 def _stop(coroutine: Any, error: StepAborted) -> None:

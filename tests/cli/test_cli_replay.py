@@ -435,7 +435,23 @@ def test_a_step_that_does_not_end(
     deploy(cli, "    yield sleep(pause)", "    while True: pass")
     result = cli(*command)
     assert result.exit_code == 1
-    assert "a step took longer than 0.05 s and was stopped" in result.stdout
+    assert "a step took longer than 0.05 s" in result.stdout
     assert f"{cli.directory}/orders.py:28, in order" in result.stdout
     assert signal.getsignal(signal.SIGALRM) is handler
     assert (signal.getitimer(signal.ITIMER_REAL)[0] > 0) == (timer[0] > 0)
+
+
+def test_code_that_goes_round_in_one_step(
+    cli: Cli, history: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is told as any other mismatch."""
+    monkeypatch.setattr("durable.interpreter.limits.STEP_BUDGET", 100)
+    deploy(cli, "import timedelta", "import timedelta\n\nfrom durable import gather")
+    deploy(cli, "    yield sleep(pause)", "    while True:\n        yield gather()")
+    result = cli("replay", "-m", "orders", FILE)
+    _, at, recorded, issued, line, source = result.stdout.splitlines()
+    assert at == "  at event 3"
+    assert recorded.startswith("  the history has TimerStarted(command=1, ")
+    assert issued == "  the code was stopped: more than 100 resumptions in one step"
+    assert line == f"  at {cli.directory}/orders.py:31, in order"
+    assert source == "      yield gather()"
