@@ -16,7 +16,8 @@ from durable.definitions import WorkflowDefinition
 from durable.errors import DurableError, NonDeterminismError, PayloadError, UsageError
 from durable.events import Event, WorkflowCompleted, WorkflowStarted, decoded, load
 from durable.exports import Export
-from durable.interpreter import Interpreter, StepAborted
+from durable.interpreter import Interpreter, StepAborted, StepInterrupted
+from durable.interpreter.mismatch import shown
 from durable.interpreter.waiting import as_code
 from durable.propagation import Propagators
 from durable.registry import Registry
@@ -114,12 +115,24 @@ def _revived(
             instance, len(stored), definition, history, codec, lambda: _NO_SECRET, propagators,
             copied=copied,
         )  # fmt: skip
+    except StepInterrupted:
+        raise
     except StepAborted as error:  # a BaseException, for the code of workflows
-        raise NonDeterminismError(str(error)) from error
+        raise _stopped(error, stored, codec) from error
     except DurableError:
         raise
     except Exception as error:  # fields that were changed by hand, say
         raise PayloadError(f"the history cannot be replayed: {error!r}") from error
+
+
+def _stopped(error: StepAborted, stored: tuple[bytes, ...], codec: Codec) -> NonDeterminismError:
+    """The code did not get to what the history has next."""
+    seq, recorded = error.seq, ""
+    if seq is not None:
+        recorded = shown(load(stored[seq], seq), codec) if seq < len(stored) else "nothing more"
+    return NonDeterminismError(
+        str(error), seq=seq, recorded=recorded, issued=f"was stopped: {error.why}", line=error.line
+    )
 
 
 def _definition(registry: Registry, name: str, version: int | None) -> Flow:

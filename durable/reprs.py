@@ -18,6 +18,8 @@ from typing import Any
 MAX_WIDTH = 200
 MAX_ITEMS = 10
 MAX_DEPTH = 4
+MAX_BITS = 2000
+"""Of a number in decimal digits: Python prints that many of them, however it is set."""
 
 
 def bounded(value: object, width: int = MAX_WIDTH) -> str:
@@ -75,6 +77,13 @@ class _Repr(reprlib.Repr):
 
     def repr_instance(self, x: Any, level: int) -> str:
         return repr(x)
+
+    def repr_int(self, x: int, level: int) -> str:
+        if x.bit_length() <= MAX_BITS:
+            return super().repr_int(x, level)
+        text = hex(x)
+        half = self.maxlong // 2
+        return f"{text[: half - 3]}...{text[-half:]}"
 
     def _made_here(self, x: Any, level: int) -> str:
         if isinstance(x, bytes):

@@ -134,9 +134,21 @@ def test_an_empty_file(content: bytes) -> None:
         read(content.splitlines(keepends=True))
 
 
-@pytest.mark.parametrize("line", [b"{'a': 1}\n", b"\xff\xfe{}\n", b"[" * 100_000 + b"\n"])
-def test_no_json(line: bytes) -> None:
-    with pytest.raises(UsageError, match=r"^f\.jsonl:1: this is no JSON"):
+@pytest.mark.parametrize(
+    ("line", "why"),
+    [
+        (b"{'a': 1}\n", "Expecting property name"),
+        (b"hello", "Expecting value"),
+        (b"\xff\xfe{}\n", "it is no text in UTF-8$"),
+        (b"\x8b\x00\xf3random", "it is no text in UTF-8$"),
+        (b"[" * 100_000 + b"\n", "it is nested too deep$"),
+        (b'{"a": ' + b"1" * 5000 + b"}\n", "a number in it has too many digits$"),
+        ('{"a": "ü'.encode()[:-1], "the line was cut$"),
+    ],
+    ids=["quotes", "word", "utf-16", "random", "deep", "digits", "cut"],
+)
+def test_no_json(line: bytes, why: str) -> None:
+    with pytest.raises(UsageError, match=rf"^f\.jsonl:1: this is no JSON: {why}"):
         read([line])
 
 
@@ -182,6 +194,14 @@ REFUSED = {
     "parent": (change(0, parent={"uid": ""}), r":1: .*: parent: uid: 16 bytes must be here, not 0"),
     "parent of text": (change(0, parent="p"), r":1: .*: parent: an object must be here"),
     "failure": (change(0, failure=["ValueError"]), r":1: .*: failure: "),
+    "details of a failure": (
+        change(0, failure=["E", "", ["E"], "", None, True]),
+        r':1: .*: failure: details: \{"bytes": …\} must be here, not True',
+    ),
+    "cause of a failure": (
+        change(0, failure=["E", "", [], "", ["E", "", [7], "", None, None], None]),
+        r":1: .*: failure: cause: types: text must be here, not 7",
+    ),
     "header": (change(0, header=[1]), r":1: .*: header: "),
     "no result": (change(0, result=None), r":1: .*: it is completed, and has no result"),
     "format": (change(0, format=True), r":1: it has format True; this version reads 1"),

@@ -57,7 +57,8 @@ def replay_command(
     durable replay --module orders --where 'status=running,blocked' --store $PRODUCTION
 
     Each history that does not match is shown with both sides, and the line of the code; then
-    the exit code is 1. It is 2 if one cannot be read, or is of no workflow of the modules.
+    the exit code is 1. It is 2 if one cannot be read, or is of no workflow of the modules, and
+    4 if there is no such instance, or none that matches.
     """
     from durable.registry import Registry
 
@@ -73,6 +74,9 @@ def replay_command(
     if output != "table":
         print_rows([result.row() for result in results], (), output, utc=True)
     _sum_up(results)
+    folders = [id for id in ids if os.path.isdir(id)]
+    if folders and any(isinstance(result.error, InstanceNotFound) for result in results):
+        say(f"hint: {folders[0]} is a folder: give the files that are in it")
     return max((result.code for result in results), default=0)
 
 
@@ -108,7 +112,10 @@ def _histories(
             yield error
     if ids or where is not None:
         client = stack.enter_context(client_at(url))
-        for found in exports_of(client, chosen(client, ids, where, STATUSES)):
+        matching = chosen(client, ids, where, STATUSES)
+        if not matching:  # a check that looks at nothing must not pass
+            yield InstanceNotFound(f"no instance matches --where {where!r}")
+        for found in exports_of(client, matching):
             if where is None or isinstance(found, Export):  # else it was deleted just now
                 yield found
 
@@ -196,13 +203,24 @@ def _show(result: _Result) -> None:
     click.echo(f"  the history has {escape(error.recorded)}")
     click.echo(f"  the code {escape(error.issued)}")
     for line in error.line.split("; "):
-        click.echo(f"  at {escape(line)}")
-        if source := _source_of(line):
+        place, source = _with_source(line)
+        click.echo(f"  at {escape(place)}")
+        if source:
             click.echo(f"      {escape(source)}")
 
 
-def _source_of(line: str) -> str:
-    """What stands at ``file:line, in function``; nothing if it cannot be read."""
-    place, _, _ = line.rpartition(", in ")
+def _with_source(line: str) -> tuple[str, str]:
+    """What stands at ``file:line, in function``; nothing if it cannot be read. Where it is a
+    decorator, the function that it decorates is meant."""
+    place, _, function = line.rpartition(", in ")
     file, _, number = place.rpartition(":")
-    return linecache.getline(file, int(number)).strip() if number.isdecimal() else ""
+    if not number.isdecimal():
+        return line, ""
+    lines = linecache.getlines(file)[int(number) - 1 :]
+    source = lines[0].strip() if lines else ""
+    if source.startswith("@"):
+        begins = (f"def {function}(", f"def {function}[", f"async def {function}(")
+        for below, text in enumerate(lines):
+            if text.lstrip().startswith(begins):
+                return f"{file}:{int(number) + below}, in {function}", text.strip()
+    return line, source

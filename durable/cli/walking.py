@@ -1,5 +1,5 @@
 """Replaying on the command line: what the user's code prints meanwhile is not shown, for it is
-not what was asked for, and would stand between the lines of JSON."""
+not what was asked for, and would stand between the lines of JSON.  It can be stopped."""
 
 from __future__ import annotations
 
@@ -7,6 +7,8 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager, redirect_stdout
 from typing import TYPE_CHECKING, Any
+
+from durable.cli.stopping import stoppable
 
 if TYPE_CHECKING:
     from durable.client import Handle, Walk, Where
@@ -44,6 +46,6 @@ def walking(handle: Handle[Any], run: int | None) -> Iterator[QuietWalk]:
 
 @contextmanager
 def quiet() -> Iterator[None]:
-    """What is printed goes nowhere."""
-    with open(os.devnull, "w") as nowhere, redirect_stdout(nowhere):
+    """Around a replay: what is printed goes nowhere."""
+    with stoppable(), open(os.devnull, "w") as nowhere, redirect_stdout(nowhere):
         yield

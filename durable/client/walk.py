@@ -22,6 +22,7 @@ from typing import Any
 from durable.client.rewind import ENDS
 from durable.client.whereabouts import (
     CoroutinePlace,
+    Frame,
     Notes,
     Where,
     arrived,
@@ -41,16 +42,16 @@ from durable.events import (
     begins_again,
     decoded,
 )
-from durable.interpreter import Interpreter, StepAborted
+from durable.interpreter import Interpreter, StepAborted, StepInterrupted
 from durable.interpreter.ending import lost_failure
 from durable.model import Instance
 from durable.propagation import Propagators
 from durable.reprs import bounded, call_text
 from durable.starting import Flow
 
-Stopped = tuple[int, NonDeterminismError, tuple[CoroutinePlace, ...]]
-"""The last moment that fits the history (-1 for none), why the next does not, and where the
-coroutines were when that was seen."""
+Stopped = tuple[int, NonDeterminismError, tuple[CoroutinePlace, ...], tuple[Frame, ...]]
+"""The last moment that fits the history (-1 for none), why the next does not, where the
+coroutines were when that was seen, and the stack that raised if the code failed there."""
 
 
 class Walk:
@@ -148,8 +149,9 @@ class Walk:
         """Where it was at a moment."""
         interpreter = self._go(moment)
         if interpreter is None:
-            reached, error, found = self._why_stopped
-            return self._made(reached if reached >= 0 else None, found, problem=str(error))
+            reached, error, found, stack = self._why_stopped
+            seq = reached if reached >= 0 else None
+            return self._made(seq, found, problem=str(error), raised=stack)
         now = notes is None and moment == len(self._events) - 1
         if notes is None:
             notes = self._notes if now else {}
@@ -171,11 +173,10 @@ class Walk:
         after = self._look(moment)
         if after.problem is not None:
             return after
-        interpreter, error = self._interpreter, None
+        interpreter = self._interpreter
         assert interpreter is not None
-        if isinstance(event, WorkflowFailed) and interpreter.outcome is not None:
-            error = interpreter.outcome[1] or lost_failure(interpreter)
-        return replace(before, cancel=after.cancel, raised=raised(error))
+        stack = _stack(interpreter) if isinstance(event, WorkflowFailed) else ()
+        return replace(before, cancel=after.cancel, raised=stack)
 
     def _go(self, moment: int) -> Interpreter | None:
         """The interpreter, brought to a moment; None if the code does not get there."""
@@ -187,6 +188,8 @@ class Walk:
             with paused():
                 while self._reached < moment:
                     self._reached = next(self._steps)
+        except StepInterrupted:
+            raise
         except (Exception, StepAborted) as error:
             self._stop(error)
             return None
@@ -213,10 +216,11 @@ class Walk:
         else:
             problem = NonDeterminismError(f"{type(error).__name__}: {error}")
         found = places(interpreter, {}) if is_whole(interpreter) else ()
+        stack = () if interpreter.ending is None else _stack(interpreter)
         self.close()
-        self._stopped = reached, problem, found
+        self._stopped = reached, problem, found, stack
         if not found and reached >= 0 and (before := self._go(reached)) is not None:
-            self._stopped = reached, problem, places(before, {})
+            self._stopped = reached, problem, places(before, {}), stack
 
     @property
     def _why_stopped(self) -> Stopped:
@@ -261,3 +265,11 @@ class Walk:
         how = "cancelled" if isinstance(event, WorkflowCancelled) else "terminated"
         reason = getattr(event, "reason", "")
         return f"{how}: {reason}" if reason else how
+
+
+def _stack(interpreter: Interpreter) -> tuple[Frame, ...]:
+    """The stack that raised what the code ended with; none if it returned."""
+    error = None
+    if interpreter.outcome is not None:
+        error = interpreter.outcome[1] or lost_failure(interpreter)
+    return raised(error)

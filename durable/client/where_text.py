@@ -62,6 +62,7 @@ def where_lines(where: Where, moment: ShowMoment | None = None) -> Iterator[str]
         yield f"its cancel was requested{_because(where.cancel)}"
     if where.ended is not None:
         yield f"ended: {escape(where.ended)}"
+    if where.ended is not None or where.raised:
         waited = [_lines(place.frames) for place in where.coroutines]
         for frame in where.raised if _lines(where.raised) not in waited else ():
             yield from _frame_lines(frame)

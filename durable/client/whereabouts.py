@@ -81,7 +81,7 @@ class Where:
     now: a worker will look at it, if it is not paused. cancel: the reason for which a cancel
     was requested ("" for none given); None if it was not.
     ended: how the run ended, if that is the last event; the coroutines are then as they were
-    just before. raised: the stack that raised what it failed with, outermost first.
+    just before. raised: the stack that raised what the code failed with, outermost first.
     problem: why the code could not follow the history up to there; the coroutines then are
     where it was seen.
     """

@@ -13,7 +13,6 @@ from typing import Any
 import msgpack
 
 from durable.events import KINDS, Event
-from durable.failure import Failure
 from durable.header import Header
 from durable.model import Instance, Parent, ParentClose, Status, checked_id, micros
 from durable.reprs import bounded
@@ -160,9 +159,17 @@ def _failure(value: Any) -> bytes:
 
 
 def _checked_failure(value: Any) -> list[Any]:
-    data = _list(_from_json(value))
-    Failure.from_data(data, bytes)  # it can be read
-    return data
+    """As `Failure.to_data` has made it."""
+    data = _list(value)
+    if len(data) != len(_FAILURE):
+        raise ValueError(f"a failure has {len(_FAILURE)} parts, not {len(data)}")
+    found = []
+    for (name, read), part in zip(_FAILURE.items(), data, strict=True):
+        try:
+            found.append(read(part))
+        except ValueError as error:
+            raise ValueError(f"{name}: {error}") from None
+    return found
 
 
 def _header(value: Any) -> bytes:
@@ -179,6 +186,14 @@ def _or_none(read: Read) -> Read:
     return lambda value: None if value is None else read(value)
 
 
+_FAILURE: dict[str, Read] = {
+    "type": _text,
+    "message": _text,
+    "types": lambda value: list(_texts(value)),
+    "traceback": _text,
+    "cause": _or_none(_checked_failure),
+    "details": _or_none(_bytes_from),
+}
 _PARENT: dict[str, Read] = {
     "uid": _uid,
     "id": _text,

@@ -77,13 +77,25 @@ def _groups(lines: Iterable[bytes], name: str) -> Iterator[list[_Row]]:
 
 def _parsed(line: bytes) -> dict[str, Any]:
     try:
-        row = json.loads(line)
+        row = json.loads(line.decode())
     except (ValueError, RecursionError) as error:
-        why = "the line was cut" if not line.endswith(b"\n") else str(error)
-        return {"wrong": f"this is no JSON: {why}"}
+        return {"wrong": f"this is no JSON: {_why_no_json(line, error)}"}
     if not isinstance(row, dict):
         return {"wrong": "this is no line of an exported instance"}
     return row
+
+
+def _why_no_json(line: bytes, error: Exception) -> str:
+    """In our words, where Python's are about its own settings."""
+    if isinstance(error, UnicodeDecodeError) and error.end < len(line):
+        return "it is no text in UTF-8"
+    if line.startswith(b"{") and not line.endswith(b"\n"):
+        return "the line was cut"
+    if isinstance(error, RecursionError):
+        return "it is nested too deep"
+    if isinstance(error, json.JSONDecodeError | UnicodeDecodeError):
+        return str(error)
+    return "a number in it has too many digits"
 
 
 def _export(rows: Sequence[_Row]) -> tuple[Export, Sequence[_Row]]:

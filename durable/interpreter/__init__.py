@@ -16,7 +16,7 @@
 No I/O, no clocks, no threads: times, ids and values come in, a decision goes out.
 """
 
-from durable.interpreter.aborted import StepAborted
+from durable.interpreter.aborted import StepAborted, StepInterrupted
 from durable.interpreter.core import Interpreter
 from durable.interpreter.coroutine import Coroutine
 from durable.interpreter.decision import (
@@ -54,6 +54,7 @@ __all__ = [
     "SentSignal",
     "StartedChild",
     "StepAborted",
+    "StepInterrupted",
     "Waiting",
     "not_yielded",
 ]

@@ -48,7 +48,7 @@ class Coroutine:
     __slots__ = (
         "birth", "calls", "context", "ended", "ended_at", "error", "gen", "handler",
         "interpreter", "joined", "joiners", "last", "name", "named", "own", "path", "raises",
-        "scope", "spawned", "turns", "value", "vital", "waiting",
+        "returned_at", "scope", "spawned", "turns", "value", "vital", "waiting",
     )  # fmt: skip
 
     def __init__(
@@ -77,6 +77,7 @@ class Coroutine:
         self.ended_at = 0
         self.value: Any = None
         self.error: BaseException | None = None
+        self.returned_at = ""  # in a replay: its line
         self.raises = 0
 
     # -- driving ------------------------------------------------------------------------
@@ -85,12 +86,16 @@ class Coroutine:
         """Run to the next yield, which is issued, or to the end."""
         self.turns += 1
         self.calls = 0
+        # A generator that has ended has none any more.
+        frame = getattr(self.gen, "gi_frame", None) if self.interpreter.replaying else None
         try:
             if error is None:
                 command = self.context.run(self.gen.send, value)
             else:
                 command = self.context.run(self.gen.throw, error)
         except StopIteration as stop:
+            if frame is not None:
+                self.returned_at = line_of(frame, frame.f_lineno)
             self.end(stop.value, None)
         except StepAborted:
             raise
@@ -221,8 +226,7 @@ class Coroutine:
         frames = self.frames()
         if not frames:
             return self.interpreter.definition.where
-        frame = frames[-1]
-        return f"{frame.f_code.co_filename}:{frame.f_lineno}, in {frame.f_code.co_name}"
+        return line_of(frames[-1], frames[-1].f_lineno)
 
     def close(self) -> None:
         """Drop its generator without effect; see the rules above."""
@@ -241,6 +245,11 @@ class Coroutine:
         """Let go of what refers to it, when all is over: most workflows then leave no cycle
         for the garbage collector, which takes half as long (measured)."""
         del self.context, self.own, self.scope
+
+
+def line_of(frame: FrameType, number: int) -> str:
+    """file:line, in function."""
+    return f"{frame.f_code.co_filename}:{number}, in {frame.f_code.co_name}"
 
 
 def _explained(error: BaseException) -> BaseException:

@@ -66,7 +66,8 @@ def check_room(interpreter: Interpreter, command: Any = None) -> None:
 
 def too_long(coroutine: Coroutine) -> NoReturn:
     """Stop a step with too many resumptions, at the coroutine that comes next."""
-    raise StepAborted(f"more than {STEP_BUDGET:,} resumptions in one step, at {coroutine.line()}")
+    why = f"more than {STEP_BUDGET:,} resumptions in one step"
+    raise StepAborted(why, coroutine.line(), coroutine.interpreter.seq)
 
 
 def too_large(interpreter: Interpreter, issuing: Coroutine | None) -> NoReturn:

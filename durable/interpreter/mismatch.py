@@ -13,6 +13,7 @@ from durable.codec import Codec
 from durable.errors import DurableError, NonDeterminismError
 from durable.events import Event, WorkflowCancelled, WorkflowFailed, decoded
 from durable.failure import users_frames
+from durable.interpreter.coroutine import line_of
 from durable.interpreter.ending import lost_failure
 from durable.interpreter.waiting import as_code
 from durable.reprs import bounded, one_line
@@ -72,19 +73,27 @@ def unasked(interpreter: Interpreter, event: Event, command: int) -> NonDetermin
 def _ended(it: Interpreter) -> tuple[str, str]:
     """How the code ended, and at which line, as far as that is known."""
     assert it.ending is not None
-    event, line = it.ending.event, it.definition.where
+    assert it.outcome is not None
+    event, (value, error) = it.ending.event, it.outcome
+    line = _ended_at(it, error or lost_failure(it))
     if isinstance(event, WorkflowCancelled):
         return "ended, because it was cancelled", line
-    assert it.outcome is not None
-    value, error = it.outcome
     if not isinstance(event, WorkflowFailed):
         return f"returned {bounded(value)}", line
     kind, message = event.error[:2]
-    error = error or lost_failure(it)
-    if error is not None and (frames := users_frames(error)):
-        frame, number = frames[-1]
-        line = f"{frame.f_code.co_filename}:{number}, in {frame.f_code.co_name}"
     return f"raised {one_line(f'{kind}: {message}' if message else kind)}", line
+
+
+def _ended_at(it: Interpreter, error: BaseException | None) -> str:
+    """The line that raised or returned; that of the function, if its code did not even begin."""
+    if isinstance(error, RuntimeError) and isinstance(error.__cause__, StopIteration):
+        error = error.__cause__  # which Python has replaced, without its line
+    if error is not None and (frames := users_frames(error)):
+        return line_of(*frames[-1])
+    if it.root is not None and it.root.returned_at:
+        return it.root.returned_at
+    definition = it.definition
+    return f"{definition.where}, in {getattr(definition.fn, '__name__', definition.name)}"
 
 
 def _lines(interpreter: Interpreter) -> str:

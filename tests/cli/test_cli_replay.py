@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import json
+import signal
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from cli_kit import Cli, clean_env
+
+from durable.cli.stopping import STEP_TIMEOUT
+from durable.worker_options import DEFAULT_STEP_TIMEOUT
 
 FILE = "order.jsonl"
 
@@ -294,6 +299,37 @@ def test_code_that_raises(cli: Cli, history: Path) -> None:
     ]
 
 
+LAST = '    return {"receipt": receipt, "parcel": parcel}'
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "source"),
+    [
+        ("    parcel = yield ship.call(order_id)", '    parcel = ""', LAST),
+        (LAST, "    return object()", "return object()"),
+        (LAST, "    return ship.call(order_id)", "return ship.call(order_id)"),
+        ("    parcel = yield", "    next(iter([]))\n    parcel = yield", "next(iter([]))"),
+        (
+            "order_id: str, cents: int = 100, pause: float = 0",
+            "order_id: str, *, color: str",
+            "def order(order_id: str, *, color: str) -> Workflow[dict[str, str]]:",
+        ),
+    ],
+)
+def test_code_that_ends_too_early(cli: Cli, history: Path, old: str, new: str, source: str) -> None:
+    """The line is that which returned or raised, though its generator is gone; or that of the
+    function, and not of its decorator, if it did not begin."""
+    deploy(cli, old, new)
+    lines = (cli.directory / "orders.py").read_text().splitlines()
+    result = cli("replay", "-m", "orders", FILE)
+    number = [line.strip() for line in lines].index(source.strip()) + 1
+    assert result.exit_code == 1
+    assert result.stdout.splitlines()[-2:] == [
+        f"  at {cli.directory}/orders.py:{number}, in order",
+        f"      {source.strip()}",
+    ]
+
+
 def test_arguments_are_looked_at_first(cli: Cli, history: Path) -> None:
     """Before a module is imported, or a file replayed."""
     for args, said in (
@@ -309,6 +345,30 @@ def test_arguments_are_looked_at_first(cli: Cli, history: Path) -> None:
 def test_a_directory_is_no_file(cli: Cli, history: Path) -> None:
     (cli.directory / "order-1").mkdir()
     assert cli("replay", "-m", "orders", "order-1").stderr == "1 history replayed, 0 failed\n"
+
+
+def test_a_directory_that_is_no_instance(cli: Cli, history: Path) -> None:
+    result = cli("replay", "-m", "orders", ".")
+    assert (result.exit_code, result.stdout) == (4, "not found: there is no instance '.'\n")
+    assert "hint: . is a folder: give the files that are in it\n" in result.stderr
+
+
+def test_a_replay_of_nothing_does_not_pass(cli: Cli, history: Path) -> None:
+    """Though the histories of files match."""
+    result = cli("replay", "-m", "orders", FILE, "--where", "workflow=typo")
+    assert result.exit_code == 4
+    assert result.stdout == "not found: no instance matches --where 'workflow=typo'\n"
+    assert result.stderr == "1 history replayed, 0 failed, 1 could not be replayed\n"
+
+
+def test_files_are_split_and_joined_between_instances(cli: Cli, history: Path) -> None:
+    """The number of histories tells which instances are missing."""
+    cli.ok("start", "approval", "--id", "a-1")
+    both = cli.ok("export", "order-1", "a-1")
+    assert both.startswith(history.read_text())
+    for text, said in ((both, "2 histories"), (history.read_text(), "1 history")):
+        result = cli("replay", "-m", "orders", "-", input=text)
+        assert (result.exit_code, result.stderr) == (0, f"{said} replayed, 0 failed\n")
 
 
 def test_a_pipe_is_a_file(cli: Cli, history: Path) -> None:
@@ -333,3 +393,65 @@ def in_a_shell(cli: Cli, script: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         words, cwd=cli.directory, env=clean_env(), capture_output=True, text=True, timeout=60
     )
+
+
+# -- stopping ---------------------------------------------------------------------------
+
+STOPPED = ("replay", "-m", "orders", FILE, FILE), ("where", "order-1", "-m", "orders")
+
+
+@pytest.fixture
+def ctrl_c(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """As in a terminal: whoever runs the tests may have left Ctrl-C to others."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.parametrize("command", STOPPED)
+@pytest.mark.parametrize("swallows", [False, True])
+def test_ctrl_c_is_no_verdict(
+    cli: Cli, history: Path, ctrl_c: None, command: tuple[str, ...], swallows: bool
+) -> None:
+    pressed = "    import contextlib, signal\n    with contextlib.suppress("
+    pressed += "BaseException" if swallows else ""
+    deploy(
+        cli, "    yield sleep(pause)",
+        f"{pressed}):\n        signal.raise_signal(signal.SIGINT)\n    yield sleep(pause)",
+    )  # fmt: skip
+    result = cli(*command)
+    assert (result.exit_code, result.stdout, result.stderr.strip()) == (1, "", "aborted")
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+
+
+@pytest.mark.parametrize("command", STOPPED)
+def test_a_step_that_does_not_end(
+    cli: Cli, history: Path, monkeypatch: pytest.MonkeyPatch, command: tuple[str, ...]
+) -> None:
+    """It is stopped, as by a worker, and its line is told."""
+    assert STEP_TIMEOUT == DEFAULT_STEP_TIMEOUT
+    monkeypatch.setattr("durable.cli.stopping.STEP_TIMEOUT", 0.05)
+    handler, timer = signal.getsignal(signal.SIGALRM), signal.getitimer(signal.ITIMER_REAL)
+    deploy(cli, "    yield sleep(pause)", "    while True: pass")
+    result = cli(*command)
+    assert result.exit_code == 1
+    assert "a step took longer than 0.05 s" in result.stdout
+    assert f"{cli.directory}/orders.py:28, in order" in result.stdout
+    assert signal.getsignal(signal.SIGALRM) is handler
+    assert (signal.getitimer(signal.ITIMER_REAL)[0] > 0) == (timer[0] > 0)
+
+
+def test_code_that_goes_round_in_one_step(
+    cli: Cli, history: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is told as any other mismatch."""
+    monkeypatch.setattr("durable.interpreter.limits.STEP_BUDGET", 100)
+    deploy(cli, "import timedelta", "import timedelta\n\nfrom durable import gather")
+    deploy(cli, "    yield sleep(pause)", "    while True:\n        yield gather()")
+    result = cli("replay", "-m", "orders", FILE)
+    _, at, recorded, issued, line, source = result.stdout.splitlines()
+    assert at == "  at event 3"
+    assert recorded.startswith("  the history has TimerStarted(command=1, ")
+    assert issued == "  the code was stopped: more than 100 resumptions in one step"
+    assert line == f"  at {cli.directory}/orders.py:31, in order"
+    assert source == "      yield gather()"

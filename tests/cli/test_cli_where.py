@@ -178,3 +178,21 @@ def test_step_asks_on_a_terminal(waits: Cli) -> None:
 def test_step_ends_with_its_input(waits: Cli) -> None:
     shown = on_a_terminal(waits.directory, "n\n\x04", "where", "a", "-m", "shop", "--step")
     assert shown.count("after event") == 2
+
+
+def test_code_that_raises_where_the_history_goes_on(waits: Cli) -> None:
+    """As for an instance that has failed: the frames that raised, with their variables."""
+    for code in (AT_CHARGE, AT_APPROVAL):
+        flows = FLOWS.replace(code, f"number = 1 / (len(order_id) - 3)\n    {code}")
+        (waits.directory / "shop.py").write_text(flows)
+        sys.modules.pop("shop", None)
+        result = waits("where", "a", "-m", "shop")
+        assert result.exit_code == 1
+        head, _, before = result.stdout.partition("just before that:\n")
+        lines = head.splitlines()
+        at = line_of("number = 1 / (len(order_id) - 3)", flows)
+        assert "the code raised ZeroDivisionError: division by zero, at " in lines[2]
+        assert lines[3] == f"  shop.py:{at}, in order"
+        assert marked("number = 1 / (len(order_id) - 3)", flows) in lines
+        assert "      order_id = 'o-1'" in lines
+        assert ("root waits for activity charge('o-1')" in before) == (code == AT_APPROVAL)

@@ -261,7 +261,7 @@ def test_code_that_returns_where_the_history_goes_on(make: Callable[[], Any], is
 
     error = refused(Stepper(waiting), flow)
     assert error.issued == issued
-    assert error.line == f"{__file__}:{flow.fn.__code__.co_firstlineno}"
+    assert error.line == f"{__file__}:{flow.fn.__code__.co_firstlineno}, in flow"
 
 
 def test_code_that_was_cancelled_where_the_history_goes_on() -> None:
