@@ -12,7 +12,7 @@ from durable.cli.errors import EXIT_FAILED, say
 from durable.cli.text import counted
 from durable.lint.files import check_files, python_files
 from durable.lint.rule import Finding
-from durable.lint.rules import RULES
+from durable.lint.rules import RULES, UNREADABLE
 from durable.reprs import escape
 
 Place = tuple[str, Finding]
@@ -68,7 +68,8 @@ def lint_command(
     for path in paths:
         if not os.path.exists(path):
             raise click.UsageError(f"there is no {path}", click.get_current_context())
-    codes = [code for code in RULES if code in (select or RULES) and code not in ignore]
+    chosen = select | {UNREADABLE} if select else RULES.keys()
+    codes = [code for code in RULES if code in chosen and code not in ignore]
     found = list(check_files(paths, codes))
     _PRINTERS[form](found)
     for path in paths:

@@ -57,7 +57,8 @@ def check_files(paths: Iterable[str], codes: Collection[str]) -> Iterator[tuple[
         try:
             source = _read(path)
         except OSError as error:
-            yield path, Finding(1, 1, UNREADABLE, f"cannot be read: {error.strerror}")
+            if UNREADABLE in codes:
+                yield path, Finding(1, 1, UNREADABLE, f"cannot be read: {error.strerror}")
             continue
         for finding in check_source(source, codes):
             yield path, finding

@@ -153,3 +153,30 @@ def _is_limited(loop: ast.For | ast.While, body: Body) -> bool:
             if any(name not in CANCELLED for name in names):
                 return True
     return False
+
+
+class Unreadable(Rule):
+    """A file cannot be read or parsed
+
+    It is not checked any further; other files are.  A file that Python compiles may be nested too
+    deeply for this, by thousands of levels.  This is found whatever is selected, unless it is
+    ignored, and no comment excuses it.
+
+    Bad::
+
+        @workflow
+        def greet(name: str) -> Workflow[None]
+            yield mail.call(name)
+
+    Instead::
+
+        @workflow
+        def greet(name: str) -> Workflow[None]:
+            yield mail.call(name)
+    """
+
+    code = "DUR100"
+
+    def find(self, body: Body) -> Iterator[Found]:
+        """Nothing: what there is a body of has been read."""
+        return iter(())

@@ -172,6 +172,14 @@ def test_what_cannot_be_parsed_is_found_and_the_others_are_checked(
     assert result.stderr == "2 findings\n"
 
 
+def test_what_cannot_be_parsed_may_be_ignored(cli: Cli, flows: Path) -> None:
+    (cli.directory / "broken.py").write_text("def f(:\n")
+    (cli.directory / "gone.py").symlink_to("nowhere.py")
+    assert cli("lint", ".", "--ignore", "DUR100").stdout.splitlines() == FOUND
+    found = cli("lint", ".", "--select", "DUR100").stdout
+    assert [line.split()[1] for line in found.splitlines()] == ["DUR100", "DUR100"]
+
+
 def test_what_cannot_be_read_is_found(cli: Cli, flows: Path) -> None:
     (cli.directory / "gone.py").symlink_to("nowhere.py")
     result = cli("lint", ".", "--select", "DUR105")

@@ -15,6 +15,7 @@ import pytest
 
 from durable.lint.checking import check_source
 from durable.lint.plugin import Plugin
+from durable.lint.room import DEPTH
 
 ROOT = Path(__file__).resolve().parents[2]
 BAD = Path(__file__).with_name("corpus") / "bad_many_lines.py"
@@ -79,6 +80,9 @@ def test_nothing_is_found_in_what_is_right(flake8: Flake8) -> None:
 
 def test_what_is_nested_too_deeply_is_reported() -> None:
     """Not through flake8, whose own plugins may give up on such a file."""
-    deep = "from durable import workflow\nx = 0" + " + 1" * 900 + "\n"
-    found = list(Plugin(ast.parse(deep), deep.split("\n")).run())
+    deep: ast.expr = ast.Constant(0)
+    for _ in range(DEPTH):
+        deep = ast.UnaryOp(ast.USub(), deep)
+    tree = ast.Module([ast.Expr(deep)], [])
+    found = list(Plugin(tree, ["from durable import workflow"]).run())
     assert found == [(1, 0, "DUR100 is nested too deeply to be checked", Plugin)]
