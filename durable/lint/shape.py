@@ -6,6 +6,7 @@ import ast
 from collections.abc import Iterator
 
 from durable.lint.cleanup import CANCELLED, Try, caught, inside
+from durable.lint.names import FunctionNode
 from durable.lint.program import Body
 from durable.lint.rule import Found, Rule
 
@@ -82,7 +83,8 @@ class EndlessLoop(Rule):
 
     Each round adds events; a history of 50,000 blocks its instance.  After some rounds
     ``return continue_as_new(…)`` begins the next run with a fresh history.  A loop with ``break``,
-    ``return`` or ``raise`` in it, or in a block with a limit of time, is taken to end.
+    ``return`` or ``raise`` in it, or ``raise`` in a function of this file that it calls, or in a
+    block with a limit of time, is taken to end.
 
     Bad::
 
@@ -132,13 +134,24 @@ def _is_endless(node: ast.For | ast.While, body: Body) -> bool:
 
 def _has_way_out(loop: ast.For | ast.While, body: Body) -> bool:
     for node in inside(loop.body, body):
-        if isinstance(node, ast.Return | ast.Raise):
+        if isinstance(node, ast.Return | ast.Raise) or _calls_what_raises(node, body):
             return True
         if isinstance(node, ast.Break):
             around = next(a for a in body.within(node) if isinstance(a, ast.For | ast.While))
             if around is loop:
                 return True
     return False
+
+
+def _calls_what_raises(node: ast.AST, body: Body) -> bool:
+    """Whether a function of this file is called, or delegated to, that has a ``raise`` in it."""
+    called = body.names.definition(node.func) if isinstance(node, ast.Call) else None
+    if not isinstance(called, FunctionNode) or called in body.program.kinds:
+        return False
+    # One that is raised again is a cancel, or something that the loop would raise anyhow.
+    return any(
+        isinstance(each, ast.Raise) and each.exc is not None for each in inside(called.body, body)
+    )
 
 
 def _is_limited(loop: ast.For | ast.While, body: Body) -> bool:
