@@ -80,8 +80,8 @@ def _decoded(source: bytes) -> str:
 
 
 def _excused(text: str) -> Iterator[tuple[int, frozenset[str]]]:
-    """(line, codes) of each line with a ``# noqa`` comment, as flake8 has it: it counts for its
-    whole statement, without codes for all of them."""
+    """(line, codes) of each line with a ``# noqa`` comment: it counts for its whole statement,
+    while that of flake8 counts for its own line; without codes for all of them."""
     first, comments = 0, list[str]()
     for token in tokenize.generate_tokens(io.StringIO(text).readline):
         if token.type == tokenize.COMMENT:

@@ -73,6 +73,16 @@ def test_comments_are_flake8s_own_business(flake8: Flake8, tmp_path: Path) -> No
     assert "DUR101" in flake8("--select", "DUR", "--disable-noqa", "flows.py").stdout
 
 
+def test_a_comment_counts_for_its_own_line_there(flake8: Flake8, tmp_path: Path) -> None:
+    head = "import time\nfrom durable import sleep, workflow\n@workflow\ndef flow():\n"
+    text = f"{head}    x = (\n        time.time(),%s\n    )%s\n    yield sleep(x)\n"
+    (tmp_path / "inner.py").write_text(text % ("  # noqa: DUR101", ""))
+    (tmp_path / "last.py").write_text(text % ("", "  # noqa: DUR101"))
+    done = flake8("--select", "DUR", "inner.py", "last.py")
+    assert [line.partition(": ")[0] for line in done.stdout.splitlines()] == ["last.py:6:9"]
+    assert check_source((tmp_path / "last.py").read_bytes()) == []
+
+
 def test_nothing_is_found_in_what_is_right(flake8: Flake8) -> None:
     done = flake8("--select", "DUR", str(ROOT / "examples"))
     assert (done.stdout, done.returncode) == ("", 0), done
