@@ -54,7 +54,9 @@ class Effect(Rule):
         made, is_made, _ = name.partition("()")
         if is_made and body.is_outside(call.func):  # pool.submit, of a global pool
             return self.forbids(made, 0) or self.forbids(name, 0)
-        return self.forbids(name, len(call.args) + len(call.keywords))
+        given = [*call.args, *(keyword.value for keyword in call.keywords)]
+        is_none = [isinstance(each, ast.Constant) and each.value is None for each in given]
+        return self.forbids(name, is_none.count(False))  # None stands for one that is not given
 
     def forbids(self, name: str, arguments: int) -> bool:
         """Whether a name must not be called with so many arguments."""
@@ -130,6 +132,8 @@ class Clock(Effect):
     )
     # With a moment given they only change its form.
     fewer: ClassVar[Mapping[str, int]] = {
+        "email.utils.formatdate": 1,
+        "email.utils.localtime": 1,
         "time.asctime": 1,
         "time.ctime": 1,
         "time.gmtime": 1,
@@ -238,7 +242,9 @@ class Io(Effect):
     does = "is done again in every replay"
     instead = "do it in an activity"
     names = (
-        named("builtins", "open input")
+        named("builtins", "breakpoint input open")
+        | named("pdb", "post_mortem set_trace")
+        | named("sys.stdin", "read readline readlines")
         | named("os", "access chmod chown close fsync ftruncate kill link listdir lstat makedirs")
         | named("os", "mkdir mkfifo open pipe popen read readlink remove removedirs rename renames")
         | named("os", "replace rmdir scandir stat statvfs symlink sync system truncate unlink")
@@ -355,6 +361,7 @@ class Output(Effect):
         | named("sys.stderr", "write")
         | named("rich", "print")
         | named("click", "echo secho")
+        | named("traceback", "print_exc print_exception print_last print_stack print_tb")
     )
 
     def find(self, body: Body) -> Iterator[Found]:
@@ -444,6 +451,18 @@ class Threads(Effect):
     )
     free = Sleep.names
 
+    def _forbids(self, call: ast.Call, name: str, body: Body) -> bool:
+        if name in _TAKEN and body.is_outside(call.func):  # what others have put there
+            return True
+        return super()._forbids(call, name, body)
+
+
+_TAKEN = frozenset(
+    f"queue.{kind}().{method}"
+    for kind in ("LifoQueue", "PriorityQueue", "Queue", "SimpleQueue")
+    for method in ("get", "get_nowait", "join")
+)
+
 
 class Identity(Effect):
     """``id()`` or ``hash()`` is called
@@ -469,4 +488,4 @@ class Identity(Effect):
     code = "DUR111"
     does = "is another number in each process"
     instead = "use a key of your own, or hashlib"
-    names = named("builtins", "hash id")
+    names = named("builtins", "hash id object().__hash__")

@@ -125,11 +125,13 @@ def _is_endless(node: ast.For | ast.While, body: Body) -> bool:
         return False
     if isinstance(node, ast.While):
         return isinstance(node.test, ast.Constant) and bool(node.test.value)
-    name = body.names.resolve(node.iter)
-    is_for_ever = isinstance(node.iter, ast.Call) and len(node.iter.args) == 1
-    return name in ("itertools.count()", "itertools.cycle()") or (
-        name == "itertools.repeat()" and is_for_ever
-    )
+    args = node.iter.args if isinstance(node.iter, ast.Call) else []
+    match body.names.resolve(node.iter), args:
+        case ("itertools.count()" | "itertools.cycle()", _) | ("itertools.repeat()", [_]):
+            return True
+        case "builtins.iter()", [made, ast.Constant(value=end)]:  # iter(int, 1): 0 for ever
+            return body.names.resolve(made) == "builtins.int" and bool(end)
+    return False
 
 
 def _has_way_out(loop: ast.For | ast.While, body: Body) -> bool:

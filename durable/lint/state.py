@@ -224,6 +224,8 @@ _UNORDERED = frozenset(
 _ORDERED = frozenset(
     f"builtins.{name}" for name in ("enumerate", "filter", "iter", "list", "map", "tuple", "zip")
 ) | {"builtins.dict.fromkeys", "collections.deque", "collections.OrderedDict.fromkeys"}
+_ORDERED |= named("itertools", "accumulate chain combinations cycle groupby islice permutations")
+_ORDERED |= named("itertools", "product takewhile zip_longest")
 
 
 def _iterated(node: ast.AST, body: Body) -> list[ast.expr]:

@@ -24,6 +24,12 @@ def other() -> Workflow[None]:
         yield sleep(n)
 
 
+@workflow
+def zeros() -> Workflow[None]:
+    for _ in iter(int, 1):  # expect: DUR143 this loop never ends
+        yield sleep(60)
+
+
 def beat() -> Workflow[None]:
     while 1:  # expect: DUR143 this loop never ends
         yield sleep(60)
