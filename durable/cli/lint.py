@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import json
 import os
+import sys
 from collections.abc import Iterable
 
 import click
 
 from durable.cli.errors import EXIT_FAILED, say
 from durable.cli.text import counted
-from durable.lint.files import check_files, python_files
+from durable.lint.files import STDIN, check_files, is_other, python_files
 from durable.lint.rule import Finding
-from durable.lint.rules import RULES
+from durable.lint.rules import RULES, UNREADABLE
 from durable.reprs import escape
 
 Place = tuple[str, Finding]
@@ -57,18 +58,17 @@ def lint_command(
 ) -> int:
     """Find mistakes in workflow code: what differs in a replay, commands that are not yielded.
 
-    Folders are searched for *.py. The code is read, never run or imported. Exit code 1 if
-    something was found. A comment `# noqa: DUR101` excuses its line.
+    Folders are searched for *.py; - is stdin. The code is read, never run or imported. Exit code
+    1 if something was found. A comment `# noqa: DUR101` excuses its line.
     """
     if rules or explain:
         _show_rules(explain)
         return 0
-    if not paths:
-        raise click.UsageError("there is no PATH to check", click.get_current_context())
-    for path in paths:
-        if not os.path.exists(path):
-            raise click.UsageError(f"there is no {path}", click.get_current_context())
-    codes = [code for code in RULES if code in (select or RULES) and code not in ignore]
+    wrong = _what_is_wrong(paths)
+    if wrong:
+        raise click.UsageError(wrong, click.get_current_context())
+    chosen = select | {UNREADABLE} if select else RULES.keys()
+    codes = [code for code in RULES if code in chosen and code not in ignore]
     found = list(check_files(paths, codes))
     _PRINTERS[form](found)
     for path in paths:
@@ -77,6 +77,19 @@ def lint_command(
     if found:
         say(counted(len(found), "finding"))
     return EXIT_FAILED if found else 0
+
+
+def _what_is_wrong(paths: tuple[str, ...]) -> str:
+    """Why paths cannot be checked, if they cannot."""
+    for path in paths:
+        if path == STDIN:
+            if sys.stdin is None:
+                return f"{STDIN}: stdin is closed"
+        elif not os.path.exists(path):
+            return f"there is no {path}"
+        elif is_other(path):
+            return f"{path} is no Python file: its name does not end in .py"
+    return "" if paths else "there is no PATH to check"
 
 
 def _show_rules(explain: set[str]) -> None:

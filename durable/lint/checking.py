@@ -10,6 +10,7 @@ import warnings
 from collections.abc import Collection, Iterator
 
 from durable.lint.program import Program
+from durable.lint.room import with_room
 from durable.lint.rule import Finding
 from durable.lint.rules import RULES, UNREADABLE
 
@@ -21,25 +22,28 @@ NOQA = re.compile(rf"#\s*noqa\b(?::\s*(?P<codes>{CODE}(?:[,\s]+{CODE})*))?", re.
 def check_source(source: bytes, codes: Collection[str] = RULES.keys()) -> list[Finding]:
     """What rules find in a file, in the order of its lines, without what its comments excuse.
 
-    A file that cannot be parsed has one finding, whatever the codes: `UNREADABLE`.
+    A file that cannot be parsed has one finding: `UNREADABLE`, which no comment excuses.
     """
+    found = with_room(lambda: _check(source, codes))
+    if not found or found[0].code == UNREADABLE:
+        return [each for each in found if each.code in codes]
+    excused = dict(_excused(_decoded(source)))
+    return [each for each in found if not _is_excused(each.code, excused.get(each.line))]
+
+
+def _check(source: bytes, codes: Collection[str]) -> list[Finding]:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of the code that is read, not of ours
             tree = ast.parse(source)
-        text = _decoded(source)
-        found = check_tree(tree, text.split("\n"), codes)
+        return _check_tree(tree, _decoded(source).split("\n"), codes)
     except SyntaxError as error:
         column = max(1, error.offset or 1)
         return [Finding(error.lineno or 1, column, UNREADABLE, f"cannot be parsed: {error.msg}")]
     except ValueError as error:  # a null byte, before Python 3.12
         return [Finding(1, 1, UNREADABLE, f"cannot be parsed: {error}")]
-    except (RecursionError, MemoryError):
+    except (RecursionError, MemoryError):  # the parser, which has a stack of its own, says this
         return [Finding(1, 1, UNREADABLE, TOO_DEEP)]
-    if not found:
-        return []
-    excused = dict(_excused(text))
-    return [each for each in found if not _is_excused(each.code, excused.get(each.line))]
 
 
 def check_tree(tree: ast.Module, lines: list[str], codes: Collection[str]) -> list[Finding]:
@@ -47,6 +51,10 @@ def check_tree(tree: ast.Module, lines: list[str], codes: Collection[str]) -> li
 
     lines: of its text, in which the column is counted, as characters.
     """
+    return with_room(lambda: _check_tree(tree, lines, codes))
+
+
+def _check_tree(tree: ast.Module, lines: list[str], codes: Collection[str]) -> list[Finding]:
     if not any("durable" in line for line in lines):
         return []  # nothing of this library is imported
     found: dict[tuple[int, int, str, str], str] = {}
@@ -72,8 +80,8 @@ def _decoded(source: bytes) -> str:
 
 
 def _excused(text: str) -> Iterator[tuple[int, frozenset[str]]]:
-    """(line, codes) of each line with a ``# noqa`` comment, as flake8 has it: it counts for its
-    whole statement, without codes for all of them."""
+    """(line, codes) of each line with a ``# noqa`` comment: it counts for its whole statement,
+    while that of flake8 counts for its own line; without codes for all of them."""
     first, comments = 0, list[str]()
     for token in tokenize.generate_tokens(io.StringIO(text).readline):
         if token.type == tokenize.COMMENT:

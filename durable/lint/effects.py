@@ -51,10 +51,12 @@ class Effect(Rule):
                     yield node.context_expr, f"{shown(name)} {self.does}: {self.instead}"
 
     def _forbids(self, call: ast.Call, name: str, body: Body) -> bool:
-        made, _, method = name.partition("()")
-        if method and body.is_outside(call.func):  # pool.submit, of a global pool
+        made, is_made, _ = name.partition("()")
+        if is_made and body.is_outside(call.func):  # pool.submit, of a global pool
             return self.forbids(made, 0) or self.forbids(name, 0)
-        return self.forbids(name, len(call.args) + len(call.keywords))
+        given = [*call.args, *(keyword.value for keyword in call.keywords)]
+        is_none = [isinstance(each, ast.Constant) and each.value is None for each in given]
+        return self.forbids(name, is_none.count(False))  # None stands for one that is not given
 
     def forbids(self, name: str, arguments: int) -> bool:
         """Whether a name must not be called with so many arguments."""
@@ -74,6 +76,14 @@ def _is_handed_on(node: ast.expr, body: Body) -> bool:
     if isinstance(parent, ast.Call):
         return node is not parent.func
     return isinstance(parent, ast.keyword)
+
+
+def _is_declared(node: ast.expr, body: Body) -> bool:
+    """Whether an expression begins with a variable of which only the type is known."""
+    while isinstance(node, ast.Attribute | ast.Subscript):
+        node = node.value
+    found = body.names.bindings(node) if isinstance(node, ast.Name) else []
+    return bool(found) and all(each.annotation and not each.value for each in found)
 
 
 _ENOUGH = 99  # arguments: what will be given to it is not known
@@ -122,6 +132,8 @@ class Clock(Effect):
     )
     # With a moment given they only change its form.
     fewer: ClassVar[Mapping[str, int]] = {
+        "email.utils.formatdate": 1,
+        "email.utils.localtime": 1,
         "time.asctime": 1,
         "time.ctime": 1,
         "time.gmtime": 1,
@@ -230,7 +242,9 @@ class Io(Effect):
     does = "is done again in every replay"
     instead = "do it in an activity"
     names = (
-        named("builtins", "open input")
+        named("builtins", "breakpoint input open")
+        | named("pdb", "post_mortem set_trace")
+        | named("sys.stdin", "read readline readlines")
         | named("os", "access chmod chown close fsync ftruncate kill link listdir lstat makedirs")
         | named("os", "mkdir mkfifo open pipe popen read readlink remove removedirs rename renames")
         | named("os", "replace rmdir scandir stat statvfs symlink sync system truncate unlink")
@@ -246,6 +260,12 @@ class Io(Effect):
         | named("tarfile", "open TarFile")
         | named("linecache", "getline getlines")
         | named("pandas", "read_csv read_excel read_json read_parquet read_sql")
+        | named("sqlalchemy", "create_engine Connection Engine")
+        | named("sqlalchemy.engine", "create_engine Connection Engine")
+        | named("sqlalchemy.orm", "Session scoped_session sessionmaker")
+        | named("sqlalchemy.ext.asyncio", "AsyncConnection AsyncEngine AsyncSession")
+        | named("sqlalchemy.ext.asyncio", "async_sessionmaker create_async_engine")
+        | named("sqlmodel", "Session create_engine")
     )
     modules = (
         *("aiohttp", "boto3", "ftplib", "glob", "http.client", "httpx", "imaplib", "MySQLdb"),
@@ -253,14 +273,30 @@ class Io(Effect):
         *("shutil", "smtplib", "socket", "sqlite3", "subprocess", "tempfile", "urllib.request"),
         *("urllib3", "webbrowser", "asyncpg", "aiofiles", "fileinput", "shelve", "dbm"),
         *("django.core.mail", "django.db.connection", "grpc", "kafka", "pika", "select"),
-        *("selectors", "ssl"),
+        *(
+            "selectors",
+            "ssl",
+            "anthropic",
+            "elasticsearch",
+            "mysql.connector",
+            "openai",
+            "oracledb",
+        ),
+        *("pyodbc", "stripe"),
     )
     free = (
         named("socket", "gethostname getfqdn inet_aton inet_ntoa inet_ntop inet_pton")
         | named("socket", "error gaierror herror timeout")
         | named("httpx", "URL Headers QueryParams")
-        | {"shutil.get_terminal_size", "subprocess.list2cmdline"}
+        | {"shutil.get_terminal_size", "stripe.Webhook.construct_event", "subprocess.list2cmdline"}
     )
+
+    def _forbids(self, call: ast.Call, name: str, body: Body) -> bool:
+        made, _, method = name.partition("()")
+        is_client = bool(method) and made.rpartition(".")[2] in _CLIENTS
+        if is_client and _is_declared(call.func, body):  # session.execute, of a parameter
+            return self.forbids(made, 0)
+        return super()._forbids(call, name, body)
 
     def forbids(self, name: str, arguments: int) -> bool:
         on_path, _, method = name.rpartition(".")
@@ -270,7 +306,19 @@ class Io(Effect):
 
 
 # Parts of those modules that only compute.
-_PURE = ("boto3.dynamodb.", "psycopg.sql.", "psycopg2.sql.", "requests.utils.")
+_PURE = (
+    *("anthropic.types.", "boto3.dynamodb.", "openai.types.", "psycopg.sql.", "psycopg2.sql."),
+    "requests.utils.",
+)
+# Classes of those modules whose methods ask a server; those of a response or a row only compute.
+_CLIENTS = frozenset(
+    {
+        *("Anthropic", "AsyncAnthropic", "AsyncClient", "AsyncConnection", "AsyncEngine"),
+        *("AsyncOpenAI", "AsyncSession", "Client", "ClientSession", "Connection", "Cursor"),
+        *("Elasticsearch", "Engine", "MongoClient", "OpenAI", "Pool", "PoolManager", "Redis"),
+        *("SMTP", "Session", "StripeClient", "scoped_session", "sessionmaker", "socket"),
+    }
+)
 
 _PATH_METHODS = frozenset(
     {
@@ -313,6 +361,7 @@ class Output(Effect):
         | named("sys.stderr", "write")
         | named("rich", "print")
         | named("click", "echo secho")
+        | named("traceback", "print_exc print_exception print_last print_stack print_tb")
     )
 
     def find(self, body: Body) -> Iterator[Found]:
@@ -402,6 +451,18 @@ class Threads(Effect):
     )
     free = Sleep.names
 
+    def _forbids(self, call: ast.Call, name: str, body: Body) -> bool:
+        if name in _TAKEN and body.is_outside(call.func):  # what others have put there
+            return True
+        return super()._forbids(call, name, body)
+
+
+_TAKEN = frozenset(
+    f"queue.{kind}().{method}"
+    for kind in ("LifoQueue", "PriorityQueue", "Queue", "SimpleQueue")
+    for method in ("get", "get_nowait", "join")
+)
+
 
 class Identity(Effect):
     """``id()`` or ``hash()`` is called
@@ -427,4 +488,4 @@ class Identity(Effect):
     code = "DUR111"
     does = "is another number in each process"
     instead = "use a key of your own, or hashlib"
-    names = named("builtins", "hash id")
+    names = named("builtins", "hash id object().__hash__")

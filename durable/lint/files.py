@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import re
+import sys
 from collections.abc import Collection, Iterable, Iterator
 
 from durable.lint.checking import check_source
@@ -15,10 +17,26 @@ SKIPPED = frozenset(
 """Folders that have no code of one's own; those that are hidden, and virtual environments of
 any name, are skipped as well."""
 
+STDIN = "-"
+SUFFIXES = (".py", ".pyi", ".pyw")
+SHEBANG = re.compile(rb"#!.*python")
+
+
+def is_other(path: str) -> bool:
+    """Whether a path is surely that of something else: a file without a suffix of Python's, nor
+    ``#!`` and Python in its first line.  A notebook, being JSON, might pass for an expression."""
+    if path == STDIN or path.endswith(SUFFIXES) or not os.path.isfile(path):
+        return False
+    try:
+        with open(path, "rb") as file:
+            return not SHEBANG.match(file.readline(200))
+    except OSError:
+        return False  # it will be reported
+
 
 def python_files(paths: Iterable[str]) -> Iterator[str]:
-    """The files that are named, whatever they are called, and ``*.py`` below the folders; each
-    once, in order.  Folders that cannot be read are among them."""
+    """The files that are named, whatever they are called, `STDIN` as well, and ``*.py`` below the
+    folders; each once, in order.  Folders that cannot be read are among them."""
     seen: set[str] = set()
     for path in paths:
         for file in _below(path) if os.path.isdir(path) else [path]:
@@ -57,13 +75,16 @@ def check_files(paths: Iterable[str], codes: Collection[str]) -> Iterator[tuple[
         try:
             source = _read(path)
         except OSError as error:
-            yield path, Finding(1, 1, UNREADABLE, f"cannot be read: {error.strerror}")
+            if UNREADABLE in codes:
+                yield path, Finding(1, 1, UNREADABLE, f"cannot be read: {error.strerror}")
             continue
         for finding in check_source(source, codes):
             yield path, finding
 
 
 def _read(path: str) -> bytes:
+    if path == STDIN:
+        return sys.stdin.buffer.read()
     if os.path.isdir(path):
         os.listdir(path)  # it says why the folder cannot be read
     with open(path, "rb") as file:

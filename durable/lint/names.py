@@ -88,6 +88,7 @@ class Names:
         self.loads: dict[tuple[Scope, str], list[ast.Name]] = {}
         self.quoted: dict[ast.expr, ast.expr] = {}
         self._known: dict[tuple[object, str], str] = {}
+        self._resolved: dict[ast.expr, str] = {}
         self._fields: dict[ast.ClassDef, dict[str, list[Binding]]] = {}
         _Binder(self, Scope(tree, None)).visit(tree)
         for node, scope in self.scopes.items():
@@ -113,6 +114,11 @@ class Names:
 
     def resolve(self, node: ast.expr) -> str:
         """The dotted name of an expression, or ""."""
+        if node not in self._resolved:  # a chain of calls is asked for at each of them
+            self._resolved[node] = self._resolve(node)
+        return self._resolved[node]
+
+    def _resolve(self, node: ast.expr) -> str:
         match node:
             case ast.Name():
                 return _canonical(self._name(node))

@@ -12,7 +12,7 @@ import sys
 from collections.abc import Iterator
 from functools import cached_property
 
-from durable.lint.names import FunctionNode, Names
+from durable.lint.names import Comprehension, FunctionNode, Names
 
 # What makes a command; `spawn` and `external` begin at once and may be left alone.
 COMMANDS = frozenset(
@@ -120,7 +120,7 @@ class Body:
         while isinstance(node, ast.Attribute | ast.Subscript):
             node = node.value
         owner = self.names.owner(node) if isinstance(node, ast.Name) else None
-        if owner is None:
+        if owner is None or isinstance(owner.node, Comprehension):
             return False
         around = owner.function.node
         if isinstance(around, FunctionNode):

@@ -1,7 +1,8 @@
 """All rules, by their codes.
 
-Codes are for ever: they stand in comments and settings of users.  101 to 119 are about what
-differs in a replay, 121 to 129 about yields, 131 to 139 about cancelling, 141 to 149 about form.
+Codes are for ever: they stand in comments and settings of users.  100 is about files, 101
+to 119 are about what differs in a replay, 121 to 129 about yields, 131 to 139 about cancelling, 141
+to 149 about form.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from durable.lint.rule import Rule
 RULES: dict[str, Rule] = {
     rule.code: rule
     for rule in (
+        shape.Unreadable(),
         effects.Clock(),
         effects.Randomness(),
         effects.Uuid(),
@@ -36,5 +38,4 @@ RULES: dict[str, Rule] = {
     )
 }
 
-# A file that cannot be read or parsed; no rule, so that nothing hides it.
-UNREADABLE = "DUR100"
+UNREADABLE = shape.Unreadable.code  # found where files are read, and not in workflow code

@@ -6,6 +6,7 @@ import ast
 from collections.abc import Iterator
 
 from durable.lint.cleanup import CANCELLED, Try, caught, inside
+from durable.lint.names import FunctionNode
 from durable.lint.program import Body
 from durable.lint.rule import Found, Rule
 
@@ -82,7 +83,8 @@ class EndlessLoop(Rule):
 
     Each round adds events; a history of 50,000 blocks its instance.  After some rounds
     ``return continue_as_new(…)`` begins the next run with a fresh history.  A loop with ``break``,
-    ``return`` or ``raise`` in it, or in a block with a limit of time, is taken to end.
+    ``return`` or ``raise`` in it, or ``raise`` in a function of this file that it calls, or in a
+    block with a limit of time, is taken to end.
 
     Bad::
 
@@ -123,22 +125,35 @@ def _is_endless(node: ast.For | ast.While, body: Body) -> bool:
         return False
     if isinstance(node, ast.While):
         return isinstance(node.test, ast.Constant) and bool(node.test.value)
-    name = body.names.resolve(node.iter)
-    is_for_ever = isinstance(node.iter, ast.Call) and len(node.iter.args) == 1
-    return name in ("itertools.count()", "itertools.cycle()") or (
-        name == "itertools.repeat()" and is_for_ever
-    )
+    args = node.iter.args if isinstance(node.iter, ast.Call) else []
+    match body.names.resolve(node.iter), args:
+        case ("itertools.count()" | "itertools.cycle()", _) | ("itertools.repeat()", [_]):
+            return True
+        case "builtins.iter()", [made, ast.Constant(value=end)]:  # iter(int, 1): 0 for ever
+            return body.names.resolve(made) == "builtins.int" and bool(end)
+    return False
 
 
 def _has_way_out(loop: ast.For | ast.While, body: Body) -> bool:
     for node in inside(loop.body, body):
-        if isinstance(node, ast.Return | ast.Raise):
+        if isinstance(node, ast.Return | ast.Raise) or _calls_what_raises(node, body):
             return True
         if isinstance(node, ast.Break):
             around = next(a for a in body.within(node) if isinstance(a, ast.For | ast.While))
             if around is loop:
                 return True
     return False
+
+
+def _calls_what_raises(node: ast.AST, body: Body) -> bool:
+    """Whether a function of this file is called, or delegated to, that has a ``raise`` in it."""
+    called = body.names.definition(node.func) if isinstance(node, ast.Call) else None
+    if not isinstance(called, FunctionNode) or called in body.program.kinds:
+        return False
+    # One that is raised again is a cancel, or something that the loop would raise anyhow.
+    return any(
+        isinstance(each, ast.Raise) and each.exc is not None for each in inside(called.body, body)
+    )
 
 
 def _is_limited(loop: ast.For | ast.While, body: Body) -> bool:
@@ -153,3 +168,30 @@ def _is_limited(loop: ast.For | ast.While, body: Body) -> bool:
             if any(name not in CANCELLED for name in names):
                 return True
     return False
+
+
+class Unreadable(Rule):
+    """A file cannot be read or parsed
+
+    It is not checked any further; other files are.  A file that Python compiles may be nested too
+    deeply for this, by thousands of levels.  This is found whatever is selected, unless it is
+    ignored, and no comment excuses it.
+
+    Bad::
+
+        @workflow
+        def greet(name: str) -> Workflow[None]
+            yield mail.call(name)
+
+    Instead::
+
+        @workflow
+        def greet(name: str) -> Workflow[None]:
+            yield mail.call(name)
+    """
+
+    code = "DUR100"
+
+    def find(self, body: Body) -> Iterator[Found]:
+        """Nothing: what there is a body of has been read."""
+        return iter(())

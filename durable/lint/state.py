@@ -208,7 +208,9 @@ class SetOrder(Rule):
         sets = _Sets(body)
         for node in body.nodes:
             for iterated in _iterated(node, body):
-                if sets.has(iterated) and not _has_no_order(node, body):
+                if not sets.has(iterated) or _is_of_numbers(iterated):
+                    continue
+                if not _has_no_order(node, sets) and not _is_loop_without_order(node, sets):
                     text = ast.unparse(iterated)
                     text = text if len(text) <= 40 else "this set"
                     yield iterated, f"the order of {text} differs between processes: use sorted(…)"
@@ -222,6 +224,8 @@ _UNORDERED = frozenset(
 _ORDERED = frozenset(
     f"builtins.{name}" for name in ("enumerate", "filter", "iter", "list", "map", "tuple", "zip")
 ) | {"builtins.dict.fromkeys", "collections.deque", "collections.OrderedDict.fromkeys"}
+_ORDERED |= named("itertools", "accumulate chain combinations cycle groupby islice permutations")
+_ORDERED |= named("itertools", "product takewhile zip_longest")
 
 
 def _iterated(node: ast.AST, body: Body) -> list[ast.expr]:
@@ -244,11 +248,48 @@ def _iterated(node: ast.AST, body: Body) -> list[ast.expr]:
     return []
 
 
-def _has_no_order(node: ast.AST, body: Body) -> bool:
+def _is_of_numbers(node: ast.expr) -> bool:
+    """``{1, 2}``: numbers have the same order in all processes."""
+    return isinstance(node, ast.Set) and all(
+        isinstance(each, ast.Constant) and isinstance(each.value, int | float) for each in node.elts
+    )
+
+
+def _has_no_order(node: ast.AST, sets: _Sets) -> bool:
     """``sorted(f(x) for x in names)``: what is made of the order is lost at once."""
-    parent = body.names.parents[node]
-    is_argument = isinstance(parent, ast.Call) and node is not parent.func
-    return is_argument and body.names.resolve(parent.func) in _UNORDERED  # type: ignore[attr-defined]
+    call = sets.names.parents[node]
+    if not isinstance(call, ast.Call) or node is call.func:
+        return False
+    if isinstance(call.func, ast.Attribute) and call.func.attr in _TAKE_SETS:
+        return sets.has(call.func.value)
+    return sets.names.resolve(call.func) in _UNORDERED
+
+
+def _is_loop_without_order(node: ast.AST, sets: _Sets) -> bool:
+    """``for name in names: seen.add(name)``: a loop that fills sets, or counts, and reads nothing
+    of what it changes."""
+    if not isinstance(node, ast.For) or node.orelse:
+        return False
+    changed = [_changed_without_order(each, sets) for each in node.body]
+    names = {name.id for name in changed if name is not None}
+    every = [each for part in node.body for each in ast.walk(part)]
+    return None not in changed and not any(
+        isinstance(each, ast.Yield | ast.YieldFrom)
+        or (isinstance(each, ast.Name) and each.id in names and each not in changed)
+        for each in every
+    )
+
+
+def _changed_without_order(node: ast.stmt, sets: _Sets) -> ast.Name | None:
+    """The variable that a statement changes to the same, whatever was done before it."""
+    match node:
+        case ast.Expr(value=ast.Call(func=ast.Attribute(attr="add" | "discard", value=changed))):
+            is_free = sets.has(changed)
+        case ast.AugAssign(target=changed, value=value):
+            is_free = isinstance(value, ast.Constant)
+        case _:
+            return None
+    return changed if is_free and isinstance(changed, ast.Name) else None
 
 
 def _is_view(node: ast.expr) -> bool:
@@ -257,6 +298,9 @@ def _is_view(node: ast.expr) -> bool:
     return isinstance(function, ast.Attribute) and function.attr in ("keys", "items")
 
 
+_TAKE_SETS = frozenset(
+    {"difference_update", "intersection_update", "symmetric_difference_update", "update"},
+) | {"difference", "intersection", "isdisjoint", "symmetric_difference", "union"}
 _SET_METHODS = frozenset(
     {"copy", "difference", "intersection", "symmetric_difference", "union"},
 )

@@ -57,7 +57,7 @@ class DirectCall(Rule):
             if not isinstance(node, ast.Call):
                 continue
             if body.names.resolve(node.func) in TAKE_COMMANDS:
-                for arg in node.args:
+                for arg in [*node.args, *(keyword.value for keyword in node.keywords)]:
                     if call := self._missing(arg, body):
                         yield arg, f"{written(arg)} is no command: write `{written(arg)}{call}`"
             kind = body.program.kind(node.func)

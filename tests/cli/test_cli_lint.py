@@ -8,6 +8,7 @@ import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -145,6 +146,40 @@ def test_a_path_that_does_not_exist_is_refused(cli: Cli, flows: Path) -> None:
     assert "there is no nowhere/flows.py" in result.stderr
 
 
+@pytest.mark.parametrize("first", ["{}", "", "#!/bin/sh"])
+def test_a_file_of_another_kind_is_refused(cli: Cli, flows: Path, first: str) -> None:
+    (cli.directory / "flows.ipynb").write_text(f"{first}\n")
+    error = cli.fails(2, "lint", "flows.py", "flows.ipynb")
+    assert "flows.ipynb is no Python file: its name does not end in .py" in error
+
+
+@pytest.mark.parametrize(
+    ("name", "first"),
+    [("flows.pyi", ""), ("flows.pyw", ""), ("flows", "#!/usr/bin/env python3")],
+)
+def test_python_is_known_by_its_suffix_or_first_line(
+    cli: Cli, flows: Path, name: str, first: str
+) -> None:
+    (cli.directory / name).write_text(f"{first}\n{CLOCK}", "utf-8")
+    found = cli("lint", name, "--select", "DUR105")
+    assert (found.exit_code, found.stdout) == (
+        1,
+        FOUND[0].replace("flows.py:7", f"{name}:8") + "\n",
+    )
+
+
+@pytest.mark.parametrize("form", ["text", "json", "github"])
+def test_stdin_is_read(cli: Cli, form: str) -> None:
+    result = cli("lint", "-", "--format", form, "--select", "DUR105", input=CLOCK)
+    assert (result.exit_code, result.stderr) == (1, "1 finding\n")
+    assert (FOUND[0].replace("flows.py", "-") + "\n" == result.stdout) == (form == "text")
+
+
+def test_stdin_that_is_closed_is_refused(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("durable.cli.lint.sys", SimpleNamespace(stdin=None))
+    assert "-: stdin is closed" in cli.fails(2, "lint", "-")
+
+
 def test_no_path_is_refused(cli: Cli) -> None:
     assert "there is no PATH to check" in cli.fails(2, "lint")
 
@@ -170,6 +205,14 @@ def test_what_cannot_be_parsed_is_found_and_the_others_are_checked(
     assert broken.startswith(line)
     assert others == FOUND[:1]
     assert result.stderr == "2 findings\n"
+
+
+def test_what_cannot_be_parsed_may_be_ignored(cli: Cli, flows: Path) -> None:
+    (cli.directory / "broken.py").write_text("def f(:\n")
+    (cli.directory / "gone.py").symlink_to("nowhere.py")
+    assert cli("lint", ".", "--ignore", "DUR100").stdout.splitlines() == FOUND
+    found = cli("lint", ".", "--select", "DUR100").stdout
+    assert [line.split()[1] for line in found.splitlines()] == ["DUR100", "DUR100"]
 
 
 def test_what_cannot_be_read_is_found(cli: Cli, flows: Path) -> None:

@@ -5,7 +5,9 @@ from __future__ import annotations
 
 import ast
 import random
+import sys
 import sysconfig
+import threading
 import warnings
 from pathlib import Path
 
@@ -118,6 +120,25 @@ def test_names_that_are_bound_by_themselves_take_no_time(line: str) -> None:
     field = f"{head}    x.m()\nclass X(X):\n  def m(self, x: 'X'):\n    self.x = x\n    {line}\n"
     for program in (head + f"    {line}\n" * 60 + uses, once, field):
         assert all(found.code != "DUR100" for found in check_source(program.encode()))
+
+
+@pytest.mark.parametrize(
+    "deep",
+    [
+        "y = 'a'" + " + 'a'" * 1500,
+        "y = x" + ".filter(a=1)" * 300,
+        "y = x" + " | set(x)" * 1500,
+        "if x == 0: pass" + "".join(f"\n    elif x == {n}: pass" for n in range(1, 1000)),
+        "y = " + "[" * 90 + "x" + "]" * 90,
+    ],
+    ids=["sum", "chain", "sets", "elif", "lists"],
+)
+def test_what_python_compiles_is_checked_however_deeply_it_is_nested(deep: str) -> None:
+    head = "from durable import sleep, workflow\n@workflow\ndef flow(x):\n"
+    program = f"{head}    {deep}\n    print(y)\n    yield sleep(1)\n"
+    before = sys.getrecursionlimit(), threading.stack_size()
+    assert [found.code for found in check_source(program.encode())] == ["DUR105"]
+    assert (sys.getrecursionlimit(), threading.stack_size()) == before
 
 
 def test_nothing_is_found_where_nothing_of_ours_is_imported() -> None:

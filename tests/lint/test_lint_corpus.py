@@ -11,7 +11,7 @@ import pytest
 
 from durable.lint.checking import check_source
 from durable.lint.files import check_files
-from durable.lint.rules import RULES
+from durable.lint.rules import RULES, UNREADABLE
 
 ROOT = Path(__file__).resolve().parents[2]
 CORPUS = Path(__file__).with_name("corpus")
@@ -48,7 +48,7 @@ def test_nothing_is_found_in_what_is_right(path: Path) -> None:
 def test_the_corpus_is_large_and_has_each_rule() -> None:
     assert len(BAD) >= 40
     assert len(GOOD) >= 40
-    assert {code for path in BAD for _, code, _ in expected(path)} == set(RULES)
+    assert {code for path in BAD for _, code, _ in expected(path)} == set(RULES) - {UNREADABLE}
 
 
 @pytest.mark.parametrize("path", GOOD, ids=lambda path: path.stem)

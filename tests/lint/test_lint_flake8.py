@@ -15,6 +15,7 @@ import pytest
 
 from durable.lint.checking import check_source
 from durable.lint.plugin import Plugin
+from durable.lint.room import DEPTH
 
 ROOT = Path(__file__).resolve().parents[2]
 BAD = Path(__file__).with_name("corpus") / "bad_many_lines.py"
@@ -72,6 +73,16 @@ def test_comments_are_flake8s_own_business(flake8: Flake8, tmp_path: Path) -> No
     assert "DUR101" in flake8("--select", "DUR", "--disable-noqa", "flows.py").stdout
 
 
+def test_a_comment_counts_for_its_own_line_there(flake8: Flake8, tmp_path: Path) -> None:
+    head = "import time\nfrom durable import sleep, workflow\n@workflow\ndef flow():\n"
+    text = f"{head}    x = (\n        time.time(),%s\n    )%s\n    yield sleep(x)\n"
+    (tmp_path / "inner.py").write_text(text % ("  # noqa: DUR101", ""))
+    (tmp_path / "last.py").write_text(text % ("", "  # noqa: DUR101"))
+    done = flake8("--select", "DUR", "inner.py", "last.py")
+    assert [line.partition(": ")[0] for line in done.stdout.splitlines()] == ["last.py:6:9"]
+    assert check_source((tmp_path / "last.py").read_bytes()) == []
+
+
 def test_nothing_is_found_in_what_is_right(flake8: Flake8) -> None:
     done = flake8("--select", "DUR", str(ROOT / "examples"))
     assert (done.stdout, done.returncode) == ("", 0), done
@@ -79,6 +90,9 @@ def test_nothing_is_found_in_what_is_right(flake8: Flake8) -> None:
 
 def test_what_is_nested_too_deeply_is_reported() -> None:
     """Not through flake8, whose own plugins may give up on such a file."""
-    deep = "from durable import workflow\nx = 0" + " + 1" * 900 + "\n"
-    found = list(Plugin(ast.parse(deep), deep.split("\n")).run())
+    deep: ast.expr = ast.Constant(0)
+    for _ in range(DEPTH):
+        deep = ast.UnaryOp(ast.USub(), deep)
+    tree = ast.Module([ast.Expr(deep)], [])
+    found = list(Plugin(tree, ["from durable import workflow"]).run())
     assert found == [(1, 0, "DUR100 is nested too deeply to be checked", Plugin)]

@@ -24,4 +24,6 @@ def flow() -> Workflow[None]:
     yield wait_signal  # expect: DUR121 wait_signal is no command: write `yield wait_signal(…)`
     yield gather(charge.call, sleep(1))  # expect: DUR121 charge.call is no command: write `charge.call(…)`
     yield race(sleep(1), charge)  # expect: DUR121 charge is no command: write `charge.call(…)`
+    yield race(a=charge, b=sleep(1))  # expect: DUR121 charge is no command: write `charge.call(…)`
+    yield gather(a=charge.call)  # expect: DUR121 charge.call is no command
     spawn(charge)  # expect: DUR121 write `charge.call(…)`

@@ -13,5 +13,10 @@ def part(counts=defaultdict(int), names=set()) -> Workflow[None]:  # expect: DUR
 
 
 @workflow
+def made(rows: list[int] = [i for i in range(3)]) -> Workflow[None]:  # expect: DUR142 the default [i for
+    yield sleep(1)
+
+
+@workflow
 def other() -> Workflow[None]:
     yield from part()

@@ -1,6 +1,6 @@
 from itertools import count
 
-from durable import Workflow, activity, sleep, workflow
+from durable import Cancelled, Workflow, activity, sleep, workflow
 
 
 @activity
@@ -24,6 +24,12 @@ def other() -> Workflow[None]:
         yield sleep(n)
 
 
+@workflow
+def zeros() -> Workflow[None]:
+    for _ in iter(int, 1):  # expect: DUR143 this loop never ends
+        yield sleep(60)
+
+
 def beat() -> Workflow[None]:
     while 1:  # expect: DUR143 this loop never ends
         yield sleep(60)
@@ -32,3 +38,16 @@ def beat() -> Workflow[None]:
 @workflow
 def delegates() -> Workflow[None]:
     yield from beat()
+
+
+def hold() -> Workflow[None]:
+    try:
+        yield sleep(60)
+    except Cancelled:
+        raise
+
+
+@workflow
+def raises_again() -> Workflow[None]:
+    while True:  # expect: DUR143 this loop never ends
+        yield from hold()

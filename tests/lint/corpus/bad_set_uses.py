@@ -1,3 +1,5 @@
+from itertools import chain, islice
+
 from durable import Workflow, activity, workflow
 
 
@@ -24,3 +26,11 @@ def flow(names: list[str]) -> Workflow[str]:
         yield mail.call(f"{name} {len(again)}")
     found = yield from fetch.call()
     return "".join([name for name in list(found)])  # expect: DUR110 the order of found
+
+
+@workflow
+def chained(names: list[str]) -> Workflow[list[str]]:
+    for name in chain(set(names), ["zoe"]):  # expect: DUR110 the order of set(names)
+        yield mail.call(name)
+    unique = set(names)
+    return sorted(chain(unique, names)) + list(islice(unique, 2))  # expect: DUR110 the order of unique

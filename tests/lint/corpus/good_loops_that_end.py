@@ -67,6 +67,30 @@ def until_closed() -> Workflow[None]:
             return
 
 
+def next_state(state: int) -> Workflow[int]:
+    if not (yield poll.call()):
+        raise ValueError("the end")
+    return state + 1
+
+
+def demand(state: int) -> None:
+    if state > 5:
+        raise ValueError("the end")
+
+
+@workflow
+def until_a_part_raises(state: int) -> Workflow[None]:
+    while True:
+        state = yield from next_state(state)
+
+
+@workflow
+def until_a_helper_raises(state: int) -> Workflow[None]:
+    while True:
+        yield sleep(1)
+        demand(state)
+
+
 @workflow(timeout=3600)
 def limited() -> Workflow[None]:
     while True:

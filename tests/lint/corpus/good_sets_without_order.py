@@ -19,3 +19,18 @@ def flow(names: list[str]) -> Workflow[bool]:
     total = sum(map(len, names))
     both = {*unique, *short}
     return all(name in unique for name in sorted(short)) and total > len(both)
+
+
+@workflow
+def filled(names: list[str]) -> Workflow[int]:
+    seen: set[str] = set()
+    count = 0
+    seen.update(name.lower() for name in set(names))
+    for name in set(names):
+        seen.add(name.upper())
+        count += 1
+    for name in set(names):
+        seen.discard(name)
+    for number in {1, 2}:
+        yield mail.call(f"{number} {count}")
+    return len(seen.union([name for name in set(names)]))
