@@ -8,8 +8,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager, redirect_stdout
 from typing import TYPE_CHECKING, Any
 
-from durable.cli.stopping import stoppable
-
 if TYPE_CHECKING:
     from durable.client import Handle, Walk, Where
 
@@ -47,5 +45,7 @@ def walking(handle: Handle[Any], run: int | None) -> Iterator[QuietWalk]:
 @contextmanager
 def quiet() -> Iterator[None]:
     """Around a replay: what is printed goes nowhere."""
+    from durable.cli.stopping import stoppable  # it needs the interpreter, and `--help` does not
+
     with stoppable(), open(os.devnull, "w") as nowhere, redirect_stdout(nowhere):
         yield
