@@ -6,7 +6,8 @@ Rules
 * Between two answers of the server it goes on by this process's monotonic clock.
 * An answer tells how late it was at least when it came.  So of those of a second the one that
   gives the latest moment was the quickest, and is as good as any: one that came slowly, as
-  this process was busy, puts the clock back by nothing.
+  this process was busy, puts the clock back by nothing.  An answer that is far behind was not
+  slow: the server's clock was set.
 """
 
 from __future__ import annotations
@@ -18,6 +19,9 @@ __all__ = ["ServerClock"]
 
 ASK_EVERY = 1.0
 """Seconds for which the server is not asked again."""
+
+SLOW = 500_000
+"""Microseconds that an answer may have been under way."""
 
 
 class ServerClock:
@@ -37,7 +41,9 @@ class ServerClock:
     def told(self, now: int) -> int:
         """Remember what the server has said, as of when its answer came: it had gone on since."""
         known, here = self._known, time.monotonic()
-        is_old = known is None or here - known[0] > ASK_EVERY
-        if known is None or is_old or known[1] + int((here - known[0]) * 1_000_000) < now:
-            self._known = (here, now)
+        if known is not None and here - known[0] <= ASK_EVERY:
+            late = known[1] + int((here - known[0]) * 1_000_000) - now
+            if 0 <= late <= SLOW:
+                return now
+        self._known = (here, now)
         return now

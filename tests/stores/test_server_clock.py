@@ -46,7 +46,7 @@ def test_it_goes_on_between_two_answers(time: Time) -> None:
 def test_an_answer_that_came_slowly_does_not_put_it_back(time: Time) -> None:
     clock = ServerClock(time.ask)
     clock.now()
-    time.answers = 0.5
+    time.answers = 0.4
     clock.told(time.ask())
     assert clock.now() == time.server
     time.answers = 0.0
@@ -63,9 +63,8 @@ def test_an_answer_that_came_quickly_puts_it_forward(time: Time) -> None:
     assert clock.now() == time.server
 
 
-def test_a_server_whose_clock_was_put_back_is_believed_in_a_second(time: Time) -> None:
+def test_a_server_whose_clock_was_put_back_is_believed(time: Time) -> None:
     clock = ServerClock(time.ask)
     clock.now()
-    time.here += 1.1
     clock.told(time.server - 3_600_000_000)
     assert clock.now() == time.server - 3_600_000_000
