@@ -50,7 +50,7 @@ from durable.runner.attempt import CompleteLater, failed
 from durable.runner.cache import Cache
 from durable.runner.decide import Proposal
 from durable.starting import new_uid
-from durable.store import Created, NewInstance, Step, Verdict
+from durable.store import Created, End, NewInstance, Step, Verdict
 from durable.stores.memory import MemoryStore
 from durable.testing.agenda import Agenda, Item
 from durable.testing.attempts import Attempts
@@ -78,9 +78,6 @@ __all__ = ["MAX_TURNS", "Driver", "ends_the_test"]
 
 FOREVER = 1 << 60
 SECRET = bytes(32)
-
-DEADLOCK = "deadlock: "
-"""How the reason begins why an instance was blocked that nothing will wake."""
 
 FAR = microseconds(timedelta(days=50 * 365), "far")
 """What is that far away never comes: without a time limit a result from outside is waited for
@@ -388,19 +385,17 @@ class Driver:
         if self.failure is not None:
             return
         if step.end is not None and step.end.status is Status.BLOCKED:
-            self.fail(self._blocked(instance.id, step.end.reason))
+            self.fail(self._blocked(instance.id, step.end))
         elif self._checks:
             try:
                 self.replays.check(instance, step)
             except DurableError as error:
                 self.fail(error)
 
-    def _blocked(self, id: str, reason: str) -> KitError:
-        """Why an instance does not go on that would wait for other code, or for ever."""
-        text = f"{id} is blocked: {reason}"
-        if reason.startswith(DEADLOCK):
-            return StuckError(f"{text}\n{self._where(id)}")
-        return KitError(text)
+    def _blocked(self, id: str, end: End) -> KitError:
+        """Why an instance does not go on: this code has refused it, or nothing will wake it."""
+        text = f"{id} is blocked: {end.reason}"
+        return KitError(text) if end.blocked_by else StuckError(f"{text}\n{self._where(id)}")
 
 
 class _Store(MemoryStore):
